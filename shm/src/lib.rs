@@ -1,0 +1,2 @@
+//! Shared-memory contract of Pillion.
+pub mod records;

@@ -1,0 +1,1 @@
+//! Market data files: reading DBN, converting, synthesising.

@@ -1,0 +1,3 @@
+//! Everything that may block, allocate or log.
+pub mod cli;
+pub mod data;
