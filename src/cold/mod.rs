@@ -1,3 +1,4 @@
 //! Everything that may block, allocate or log.
 pub mod cli;
 pub mod data;
+pub mod model;
