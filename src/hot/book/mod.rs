@@ -1,0 +1,424 @@
+//! Step 3, book: one bounded order book per instrument, from order-level (MBO) or level (MBP) records.
+//!
+//! Nothing is allocated after [`Book::new`]. What does not fit is refused whole, counted and leaves the book degraded:
+//! its levels are always exactly the sum of the orders it knows. `T` and `F` records never change the book.
+
+#![forbid(unsafe_code)]
+
+mod event;
+mod levels;
+mod orders;
+
+use pillion_shm::records::{BidAskPair, flags};
+
+use super::decode::{Body, Side, Tick};
+use levels::Levels;
+use orders::{Order, Orders};
+
+pub use event::{Event, Flow};
+pub use levels::Level;
+
+/// How much one book may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Resting orders, at least 1.
+    pub max_orders: usize,
+    /// Price levels per side, at least 1; ten quoted levels always fit.
+    pub max_levels: usize,
+}
+
+/// What one tick did to the book: a counted outcome, never an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Applied {
+    /// Levels are as they were (trades, fills, status, empty clears).
+    Unchanged = 0,
+    /// Levels changed.
+    Changed = 1,
+    /// A cancel of an order that the book does not know; ignored.
+    UnknownCancel = 2,
+    /// A modify of an order that the book does not know; added.
+    UnknownModify = 3,
+    /// A fill of an order that the book does not know; it counts in the event all the same.
+    UnknownFill = 4,
+    /// An add of an order that the book knows; replaced.
+    DuplicateAdd = 5,
+    /// No room for the order or its level; refused, and the book is degraded.
+    Overflow = 6,
+}
+
+impl Applied {
+    /// Every outcome, in the order of [`Applied::index`].
+    pub const ALL: [Applied; 7] = [
+        Applied::Unchanged,
+        Applied::Changed,
+        Applied::UnknownCancel,
+        Applied::UnknownModify,
+        Applied::UnknownFill,
+        Applied::DuplicateAdd,
+        Applied::Overflow,
+    ];
+    /// Number of outcomes: the length of an array of counts.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Position of this outcome in an array of [`Applied::COUNT`] counts.
+    #[inline]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Name for reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Applied::Unchanged => "unchanged",
+            Applied::Changed => "changed",
+            Applied::UnknownCancel => "unknown_cancel",
+            Applied::UnknownModify => "unknown_modify",
+            Applied::UnknownFill => "unknown_fill",
+            Applied::DuplicateAdd => "duplicate_add",
+            Applied::Overflow => "overflow",
+        }
+    }
+}
+
+/// What the book is built from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    Unknown,
+    Orders,
+    Quotes,
+}
+
+/// The book of one instrument.
+#[derive(Clone, Debug)]
+pub struct Book {
+    sides: [Levels; 2],
+    orders: Orders,
+    event: Event,
+    /// Numbers the events, so that a fill's mark on an order dies with its event.
+    event_number: u32,
+    event_over: bool,
+    source: Source,
+    trading: bool,
+    degraded: bool,
+    suspect: bool,
+    /// Between a snapshot's clear and its last record, with nothing lost so far.
+    rebuilding: bool,
+}
+
+impl Book {
+    /// An empty, trading, trusted book with all the memory it will ever use.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            sides: [Levels::new(Side::Bid, limits.max_levels), Levels::new(Side::Ask, limits.max_levels)],
+            orders: Orders::new(limits.max_orders),
+            event: Event::default(),
+            event_number: 1,
+            event_over: false,
+            source: Source::Unknown,
+            trading: true,
+            degraded: false,
+            suspect: false,
+            rebuilding: false,
+        }
+    }
+
+    /// Takes one tick of this book's instrument.
+    #[inline]
+    pub fn apply(&mut self, tick: &Tick) -> Applied {
+        if let Body::Status { trading } = tick.body {
+            self.trading = trading.unwrap_or(self.trading);
+            return Applied::Unchanged;
+        }
+        self.begin(tick);
+        let applied = match tick.body {
+            Body::Add { side, order_id, price, size } => self.add(Order::new(order_id, side, price, size), side),
+            Body::Cancel { order_id, size, .. } => self.cancel(order_id, size),
+            Body::Modify { side, order_id, price, size } => self.modify(Order::new(order_id, side, price, size), side),
+            Body::Clear => self.clear(tick.is_snapshot()),
+            Body::Trade { aggressor, price, size } => self.trade(aggressor, price, size),
+            Body::Fill { resting, order_id, size, .. } => self.fill(resting, order_id, size),
+            Body::Quotes { levels, action, side, price, size } => self.quotes(levels, action, side, price, size),
+            Body::Status { .. } | Body::Nothing => Applied::Unchanged,
+        };
+        self.end(tick);
+        applied
+    }
+
+    /// Best level of a side.
+    #[inline]
+    pub fn best(&self, side: Side) -> Option<Level> {
+        self.top(side).last().copied()
+    }
+
+    /// Level `i` of a side, 0 being the best.
+    #[inline]
+    pub fn level(&self, side: Side, i: usize) -> Option<Level> {
+        let levels = self.top(side);
+        levels.len().checked_sub(i + 1).map(|at| levels[at])
+    }
+
+    /// Number of levels of a side.
+    #[inline]
+    pub fn depth(&self, side: Side) -> usize {
+        self.top(side).len()
+    }
+
+    /// Levels of a side, worst first: iterate in reverse to go from the best. Empty for `Side::None`.
+    #[inline]
+    pub fn top(&self, side: Side) -> &[Level] {
+        self.sides.get(side as usize).map_or(&[], Levels::as_slice)
+    }
+
+    /// Whether the instrument trades: true until a status record says otherwise.
+    #[inline]
+    pub fn trading(&self) -> bool {
+        self.trading
+    }
+
+    /// True when something did not fit since the last clear.
+    #[inline]
+    pub fn degraded(&self) -> bool {
+        self.degraded
+    }
+
+    /// True when records are known to be missing. Ends, for an order book, at a clear or at the end of a snapshot that
+    /// began with one; for a quoted book, at its next record.
+    #[inline]
+    pub fn suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// Records of this instrument may have been lost before the next tick.
+    pub fn mark_suspect(&mut self) {
+        self.suspect = true;
+        self.rebuilding = false;
+    }
+
+    /// True once the book has been built from orders rather than quoted levels.
+    #[inline]
+    pub fn is_order_book(&self) -> bool {
+        self.source == Source::Orders
+    }
+
+    /// What happened since the last event end.
+    #[inline]
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// Orders known now.
+    #[inline]
+    pub fn orders(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Memory of this book in bytes, fixed at [`Book::new`].
+    pub fn state_bytes(&self) -> usize {
+        size_of::<Self>() + self.orders.bytes() + self.sides.iter().map(Levels::bytes).sum::<usize>()
+    }
+
+    #[inline]
+    fn begin(&mut self, tick: &Tick) {
+        if self.event_over {
+            self.event = Event::default();
+            self.event_number = self.event_number.wrapping_add(1);
+            self.event_over = false;
+        }
+        self.event.ticks += 1;
+        self.event.snapshot |= tick.is_snapshot();
+        if tick.flags & flags::MAYBE_BAD_BOOK != 0 {
+            self.mark_suspect();
+        }
+    }
+
+    #[inline]
+    fn end(&mut self, tick: &Tick) {
+        if tick.is_last() {
+            self.event_over = true;
+            if self.rebuilding && tick.is_snapshot() {
+                self.rebuilding = false;
+                self.suspect = false;
+            }
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, order: Order, side: Side) -> Applied {
+        if !self.takes_orders(side) {
+            return Applied::Unchanged;
+        }
+        let known = self.orders.find(order.id);
+        if let Some(cell) = known {
+            self.take_off(cell);
+        }
+        self.event.added[side as usize].add(u64::from(order.size));
+        let placed = self.place(order, side);
+        if known.is_some() && placed == Applied::Changed { Applied::DuplicateAdd } else { placed }
+    }
+
+    #[inline]
+    fn cancel(&mut self, order_id: u64, size: u32) -> Applied {
+        let Some(cell) = self.orders.find(order_id) else { return Applied::UnknownCancel };
+        let event_number = self.event_number;
+        let order = self.orders.at(cell);
+        let taken = size.min(order.size);
+        let by_fill = take_filled(order, taken, event_number);
+        let (side, price) = (order.side(), order.price);
+        order.size -= taken;
+        let gone = order.size == 0;
+        if taken > by_fill {
+            self.event.cancelled[side as usize].add(u64::from(taken - by_fill));
+        }
+        if gone {
+            self.orders.remove(cell);
+        }
+        self.sides[side as usize].take(price, taken, gone);
+        if taken > 0 { Applied::Changed } else { Applied::Unchanged }
+    }
+
+    #[inline]
+    fn modify(&mut self, new: Order, side: Side) -> Applied {
+        if !self.takes_orders(side) {
+            return Applied::Unchanged;
+        }
+        let Some(cell) = self.orders.find(new.id) else { return self.modify_unknown(new, side) };
+        let event_number = self.event_number;
+        let order = self.orders.at(cell);
+        let (from, same_place) = (order.size, order.side() == side && order.price == new.price);
+        let lost = from.saturating_sub(new.size);
+        let by_fill = if same_place { take_filled(order, lost, event_number) } else { 0 };
+        if by_fill == 0 || by_fill < lost {
+            self.event.modified[side as usize].add(u64::from(new.size));
+        }
+        if same_place && new.size > 0 {
+            self.orders.at(cell).size = new.size;
+            self.sides[side as usize].resize(new.price, from, new.size);
+            return if from == new.size { Applied::Unchanged } else { Applied::Changed };
+        }
+        self.take_off(cell);
+        if new.size == 0 { Applied::Changed } else { self.place(new, side) }
+    }
+
+    fn modify_unknown(&mut self, new: Order, side: Side) -> Applied {
+        if new.size == 0 {
+            return Applied::UnknownModify;
+        }
+        self.event.added[side as usize].add(u64::from(new.size));
+        match self.place(new, side) {
+            Applied::Changed => Applied::UnknownModify,
+            refused => refused,
+        }
+    }
+
+    fn clear(&mut self, snapshot: bool) -> Applied {
+        let empty = self.sides.iter().all(|side| side.as_slice().is_empty());
+        self.orders.clear();
+        self.sides.iter_mut().for_each(Levels::clear);
+        self.event.cleared = true;
+        self.degraded = false;
+        self.rebuilding = snapshot;
+        self.suspect &= snapshot;
+        if empty { Applied::Unchanged } else { Applied::Changed }
+    }
+
+    #[inline]
+    fn trade(&mut self, aggressor: Side, price: i64, size: u32) -> Applied {
+        let event = &mut self.event;
+        event.trades += 1;
+        event.volume += u64::from(size);
+        event.notional += i128::from(price) * i128::from(size);
+        match aggressor {
+            Side::Bid => event.buy_volume += u64::from(size),
+            Side::Ask => event.sell_volume += u64::from(size),
+            Side::None => {}
+        }
+        Applied::Unchanged
+    }
+
+    #[inline]
+    fn fill(&mut self, resting: Side, order_id: u64, size: u32) -> Applied {
+        if let Some(flow) = self.event.filled.get_mut(resting as usize) {
+            flow.add(u64::from(size));
+        }
+        let Some(cell) = self.orders.find(order_id) else { return Applied::UnknownFill };
+        let event_number = self.event_number;
+        let order = self.orders.at(cell);
+        let before = if order.filled_event == event_number { order.filled } else { 0 };
+        order.filled = before.saturating_add(size);
+        order.filled_event = event_number;
+        Applied::Unchanged
+    }
+
+    #[inline]
+    fn quotes(&mut self, levels: &[BidAskPair], action: u8, side: Side, price: i64, size: u32) -> Applied {
+        if action == b'T' {
+            self.trade(side, price, size);
+        } else if let Some(s) = Some(side as usize).filter(|&s| s < 2) {
+            let event = &mut self.event;
+            let flow = match action {
+                b'A' => Some(&mut event.added[s]),
+                b'C' => Some(&mut event.cancelled[s]),
+                b'M' => Some(&mut event.modified[s]),
+                b'F' => Some(&mut event.filled[s]),
+                _ => None,
+            };
+            flow.into_iter().for_each(|flow| flow.add(u64::from(size)));
+        }
+        self.event.cleared |= action == b'R';
+        if levels.is_empty() {
+            // The trades schema says nothing about the book, and mends nothing but its own gap.
+            self.suspect &= self.source == Source::Orders;
+            return Applied::Unchanged;
+        }
+        if self.source == Source::Orders {
+            self.orders.clear();
+        }
+        self.source = Source::Quotes;
+        (self.suspect, self.degraded, self.rebuilding) = (false, false, false);
+        self.sides.iter_mut().for_each(|side| side.quote(levels));
+        Applied::Changed
+    }
+
+    /// Ready for an order of `side`: levels that came as quotes make way for those of orders.
+    #[inline]
+    fn takes_orders(&mut self, side: Side) -> bool {
+        if self.source != Source::Orders {
+            self.sides.iter_mut().for_each(Levels::clear);
+            self.source = Source::Orders;
+        }
+        side != Side::None
+    }
+
+    /// Puts a new order in, or refuses it whole.
+    #[inline]
+    fn place(&mut self, order: Order, side: Side) -> Applied {
+        if self.orders.is_full() || self.sides[side as usize].add(order.price, order.size).is_err() {
+            self.degraded = true;
+            return Applied::Overflow;
+        }
+        self.orders.insert(order);
+        Applied::Changed
+    }
+
+    #[inline]
+    fn take_off(&mut self, cell: usize) {
+        let order = *self.orders.at(cell);
+        self.orders.remove(cell);
+        self.sides[order.side() as usize].take(order.price, order.size, true);
+    }
+}
+
+/// How much of `taken` is what fills of this event had announced; that much of the announcement is used up.
+#[inline]
+fn take_filled(order: &mut Order, taken: u32, event_number: u32) -> u32 {
+    if order.filled_event != event_number {
+        return 0;
+    }
+    let by_fill = taken.min(order.filled);
+    order.filled -= by_fill;
+    by_fill
+}
+
+#[cfg(test)]
+mod tests;

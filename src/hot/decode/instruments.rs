@@ -1,0 +1,119 @@
+//! The instruments of a lane, fixed at start.
+
+use crate::{Error, Result};
+
+/// One instrument as the configuration or the scanned file states it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Instrument {
+    /// Venue's number, as in the records.
+    pub id: u32,
+    /// Symbol, at most 71 bytes.
+    pub symbol: String,
+    /// Smallest price step, in 1e-9.
+    pub tick_size: i64,
+    /// Units per size 1 (0.001 where sizes come in thousandths).
+    pub size_unit: f64,
+}
+
+/// Longest symbol that the signal region's tables can hold, in bytes.
+const MAX_SYMBOL_BYTES: usize = 71;
+/// Index of an empty cell of the hash table.
+const EMPTY: u32 = u32::MAX;
+
+/// Maps an instrument's id to its dense index, in O(1) and without allocating after [`Instruments::new`].
+#[derive(Clone, Debug)]
+pub struct Instruments {
+    list: Vec<Instrument>,
+    /// Open-addressed `(id, index)` cells; a power of two, at most half full.
+    cells: Vec<(u32, u32)>,
+    shift: u32,
+}
+
+impl Instruments {
+    /// Takes the list in order: the first instrument gets index 0.
+    pub fn new(list: &[Instrument]) -> Result<Self> {
+        let cells = (list.len() * 2).next_power_of_two().max(2);
+        let shift = 32 - cells.trailing_zeros();
+        let mut table = Self { list: list.to_vec(), cells: vec![(0, EMPTY); cells], shift };
+        for (index, instrument) in list.iter().enumerate() {
+            check(instrument)?;
+            if table.index(instrument.id).is_some() {
+                return Err(Error::input(
+                    format!("instrument {}", instrument.id),
+                    format!("listed twice (the second time as \"{}\")", instrument.symbol),
+                    "list every instrument id once",
+                ));
+            }
+            table.insert(instrument.id, index as u32);
+        }
+        Ok(table)
+    }
+
+    /// Dense index of the instrument with this id.
+    #[inline]
+    pub fn index(&self, id: u32) -> Option<u32> {
+        let mask = self.cells.len() - 1;
+        let mut at = self.home(id);
+        loop {
+            let (key, index) = self.cells[at & mask];
+            if index == EMPTY {
+                return None;
+            }
+            if key == id {
+                return Some(index);
+            }
+            at += 1;
+        }
+    }
+
+    /// The instrument with this dense index, which must be below [`Instruments::len`].
+    pub fn get(&self, index: u32) -> &Instrument {
+        &self.list[index as usize]
+    }
+
+    /// Every instrument in index order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Instrument> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// True when there are none: every record is then rejected.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn insert(&mut self, id: u32, index: u32) {
+        let mask = self.cells.len() - 1;
+        let mut at = self.home(id);
+        while self.cells[at & mask].1 != EMPTY {
+            at += 1;
+        }
+        self.cells[at & mask] = (id, index);
+    }
+
+    #[inline]
+    fn home(&self, id: u32) -> usize {
+        (id.wrapping_mul(0x9E37_79B9) >> self.shift) as usize
+    }
+}
+
+fn check(instrument: &Instrument) -> Result<()> {
+    let thing = || format!("instrument {}", instrument.id);
+    if instrument.symbol.len() > MAX_SYMBOL_BYTES {
+        let problem = format!("symbol \"{}\" is {} bytes long", instrument.symbol, instrument.symbol.len());
+        return Err(Error::input(thing(), problem, format!("use a symbol of at most {MAX_SYMBOL_BYTES} bytes")));
+    }
+    if instrument.tick_size <= 0 {
+        let problem = format!("tick_size is {}", instrument.tick_size);
+        return Err(Error::input(thing(), problem, "give the smallest price step in 1e-9, e.g. 10000000 for 0.01"));
+    }
+    if !(instrument.size_unit.is_finite() && instrument.size_unit > 0.0) {
+        let problem = format!("size_unit is {}", instrument.size_unit);
+        return Err(Error::input(thing(), problem, "give the units per size 1, e.g. 1.0"));
+    }
+    Ok(())
+}
