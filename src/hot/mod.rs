@@ -2,3 +2,4 @@
 pub mod book;
 pub mod decode;
 pub mod features;
+pub mod state;

@@ -168,7 +168,8 @@ fn memories(entry: &Table, place: &Place, takes: Takes) -> Result<Vec<Memory>> {
     if takes.plain {
         return Ok(vec![Memory::Plain]);
     }
-    let keys: Vec<&str> = known_keys(takes).into_iter().filter(|key| key.contains("half") || key.contains("win")).collect();
+    let keys: Vec<&str> =
+        known_keys(takes).into_iter().filter(|key| key.contains("half") || key.contains("win")).collect();
     Err(place.refuse("", "says nothing of its memory", format!("add one of {}", keys.join(", "))))
 }
 

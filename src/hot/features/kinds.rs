@@ -31,8 +31,16 @@ pub struct Takes {
     pub of: bool,
 }
 
-const PLAIN: Takes =
-    Takes { sides: false, levels: None, plain: true, time: false, events: false, window: false, scale: false, of: false };
+const PLAIN: Takes = Takes {
+    sides: false,
+    levels: None,
+    plain: true,
+    time: false,
+    events: false,
+    window: false,
+    scale: false,
+    of: false,
+};
 const DECAYED: Takes = Takes { plain: false, time: true, events: true, ..PLAIN };
 const LEVELS: Takes = Takes { levels: Some((1, 10)), ..PLAIN };
 const SIDE_LEVELS: Takes = Takes { sides: true, ..LEVELS };

@@ -41,7 +41,8 @@ impl FeatureSet {
         let head = Place::new(origin, String::new());
         head.only_keys(&table, &["name", "warmup_events", "feature"])?;
         let name = head.string(&table, "name")?;
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b)) {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+        {
             return Err(head.refuse("name", format!("\"{name}\" is not a name"), "use a-z, 0-9, _ and -"));
         }
         let warmup_events = head.integer(&table, "warmup_events", 0, 1_000_000_000)?;
@@ -55,7 +56,7 @@ impl FeatureSet {
         if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
             return Err(head.refuse("feature", format!("column `{twice}` is declared twice"), "remove one of them"));
         }
-        let plan = Arc::new(Plan::compile(&columns));
+        let plan = Arc::new(Plan::compile(&columns, warmup_events));
         let mut set = Self { name, warmup_events, columns, names, hash: [0; 32], plan };
         set.hash = *blake3::hash(set.canonical().as_bytes()).as_bytes();
         Ok(set)
