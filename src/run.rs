@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
-use pillion_shm::cnc::{CncOwner, Command, Outcome, State};
-use pillion_shm::ring::RingReader;
+use pillion_shm::{CncOwner, Command, Outcome, State};
+use pillion_shm::RingReader;
 
 use crate::hot::{Lane, StageSet, Turn};
 
@@ -134,7 +134,7 @@ impl Loop {
     fn publish_counts(&mut self, lane: &Lane, link: &Link) {
         let (counts, clock, cnc) = (lane.counts(), lane.clock(), &link.cnc);
         cnc.set_ticks_consumed(counts.ticks);
-        cnc.set_counters(&pillion_shm::cnc::Counters {
+        cnc.set_counters(&pillion_shm::Counters {
             ticks: counts.ticks,
             events: counts.events,
             signals: counts.signals,

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pillion_shm::clock::Clock;
-use pillion_shm::ring::RingWriter;
+use pillion_shm::Clock;
+use pillion_shm::RingWriter;
 
 use super::data::Feed;
 use super::pace::{Due, Pace, Rate};

@@ -1,6 +1,6 @@
 //! Everything that must be right before a lane may start; `pillion check` stops here, `pillion run` goes on.
 
-use pillion_shm::region::{Access, LockMemory};
+use pillion_shm::{Access, LockMemory};
 use pillion_shm::{Kind, Lane as LaneName};
 
 use super::config::{Config, Lane, Lock};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pillion_shm::clock::Clock;
-use pillion_shm::cnc::{CncClient, Command as Order, State};
-use pillion_shm::ring::{From, RingReader, RingSpec, RingWriter};
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, Command as Order, State};
+use pillion_shm::{From, RingReader, RingSpec, RingWriter};
 use pillion_shm::{Kind, Lane as LaneName};
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pillion_shm::cnc::StageSummary;
+use pillion_shm::StageSummary;
 use serde::{Deserialize, Serialize};
 
 use crate::hot::book::Applied;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use pillion_shm::board::BoardWriter;
-use pillion_shm::clock::Clock;
-use pillion_shm::cnc::{CncOwner, State};
-use pillion_shm::region::Access;
-use pillion_shm::ring::{From, RingReader, RingSpec, RingWriter};
-use pillion_shm::signal::{InstrumentEntry, ModelEntry, SignalTables};
+use pillion_shm::BoardWriter;
+use pillion_shm::Clock;
+use pillion_shm::{CncOwner, State};
+use pillion_shm::Access;
+use pillion_shm::{From, RingReader, RingSpec, RingWriter};
+use pillion_shm::{InstrumentEntry, ModelEntry, SignalTables};
 use pillion_shm::{Kind, Lane as LaneName};
 
 use super::cores;
@@ -25,7 +25,7 @@ use crate::hot::{self, Parts, StageSet};
 use crate::run::{self, Link};
 
 /// Words of a signal record.
-const SIGNAL_WORDS: usize = size_of::<pillion_shm::signal::Signal>() / 8;
+const SIGNAL_WORDS: usize = size_of::<pillion_shm::Signal>() / 8;
 
 /// A lane between its regions' creation and its end.
 pub struct Seat {
@@ -159,7 +159,7 @@ impl Seat {
 
     /// Before the hot thread runs, the cold side answers the mailbox.
     fn answer_while_waiting(&self) {
-        use pillion_shm::cnc::{Command, Outcome};
+        use pillion_shm::{Command, Outcome};
         let Some(request) = self.link.cnc.poll_mailbox() else { return };
         match request.command() {
             Command::Halt => self.link.cnc.set_halt_wanted(true),

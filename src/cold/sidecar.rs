@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use pillion_shm::clock::Clock;
+use pillion_shm::Clock;
 use rustix::mm::MlockAllFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 

@@ -14,9 +14,9 @@ pub mod trigger;
 
 use std::collections::VecDeque;
 
-use pillion_shm::clock::Clock;
+use pillion_shm::Clock;
 use pillion_shm::records::flags::MAYBE_BAD_BOOK;
-use pillion_shm::ring::{Poll, RingReader};
+use pillion_shm::{Poll, RingReader};
 use pillion_shm::signal::{MAX_OUTPUTS, Signal, signal_flags};
 
 pub use counts::Counts;

@@ -1,6 +1,6 @@
 //! Step 1, poll: the next record of the tick ring, or nothing, or an exact loss.
 
-use pillion_shm::ring::{Poll, RingReader};
+use pillion_shm::{Poll, RingReader};
 
 /// Words of the largest record (MBP-10, 368 bytes).
 pub const MAX_RECORD_WORDS: usize = 46;

@@ -1,8 +1,8 @@
 //! Step 6, publish: the signal goes to the ring always, to the board only when a strategy may act on it.
 
-use pillion_shm::board::BoardWriter;
-use pillion_shm::ring::RingWriter;
-use pillion_shm::signal::{Signal, signal_flags};
+use pillion_shm::BoardWriter;
+use pillion_shm::RingWriter;
+use pillion_shm::{Signal, signal_flags};
 
 /// The lane's signal ring and board.
 pub struct Publisher {

@@ -1,7 +1,7 @@
 //! Stage stamps: where each nanosecond of a tick went, into HDR histograms. Every tick is counted, none is sampled.
 
 use hdrhistogram::Histogram;
-use pillion_shm::clock::Clock;
+use pillion_shm::Clock;
 use serde::{Deserialize, Serialize};
 
 /// Number of stages.

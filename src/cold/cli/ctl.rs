@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pillion_shm::Lane;
-use pillion_shm::clock::Clock;
-use pillion_shm::cnc::{CncClient, Command};
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, Command};
 
 use crate::error::{Error, Result};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pillion_shm::clock::Clock;
-use pillion_shm::cnc::{CncClient, State};
-use pillion_shm::ring::{RingSpec, RingWriter};
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, State};
+use pillion_shm::{RingSpec, RingWriter};
 use pillion_shm::{Kind, Lane};
 
 use crate::cold::config::Config;

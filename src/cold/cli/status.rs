@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pillion_shm::clock::Clock;
-use pillion_shm::cnc::{CncClient, Counters};
-use pillion_shm::ring::{From, RingReader};
-use pillion_shm::signal::SignalTables;
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, Counters};
+use pillion_shm::{From, RingReader};
+use pillion_shm::SignalTables;
 use pillion_shm::{Kind, Lane};
 use serde::Serialize;
 
@@ -146,7 +146,7 @@ fn stages(cnc: &CncClient) -> Stages {
 fn models(lane: &Lane, clock: &Clock) -> Vec<ModelInUse> {
     let table = RingReader::attach(lane, Kind::Signals, From::Next, clock).ok();
     let tables = table.and_then(|r| SignalTables::from_bytes(r.table()).ok());
-    let in_use = |m: pillion_shm::signal::ModelEntry| ModelInUse {
+    let in_use = |m: pillion_shm::ModelEntry| ModelInUse {
         name: m.name,
         revision: m.revision,
         sha256: hex(&m.sha256),

@@ -1,0 +1,177 @@
+//! A model directory: `manifest.toml`, `model.onnx`, `golden.json`. Read, verified, held against the lane, started.
+//!
+//! The contract of such a directory is in `models/README.md`. Every refusal names the file, what was found, and the mend.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, runtime};
+use crate::error::{Error, Result};
+
+mod manifest;
+pub use manifest::{Hash, Manifest, Missing, Scores, Training};
+
+/// File names inside a model directory.
+const MANIFEST: &str = "manifest.toml";
+const ONNX: &str = "model.onnx";
+const GOLDEN: &str = "golden.json";
+
+/// Most outputs a model may have: a signal carries 16 values.
+pub const MAX_OUTPUTS: usize = 16;
+
+const REEXPORT: &str = "export the model again (models/train.py writes all three files together)";
+
+/// A model directory whose files are whole and belong together. Needs no runtime.
+#[derive(Clone, Debug)]
+pub struct Model {
+    dir: PathBuf,
+    manifest: Manifest,
+    onnx: Vec<u8>,
+    onnx_sha256: [u8; 32],
+    golden: Golden,
+}
+
+/// A model that is loaded, has passed its golden check and is warm.
+pub struct LoadedModel {
+    /// Directory it came from.
+    pub dir: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// SHA-256 of `model.onnx`.
+    pub onnx_sha256: [u8; 32],
+    /// Runs it.
+    pub engine: Box<dyn Engine>,
+}
+
+/// Inputs with the outputs the exporter's own runtime gave.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Golden {
+    /// Largest difference taken, absolute below 1 and relative above.
+    tolerance: f32,
+    inputs: Vec<Vec<f32>>,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Model {
+    /// Reads the three files, and holds the model and golden files against the hashes in the manifest.
+    ///
+    /// # Errors
+    /// A file missing, unreadable or changed since it was exported; an unknown or missing manifest key; a manifest or
+    /// golden file that contradicts itself.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let manifest = Manifest::read(&dir.join(MANIFEST))?;
+        let (onnx, onnx_sha256) = read_hashed(&dir.join(ONNX), "onnx_sha256", &manifest.onnx_sha256)?;
+        let (golden, _) = read_hashed(&dir.join(GOLDEN), "golden_sha256", &manifest.golden_sha256)?;
+        let golden = Golden::parse(&dir.join(GOLDEN), &golden, &manifest)?;
+        Ok(Self { dir: dir.to_path_buf(), manifest, onnx, onnx_sha256, golden })
+    }
+
+    /// [`Model::read`], then [`Model::start`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn load(dir: &Path, runtime: &RuntimeConfig) -> Result<LoadedModel> {
+        Self::read(dir)?.start(runtime)
+    }
+
+    /// What the model says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Starts it on ONNX Runtime, and checks every golden row through the very engine that is handed out.
+    ///
+    /// # Errors
+    /// No usable ONNX Runtime; a file that is not a model; another shape than the manifest's; golden rows that differ.
+    pub fn start(self, config: &RuntimeConfig) -> Result<LoadedModel> {
+        let onnx = self.dir.join(ONNX);
+        let started = Runtime::open(config).map_err(EngineError::from);
+        let engine = started.and_then(|runtime| OrtCpu::new(runtime, &self.onnx, self.manifest.shape()));
+        let mut engine: Box<dyn Engine> = Box::new(engine.map_err(|error| refused(&onnx, error))?);
+        self.golden.check(&self.dir.join(GOLDEN), engine.as_mut())?;
+        Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine })
+    }
+}
+
+/// An engine's refusal, with the file it concerns and what mends it.
+fn refused(onnx: &Path, error: EngineError) -> Error {
+    match error {
+        EngineError::Runtime(error) => {
+            let mend =
+                format!("{}, or name the library in ORT_DYLIB_PATH or the config key `onnxruntime`", runtime::MEND);
+            Error::input("ONNX Runtime", error, mend)
+        }
+        error => Error::input(onnx.display(), error, REEXPORT),
+    }
+}
+
+impl Golden {
+    fn parse(path: &Path, bytes: &[u8], manifest: &Manifest) -> Result<Self> {
+        let bad = |problem: String| Error::input(path.display(), problem, REEXPORT);
+        let golden: Self = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        let (rows, wanted) = (golden.inputs.len(), golden.outputs.len());
+        if rows == 0 || rows != wanted {
+            return Err(bad(format!("{rows} input rows and {wanted} output rows; at least one of each, in pairs")));
+        }
+        if !(golden.tolerance > 0.0 && golden.tolerance <= 0.01) {
+            return Err(bad(format!("tolerance {} is not within 0 (excluded) and 0.01", golden.tolerance)));
+        }
+        check_widths(&golden.inputs, "inputs", manifest.features.len()).map_err(bad)?;
+        check_widths(&golden.outputs, "outputs", manifest.outputs.len()).map_err(bad)?;
+        Ok(golden)
+    }
+
+    fn check(&self, path: &Path, engine: &mut dyn Engine) -> Result<()> {
+        let mut got = vec![0.0; engine.info().outputs];
+        for (row, (input, wanted)) in self.inputs.iter().zip(&self.outputs).enumerate() {
+            engine
+                .run(input, &mut got)
+                .map_err(|error| Error::input(path.display(), format!("row {row}: {error}"), REEXPORT))?;
+            // Written so that a NaN on either side is a difference.
+            let near = |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0);
+            if !got.iter().zip(wanted).all(near) {
+                let problem = format!(
+                    "row {row}: {} gives {got:?}, expected are {wanted:?} within {}",
+                    engine.info().runtime,
+                    self.tolerance
+                );
+                return Err(Error::input(path.display(), problem, REEXPORT));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_widths(rows: &[Vec<f32>], what: &str, expected: usize) -> std::result::Result<(), String> {
+    match rows.iter().position(|row| row.len() != expected) {
+        None => Ok(()),
+        Some(at) => Err(format!("{what}, row {at}: {} values where the manifest has {expected}", rows[at].len())),
+    }
+}
+
+/// The file's bytes and SHA-256, which must be the one in the manifest.
+fn read_hashed(path: &Path, key: &str, wanted: &Hash) -> Result<(Vec<u8>, [u8; 32])> {
+    let bytes = read_file(path)?;
+    let found = Hash(Sha256::digest(&bytes).into());
+    if found == *wanted {
+        return Ok((bytes, found.0));
+    }
+    let problem = format!("its SHA-256 is {found}, {MANIFEST} says {key} = {wanted}");
+    Err(Error::input(path.display(), problem, format!("restore the file, or {REEXPORT}")))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        Error::input(
+            path.display(),
+            format!("cannot be read: {error}"),
+            "name a directory as models/README.md describes",
+        )
+    })
+}

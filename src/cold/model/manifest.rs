@@ -1,0 +1,204 @@
+//! `manifest.toml`: what a model was made from, what it takes, and what its numbers mean.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{MAX_OUTPUTS, REEXPORT, read_file};
+use crate::engine::Shape;
+use crate::error::{Error, Result};
+
+/// The only layout of `manifest.toml` there is so far.
+const SCHEMA: u32 = 1;
+
+/// A model's manifest. Unknown keys are refused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Layout of this file: 1.
+    pub schema: u32,
+    /// Name that signals, reports and people call the model by.
+    pub name: String,
+    /// Counts retrainings of the same name, from 1.
+    pub revision: u32,
+    /// SHA-256 of `model.onnx`.
+    pub onnx_sha256: Hash,
+    /// SHA-256 of `golden.json`.
+    pub golden_sha256: Hash,
+    /// Name of the feature set it was trained on.
+    pub feature_set: String,
+    /// BLAKE3 of the canonical form of that set.
+    pub features_hash: Hash,
+    /// Names of its features, in input order.
+    pub features: Vec<String>,
+    /// Whether a feature may be missing.
+    pub missing: Missing,
+    /// Name of the graph's input: float32 `[features]` or `[batch, features]`, raw features.
+    pub input: String,
+    /// Name of the graph's output that is published; others are dropped.
+    pub output: String,
+    /// Names of its values, in order.
+    pub outputs: Vec<String>,
+    /// What the values are, in a sentence.
+    pub meaning: String,
+    /// How far ahead it looks, in book events.
+    pub horizon_events: u32,
+    /// How it was trained.
+    pub training: Training,
+    /// Out-of-sample scores: `model` and its baselines.
+    pub scores: BTreeMap<String, Scores>,
+}
+
+/// What a value that is not there looks like to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// Every feature is always finite; the model is never run on anything else.
+    Never,
+    /// The model was trained to take NaN for a missing value.
+    Nan,
+}
+
+/// Where the weights come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Market data, by name and day.
+    pub data: String,
+    /// How the day was split.
+    pub split: String,
+    /// Rows (warm events with a label) in the train, validation and test parts.
+    pub rows: [u64; 3],
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The estimator and the settings that the validation part chose.
+    pub estimator: String,
+    /// Libraries, with versions.
+    pub libraries: Vec<String>,
+}
+
+/// Scores on the held-back part.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scores {
+    /// Mean F1 over the classes, 0 to 1.
+    pub macro_f1: f64,
+    /// Share of rows whose class was named, 0 to 1.
+    pub accuracy: f64,
+    /// Mean negative log-likelihood of the true class, nats.
+    pub log_loss: f64,
+}
+
+impl Manifest {
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let bytes = read_file(path)?;
+        let text = str::from_utf8(&bytes).map_err(|error| Error::input(path.display(), error, REEXPORT))?;
+        let manifest: Self = toml::from_str(text).map_err(|error| {
+            Error::input(
+                path.display(),
+                error.to_string().trim_end(),
+                "see models/README.md for the keys of a manifest",
+            )
+        })?;
+        manifest.check().map_err(|problem| Error::input(path.display(), problem, REEXPORT))?;
+        Ok(manifest)
+    }
+
+    /// The shape that `model.onnx` must have.
+    #[must_use]
+    pub fn shape(&self) -> Shape<'_> {
+        let (inputs, outputs) = (self.features.len(), self.outputs.len());
+        Shape { input: &self.input, inputs, output: &self.output, outputs }
+    }
+
+    /// Refuses a lane whose features are not, one by one and in every parameter, those the model was trained on.
+    ///
+    /// # Errors
+    /// Another hash: the first name that differs, or the same names with other parameters.
+    pub fn fits(&self, set: &str, names: &[String], hash: &[u8; 32]) -> Result<()> {
+        if self.features_hash.0 == *hash && self.features == names {
+            return Ok(());
+        }
+        let thing = format!("model `{}`", self.name);
+        let problem = format!(
+            "was trained on feature set `{}` {}, the lane computes `{set}` {}: {}",
+            self.feature_set,
+            self.features_hash,
+            Hash(*hash),
+            self.first_difference(names)
+        );
+        Err(Error::input(thing, problem, "set the lane's features to the model's, or train the model on the lane's"))
+    }
+
+    fn first_difference(&self, names: &[String]) -> String {
+        match (0..self.features.len().max(names.len())).find(|&i| self.features.get(i) != names.get(i)) {
+            None => "the names are the same, a parameter or definition is not".into(),
+            Some(at) => {
+                let name = |list: &[String]| list.get(at).map_or("nothing".into(), |name| format!("`{name}`"));
+                format!("feature {at} is {} in the model and {} in the lane", name(&self.features), name(names))
+            }
+        }
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.schema != SCHEMA {
+            return Err(format!("schema = {}, this build reads {SCHEMA}", self.schema));
+        }
+        let count = self.outputs.len();
+        if count == 0 || count > MAX_OUTPUTS {
+            return Err(format!("outputs has {count} names; a signal carries 1 to {MAX_OUTPUTS} values"));
+        }
+        if self.name.is_empty() || self.features.is_empty() {
+            return Err("name and features must not be empty".into());
+        }
+        check_unique("features", &self.features)?;
+        check_unique("outputs", &self.outputs)?;
+        if !self.scores.contains_key("model") {
+            return Err("[scores.model] is missing".into());
+        }
+        Ok(())
+    }
+}
+
+fn check_unique(key: &str, names: &[String]) -> std::result::Result<(), String> {
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(twice) => Err(format!("{key} names `{twice}` twice")),
+    }
+}
+
+/// A 256-bit hash, in files as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Hash(pub [u8; 32]);
+
+impl TryFrom<String> for Hash {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let bad = || format!("`{text}` is not 64 hexadecimal digits");
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(bad());
+        }
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| bad())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
