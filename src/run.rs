@@ -64,7 +64,7 @@ pub fn run(lane: &mut Lane, link: &Link) {
     let clock = lane.clock();
     let period_raw = raw_period(lane);
     let mut loop_ = Loop { step: 0, stop: false, consumed: 0, regimes_raw: [0; 3] };
-    lane.set_halted(link.cnc.start_halted());
+    lane.set_halted(link.cnc.halted());
     link.cnc.set_state(if lane.halted() { State::Halt } else { State::Run });
     let mut now = clock.raw();
     let mut due = now;
@@ -115,7 +115,7 @@ impl Loop {
         let ticks = lane.counts().ticks;
         if ticks != self.consumed && (turn == Turn::Idle || ticks - self.consumed >= CONSUMED_EVERY) {
             self.consumed = ticks;
-            link.cnc.set_ticks_consumed(ticks);
+            link.cnc.set_ticks_consumed(ticks + lane.counts().lost);
         }
     }
 
@@ -133,9 +133,8 @@ impl Loop {
 
     fn publish_counts(&mut self, lane: &Lane, link: &Link) {
         let (counts, clock, cnc) = (lane.counts(), lane.clock(), &link.cnc);
-        cnc.set_ticks_consumed(counts.ticks);
+        cnc.set_ticks_consumed(counts.ticks + counts.lost);
         cnc.set_counters(&pillion_shm::Counters {
-            ticks: counts.ticks,
             events: counts.events,
             signals: counts.signals,
             gaps: counts.gaps,
@@ -156,7 +155,7 @@ impl Loop {
         // Relaxed: the flag carries no data; a turn sooner or later is the same.
         self.stop |= link.stop.load(Ordering::Relaxed);
         let Some(request) = link.cnc.poll_mailbox() else { return };
-        match request.command() {
+        match request.command {
             Command::Halt => {
                 lane.set_halted(true);
                 link.cnc.set_state(State::Halt);

@@ -47,7 +47,7 @@ pub fn inject(
     let mut done = Injected::default();
     let window = WINDOW.min(writer.capacity() / 2);
     let mut first_ns = None;
-    for record in feed.records() {
+    for record in feed {
         let due = pace.due(record, clock.now_ns());
         loop {
             let room = || writer.published() - peer.consumed().min(writer.published()) < window;

@@ -1,7 +1,6 @@
 //! Everything that must be right before a lane may start; `pillion check` stops here, `pillion run` goes on.
 
-use pillion_shm::{Access, LockMemory};
-use pillion_shm::{Kind, Lane as LaneName};
+use pillion_shm::{Access, Clock, CncClient, Kind, Lane as LaneName, LockMemory};
 
 use super::config::{Config, Lane, Lock};
 use super::cores::{self, Cores};
@@ -48,17 +47,18 @@ pub fn access(config: &Config) -> Access {
 /// Checks and loads every lane.
 pub fn prepare(config: &Config) -> Result<Vec<Prepared>> {
     let Cores { lanes: cpus, .. } = cores::choose(config, false)?;
+    let clock = Clock::attach_or_create(&config.process.shm_dir)?;
     let lanes = config.lanes.iter().zip(cpus);
-    let prepared: Vec<_> = lanes.map(|(lane, cpu)| prepare_lane(config, lane, cpu)).collect::<Result<_>>()?;
+    let prepared: Vec<_> = lanes.map(|(lane, cpu)| prepare_lane(config, lane, cpu, &clock)).collect::<Result<_>>()?;
     room(config, &prepared)?;
     Ok(prepared)
 }
 
-fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
+fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Result<Prepared> {
     let name = LaneName::in_dir(&config.process.shm_dir, &lane.name)?;
     let features = FeatureSet::load(&lane.features)?;
     let instruments = instruments(config, lane)?;
-    free_name(&name)?;
+    free_name(&name, clock)?;
     let path = &config.process.onnxruntime;
     let runtime = RuntimeConfig { onnxruntime: (!path.as_os_str().is_empty()).then(|| path.clone()) };
     let mut models = Vec::with_capacity(lane.models.len());
@@ -87,15 +87,30 @@ fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
 }
 
 /// Refuses a lane whose regions a live sidecar holds.
-fn free_name(name: &LaneName) -> Result<()> {
-    for kind in [Kind::Cnc, Kind::Signals, Kind::Board] {
-        if let Some(owner) = pillion_shm::region::live_owner(name, kind)? {
-            return Err(Error::input(
-                name.path(kind).display(),
-                format!("is held by the live process {owner}"),
-                format!("stop it (`pillion ctl {} stop`) or choose another lane name", name.name()),
-            ));
-        }
+fn free_name(name: &LaneName, clock: &Clock) -> Result<()> {
+    let page = match CncClient::attach(name, clock) {
+        Ok(page) if page.owner_alive() => page,
+        // Nobody's, a dead sidecar's or another layout's: taken over when the lane starts, or refused there.
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    Err(Error::input(
+        name.path(Kind::Cnc).display(),
+        format!("is held by the live process {}", page.pid()),
+        format!("stop it (`pillion ctl {} stop`) or choose another lane name", name.name()),
+    ))
+}
+
+/// What `lock = "require"` will ask for, tried on one page: a process that may lock none is refused here.
+pub fn try_locking(config: &Config, lanes: &[Prepared]) -> Result<()> {
+    if config.process.lock != Lock::Require {
+        return Ok(());
+    }
+    super::sidecar::lock_memory(config)?;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
+    let needed: u64 = lanes.iter().map(|l| (l.config.signal_slots + 1024) * 128).sum();
+    if limit.is_some_and(|l| l < needed) && !rustix::process::geteuid().is_root() {
+        let problem = format!("process.lock = \"require\": {needed} bytes of regions exceed the memlock limit {limit:?}");
+        return Err(Error::input(&config.origin, problem, "raise it (ulimit -l unlimited) or write lock = \"try\""));
     }
     Ok(())
 }

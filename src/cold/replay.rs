@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pillion_shm::Clock;
@@ -17,13 +17,14 @@ use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
 use super::data::Feed;
 use super::inject::{Injected, Peer, inject};
-use super::output::write_whole;
 use super::pace::Rate;
 use super::prepare::access;
 use super::progress::Progress;
 use super::report::{Build, Host, LaneReport, ModelInUse, SCHEMA_VERSION, SidecarReport, Stages};
+use super::seat::hex;
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
+use crate::hot::poll::MAX_RECORD_WORDS;
 
 /// How long the sidecar may take to load its models and start, and to finish what is in the ring.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -110,7 +111,7 @@ impl Replay<'_> {
         self.config.lanes[0].core = super::config::Core::Fixed(cores.lanes[0]);
         let clock = Clock::attach_or_create(&self.config.process.shm_dir)?;
         let cleanup = Cleanup(lane.clone());
-        let spec = RingSpec { capacity: self.config.feed.slots, record_words: self.feed.slot_words(), table: Vec::new() };
+        let spec = RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
         let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config))?;
         let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
         let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
@@ -119,7 +120,7 @@ impl Replay<'_> {
         // From here on this thread spins, so that it publishes on time.
         cores::pin(cpu, "injector")?;
         let mut peer = ReplayPeer { cnc, tap, sidecar, checked: Instant::now() };
-        let progress = Progress::start(self.feed.len() as u64, self.quiet);
+        let progress = Progress::start(self.feed.records, self.quiet);
         let injected = inject(self.feed, self.rate, &mut writer, &clock, &mut peer, &progress.done)?;
         peer.drain_all(writer.published())?;
         drop(progress);
@@ -139,7 +140,7 @@ impl Replay<'_> {
         };
         lane.name = format!("replay-{}", std::process::id());
         if lane.instruments.is_empty() {
-            lane.instruments = self.feed.instruments().iter().map(entry).collect();
+            lane.instruments = self.feed.instruments.iter().map(entry).collect();
         }
         Ok(())
     }
@@ -171,7 +172,7 @@ impl Replay<'_> {
             config: serde_json::to_value(&self.config).unwrap_or_default(),
             models: lane.models.clone(),
             input: self.input.display().to_string(),
-            input_blake3: self.feed.blake3().to_owned(),
+            input_blake3: hex(&self.feed.blake3),
             rate: self.rate.to_string(),
             span_ns: injected.span_ns,
             ticks_per_second: injected.ticks as f64 * 1e9 / injected.span_ns.max(1) as f64,
@@ -181,6 +182,11 @@ impl Replay<'_> {
             lane,
         })
     }
+}
+
+/// Words of a ring slot's record that hold every record of the feed: 14 (128-byte slots) or 46 (384-byte slots).
+pub fn slot_words(feed: &Feed) -> usize {
+    if feed.max_record_words <= 14 { 14 } else { MAX_RECORD_WORDS }
 }
 
 /// An instrument of a recording as a configuration entry.
@@ -219,9 +225,7 @@ struct Sidecar {
 impl Sidecar {
     fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
         let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
-        write_whole(&config, |out| {
-            out.write_all(replay.config.to_toml().as_bytes()).map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))
-        })?;
+        std::fs::write(&config, replay.config.to_toml()).map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
         if replay.quiet {
@@ -320,7 +324,7 @@ impl ReplayPeer {
         loop {
             self.between()?;
             let counters = self.cnc.counters();
-            let through = counters.ticks + counters.lost;
+            let through = self.cnc.ticks_consumed();
             if through >= published && self.tap.seen() + self.tap.lost() >= counters.signals {
                 return Ok(());
             }

@@ -55,15 +55,14 @@ impl Stage {
 
 impl From<Stage> for StageSummary {
     fn from(s: Stage) -> Self {
-        let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } = s;
-        Self { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns }
+        Self { count: s.count, p50: s.p50_ns, p90: s.p90_ns, p99: s.p99_ns, p999: s.p999_ns, p9999: s.p9999_ns, max: s.max_ns }
     }
 }
 
 impl From<StageSummary> for Stage {
     fn from(s: StageSummary) -> Self {
-        let StageSummary { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } = s;
-        Self { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns }
+        let StageSummary { count, p50, p90, p99, p999, p9999, max } = s;
+        Self { count, p50_ns: p50, p90_ns: p90, p99_ns: p99, p999_ns: p999, p9999_ns: p9999, max_ns: max }
     }
 }
 

@@ -17,7 +17,6 @@ use super::cores;
 use super::prepare::Prepared;
 use super::report::{FeaturesInUse, LaneReport, ModelInUse, Totals};
 use crate::error::Result;
-use crate::hot::book::Book;
 use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
 use crate::hot::state::State as InstrumentState;
@@ -65,7 +64,7 @@ impl Seat {
         let spec = RingSpec {
             capacity: prepared.config.signal_slots,
             record_words: SIGNAL_WORDS,
-            table: tables.to_bytes(),
+            table: tables.to_bytes()?,
         };
         let ring = RingWriter::create(&name, Kind::Signals, &spec, &clock, &access)?;
         let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len() as u32);
@@ -73,7 +72,7 @@ impl Seat {
         let states: Vec<_> = prepared
             .instruments
             .iter()
-            .map(|i| InstrumentState::new(Book::new(prepared.limits()), &prepared.features, i.tick_size))
+            .map(|i| InstrumentState::new(prepared.limits(), &prepared.features, i.tick_size))
             .collect();
         let report = blank_report(&prepared, states.first().map_or(0, InstrumentState::state_bytes));
         let link = Arc::new(Link::new(cnc, stop));
@@ -161,9 +160,9 @@ impl Seat {
     fn answer_while_waiting(&self) {
         use pillion_shm::{Command, Outcome};
         let Some(request) = self.link.cnc.poll_mailbox() else { return };
-        match request.command() {
-            Command::Halt => self.link.cnc.set_halt_wanted(true),
-            Command::Resume => self.link.cnc.set_halt_wanted(false),
+        match request.command {
+            Command::Halt => self.link.cnc.set_halted(true),
+            Command::Resume => self.link.cnc.set_halted(false),
             Command::Stop => self.link.stop.store(true, Ordering::Relaxed),
         }
         self.link.cnc.answer(&request, Outcome::Done);
@@ -176,14 +175,14 @@ impl Seat {
         if file.is_none() || file == self.ticks_file {
             return Ok(None);
         }
-        if pillion_shm::region::live_owner(&self.name, Kind::Ticks)?.is_none() {
-            return Ok(None);
-        }
         let mut reader = match RingReader::attach(&self.name, Kind::Ticks, From::Oldest, &self.clock) {
             Ok(reader) => reader,
-            Err(e) if e.is_not_found() => return Ok(None),
+            Err(pillion_shm::Error::Absent { .. }) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
+        if !reader.owner_alive() {
+            return Ok(None);
+        }
         reader.touch_and_lock(self.access.lock)?;
         self.ticks_file = file;
         Ok(Some(reader))

@@ -10,7 +10,7 @@ use rustix::mm::MlockAllFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::config::{Config, Lock};
-use super::output::write_whole;
+use super::output::write_json;
 use super::prepare::{Prepared, access, prepare};
 use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
 use super::seat::{Seat, hex};
@@ -72,7 +72,7 @@ fn watch(seats: &mut [Seat]) -> Result<()> {
 }
 
 /// Locks what is mapped now: books, features, engines. Regions lock themselves.
-fn lock_memory(config: &Config) -> Result<bool> {
+pub fn lock_memory(config: &Config) -> Result<bool> {
     if config.process.lock == Lock::No {
         return Ok(false);
     }
@@ -90,9 +90,7 @@ fn lock_memory(config: &Config) -> Result<bool> {
 fn write_report(path: &Path, seats: &[Seat]) -> Result<()> {
     let lanes = seats.iter().map(|seat| seat.report().clone()).collect();
     let report = SidecarReport { schema_version: SCHEMA_VERSION, host: Host::this(), build: Build::this(), lanes };
-    write_whole(path, |out| {
-        serde_json::to_writer_pretty(out, &report).map_err(|e| Error::run(path.display(), e, "name a writable report file"))
-    })
+    write_json(path, &report)
 }
 
 /// Short form of a hash for people.

@@ -36,7 +36,8 @@ impl Infer {
         self.models.len()
     }
 
-    /// Runs model `slot`. A failed run is an outcome: outputs are zero and the signal is invalid.
+    /// Runs model `slot`. A failed run or a non-finite output is an outcome: it reads 0 and the
+    /// signal is invalid.
     #[inline]
     pub(crate) fn run(&mut self, slot: usize) -> Run<'_> {
         let model = &mut self.models[slot];
@@ -45,7 +46,10 @@ impl Infer {
         if !ran {
             outputs.fill(0.0);
         }
-        let valid = ran && outputs.iter().all(|x| x.is_finite());
+        let mut valid = ran;
+        for x in outputs.iter_mut().filter(|x| !x.is_finite()) {
+            (*x, valid) = (0.0, false);
+        }
         Run { outputs, valid, revision: model.revision }
     }
 }

@@ -251,8 +251,7 @@ impl Lane {
 
     fn distrust(&mut self) {
         for state in &mut self.states {
-            state.book.mark_suspect();
-            state.features.reset();
+            state.gap();
         }
     }
 
@@ -310,7 +309,7 @@ impl Lane {
 fn apply(state: &mut State, tick: &Tick<'_>) -> usize {
     let applied = state.apply(tick);
     if tick.flags & MAYBE_BAD_BOOK != 0 {
-        state.book.mark_suspect();
+        state.gap();
     }
     applied.index()
 }

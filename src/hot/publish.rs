@@ -19,15 +19,15 @@ impl Publisher {
     /// Writes a stamped signal. Invalid and halted ones leave the board's last good value in place.
     #[inline]
     pub(crate) fn publish(&mut self, signal: &Signal) {
-        self.ring.publish_at(bytemuck::cast_ref::<Signal, [u64; 14]>(signal), signal.signal_ns);
+        self.ring.publish_at(signal.words(), signal.signal_ns);
         if signal.flags & (signal_flags::INVALID | signal_flags::HALTED) == 0 {
             self.board.set(signal.instrument, u32::from(signal.model), signal);
         }
     }
 
     /// Removes both regions from the file system (private lanes of replays and tests).
-    pub fn unlink(self) {
-        self.ring.unlink();
-        self.board.unlink();
+    pub fn unlink(self) -> pillion_shm::Result<()> {
+        self.ring.unlink()?;
+        self.board.unlink()
     }
 }

@@ -11,12 +11,12 @@ use pillion_shm::{RingSpec, RingWriter};
 use pillion_shm::{Kind, Lane};
 
 use crate::cold::config::Config;
-use crate::cold::data::Feed;
 use crate::cold::inject::{Peer, inject};
 use crate::cold::pace::Rate;
 use crate::cold::prepare::access;
 use crate::cold::progress::Progress;
-use crate::cold::{cores, table};
+use crate::cold::replay::slot_words;
+use crate::cold::{cores, data, table};
 use crate::error::{Error, Result};
 
 /// Arguments of `pillion feed`.
@@ -51,16 +51,16 @@ pub fn run(args: &Args) -> Result<()> {
             .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
     }
     let lane = Lane::in_dir(&config.process.shm_dir, &args.lane)?;
-    let feed = Feed::load(&args.input)?;
+    let feed = data::load(&args.input)?;
     let clock = Clock::attach_or_create(lane.dir())?;
-    let spec = RingSpec { capacity: config.feed.slots, record_words: feed.slot_words(), table: Vec::new() };
+    let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
     let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config))?;
-    println!("feed      lane {}, generation {}, {} ticks at {}", args.lane, writer.generation(), feed.len(), args.rate);
+    println!("feed      lane {}, generation {}, {} ticks at {}", args.lane, writer.generation(), feed.records, args.rate);
     let mut peer = Sidecar::find(&lane, &clock, args.rate, Arc::clone(&stop))?;
     if let Some(cpu) = cores::choose(&config, true)?.feed {
         cores::pin(cpu, "feed")?;
     }
-    let progress = Progress::start(feed.len() as u64, false);
+    let progress = Progress::start(feed.records, false);
     let injected = inject(&feed, args.rate, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);
     let seconds = injected.span_ns as f64 / 1e9;

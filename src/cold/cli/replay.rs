@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::cold::config::Config;
-use crate::cold::data::Feed;
-use crate::cold::output::write_whole;
+use crate::cold::data;
+use crate::cold::output::write_json;
 use crate::cold::pace::Rate;
 use crate::cold::replay::{Replay, ReplayReport};
 use crate::cold::table::{self, thousands};
@@ -33,9 +33,7 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     print!("{}", summary(&report));
     match &args.json {
         None => Ok(()),
-        Some(path) => write_whole(path, |out| {
-            serde_json::to_writer_pretty(out, &report).map_err(|e| Error::run(path.display(), e, "name a writable file"))
-        }),
+        Some(path) => write_json(path, &report),
     }
 }
 
@@ -62,7 +60,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         None => {
             let path = folder.path().join("synth.dbn.zst");
             println!("input     synthetic order flow (INPUT=FILE.dbn.zst plays a recording)");
-            crate::cold::cli::synth::write_demo(&path)?;
+            data::synth::write(&path, &data::synth::Plan { seed: 1, instruments: 4, events: 150_000, events_per_second: 5_000 })?;
             path
         }
     };
@@ -75,7 +73,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
 }
 
 fn replay(config: Config, input: &Path, rate: Rate) -> Result<ReplayReport> {
-    let feed = Feed::load(input)?;
+    let feed = data::load(input)?;
     let binary = std::env::current_exe().map_err(|e| Error::run("pillion's own path", e, "run an installed pillion"))?;
     Replay { config, feed: &feed, input, rate, binary, quiet: false }.run()
 }

@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     let clock = Clock::attach_or_create(&args.shm_dir)?;
     let mut pause = Duration::from_millis(200);
     loop {
-        let before: Vec<_> = names.iter().map(|n| counters(&args.shm_dir, n, &clock)).collect::<Result<_>>()?;
+        let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n, &clock)).collect::<Result<_>>()?;
         std::thread::sleep(pause);
         if args.watch && !args.json {
             print!("\x1b[2J\x1b[H");
@@ -102,29 +102,37 @@ fn lanes(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn counters(dir: &Path, name: &str, clock: &Clock) -> Result<(u64, Counters)> {
-    let cnc = CncClient::attach(&Lane::in_dir(dir, name)?, clock)?;
-    Ok((clock.now_ns(), cnc.counters()))
+/// What rates are reckoned from.
+struct Before {
+    ns: u64,
+    consumed: u64,
+    counters: Counters,
 }
 
-fn look(dir: &Path, name: &str, clock: &Clock, (then_ns, before): (u64, Counters)) -> Result<Look> {
+fn before(dir: &Path, name: &str, clock: &Clock) -> Result<Before> {
+    let cnc = CncClient::attach(&Lane::in_dir(dir, name)?, clock)?;
+    Ok(Before { ns: clock.now_ns(), consumed: cnc.ticks_consumed(), counters: cnc.counters() })
+}
+
+fn look(dir: &Path, name: &str, clock: &Clock, before: Before) -> Result<Look> {
     let lane = Lane::in_dir(dir, name)?;
     let cnc = CncClient::attach(&lane, clock)?;
     let (now_ns, c) = (clock.now_ns(), cnc.counters());
-    let seconds = now_ns.saturating_sub(then_ns).max(1) as f64 / 1e9;
+    let seconds = now_ns.saturating_sub(before.ns).max(1) as f64 / 1e9;
     let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+    let consumed = cnc.ticks_consumed();
     let ticks = RingReader::attach(&lane, Kind::Ticks, From::Next, clock).ok();
     Ok(Look {
         lane: name.to_owned(),
-        state: format!("{:?}", cnc.state()).to_uppercase(),
+        state: cnc.state().to_string(),
         alive: cnc.owner_alive(),
         pid: cnc.pid(),
         heartbeat_age_ns: now_ns.saturating_sub(cnc.heartbeat_ns()),
         feed_alive: ticks.as_ref().is_some_and(RingReader::owner_alive),
-        backlog: ticks.map_or(0, |r| r.head().saturating_sub(cnc.ticks_consumed())),
-        ticks_per_second: rate(c.ticks, before.ticks),
-        signals_per_second: rate(c.signals, before.signals),
-        ticks: c.ticks,
+        backlog: ticks.map_or(0, |r| r.head().saturating_sub(consumed)),
+        ticks_per_second: rate(consumed, before.consumed),
+        signals_per_second: rate(c.signals, before.counters.signals),
+        ticks: consumed - c.lost.min(consumed),
         events: c.events,
         signals: c.signals,
         gaps: c.gaps,
