@@ -17,7 +17,11 @@ mod error;
 pub use error::{Error, Result};
 
 #[cfg(not(loom))]
+mod board;
+#[cfg(not(loom))]
 mod clock;
+#[cfg(not(loom))]
+mod cnc;
 #[cfg(not(loom))]
 mod header;
 #[cfg(not(loom))]
@@ -30,7 +34,11 @@ mod region;
 mod shared_ring;
 
 #[cfg(not(loom))]
+pub use board::{BoardReader, BoardWriter, Reading};
+#[cfg(not(loom))]
 pub use clock::Clock;
+#[cfg(not(loom))]
+pub use cnc::{CncClient, CncOwner, Counters, STAGES, StageSummary, State};
 #[cfg(not(loom))]
 pub use lane::{Access, Lane, LockMemory};
 pub use layout::Kind;

@@ -64,6 +64,7 @@ pub(crate) struct Region {
     path: PathBuf,
     header: Header,
     locked: bool,
+    writable: bool,
 }
 
 impl Words for Region {
@@ -105,7 +106,7 @@ impl Region {
         let mut options = MmapOptions::new();
         options.len(header.region_bytes as usize).populate();
         let map = options.map_raw(&file).map_err(|e| io("map", &plan.path, e))?;
-        let mut region = Self { map, file, path: plan.path.clone(), header, locked: false };
+        let mut region = Self { map, file, path: plan.path.clone(), header, locked: false, writable: true };
         region.touch_and_lock(plan.access.lock)?;
         Ok(region)
     }
@@ -191,7 +192,7 @@ impl Region {
         options.len(header.region_bytes as usize);
         let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
         let map = map.map_err(|e| io("map", path, e))?;
-        Ok(Self { map, file, path: path.to_owned(), header, locked: false })
+        Ok(Self { map, file, path: path.to_owned(), header, locked: false, writable })
     }
 
     /// Touches every page, so that none faults later, and locks them as asked.
@@ -223,6 +224,11 @@ impl Region {
     /// Whether the pages are locked in memory.
     pub fn locked(&self) -> bool {
         self.locked
+    }
+
+    /// Whether the mapping may be stored to; a store to a read-only one is a SIGSEGV.
+    pub fn writable(&self) -> bool {
+        self.writable
     }
 
     pub fn header(&self) -> &Header {
