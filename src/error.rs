@@ -39,3 +39,11 @@ impl Error {
         Self { thing: thing.to_string(), problem: problem.to_string(), mend: mend.to_string(), exit_code }
     }
 }
+
+impl From<pillion_shm::Error> for Error {
+    fn from(e: pillion_shm::Error) -> Self {
+        let text = e.to_string();
+        let (problem, mend) = text.split_once("\n  mend: ").unwrap_or((&text, "see shm/README.md"));
+        Self::input("shared memory", problem, mend)
+    }
+}

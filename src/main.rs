@@ -1,2 +1,63 @@
-//! x
-fn main() {}
+//! The `pillion` command: parses, dispatches, and turns an error into its message and exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pillion::cold::cli;
+
+/// Low-latency tick-to-trade inference sidecar: market ticks in, model signals out, over shared memory.
+#[derive(Parser)]
+#[command(version, after_help = pillion::EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the sidecar until it is stopped
+    Run(cli::run::RunArgs),
+    /// Find everything that `run` would refuse, without running
+    Check(cli::run::CheckArgs),
+    /// Show what a lane is doing
+    Status(cli::status::Args),
+    /// Halt, resume or stop a live lane
+    Ctl(cli::ctl::Args),
+    /// Publish a recording into a lane's tick ring
+    Feed(cli::feed::Args),
+    /// Replay a recording through a sidecar of its own and report latencies and signals
+    Replay(cli::replay::ReplayArgs),
+    /// Replay a recording, or synthetic ticks, with the bundled models and draw the latencies
+    Demo(cli::replay::DemoArgs),
+    /// Compute a feature set over a recording with the sidecar's own code
+    Features(cli::features::Args),
+    /// Print the order book after each event of a recording
+    Book(cli::book::Args),
+    /// Convert market data to DBN
+    Convert(cli::convert::Args),
+    /// Write a deterministic synthetic order flow as DBN
+    Synth(cli::synth::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => cli::run::run(&args),
+        Command::Check(args) => cli::run::check(&args),
+        Command::Status(args) => cli::status::run(&args),
+        Command::Ctl(args) => cli::ctl::run(&args),
+        Command::Feed(args) => cli::feed::run(&args),
+        Command::Replay(args) => cli::replay::run(&args),
+        Command::Demo(args) => cli::replay::demo(&args),
+        Command::Features(args) => cli::features::run(args),
+        Command::Book(args) => cli::book::run(args),
+        Command::Convert(args) => cli::convert::run(args),
+        Command::Synth(args) => cli::synth::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code)
+        }
+    }
+}

@@ -1,4 +1,20 @@
 //! Everything that may block, allocate or log.
+
+pub mod banner;
 pub mod cli;
+pub mod config;
+pub mod cores;
 pub mod data;
+pub mod inject;
 pub mod model;
+pub mod offline;
+pub mod output;
+pub mod pace;
+pub mod prepare;
+pub mod progress;
+pub mod replay;
+pub mod report;
+pub mod seat;
+pub mod sidecar;
+pub mod signals;
+pub mod table;

@@ -1,4 +1,315 @@
-//! The straight line: poll, decode, book, features, infer, publish.
+//! The hot path as one straight line: poll, decode, book, features, infer, publish. After start nothing here allocates,
+//! locks, logs or calls the system; what goes wrong is a counted outcome. See [`Lane::turn`].
+
 pub mod book;
+pub mod counts;
 pub mod decode;
 pub mod features;
+pub mod infer;
+pub mod poll;
+pub mod publish;
+pub mod stamp;
+pub mod state;
+pub mod trigger;
+
+use std::collections::VecDeque;
+
+use pillion_shm::Clock;
+use pillion_shm::records::flags::MAYBE_BAD_BOOK;
+use pillion_shm::{Poll, RingReader};
+use pillion_shm::signal::{MAX_OUTPUTS, Signal, signal_flags};
+
+pub use counts::Counts;
+pub use stamp::{Stage, StageSet, Stamps};
+pub use trigger::Trigger;
+
+use decode::{Instruments, Tick, decode};
+use infer::{Infer, Model};
+use poll::Poller;
+use publish::Publisher;
+use stamp::Stamper;
+use state::State;
+use trigger::TriggerState;
+
+/// What a lane is made of; everything allocated, mapped and warmed before [`Lane::new`].
+pub struct Parts {
+    /// Reader of the tick ring.
+    pub ticks: RingReader,
+    /// The lane's instruments.
+    pub instruments: Instruments,
+    /// One state per instrument, in the order of `instruments`.
+    pub states: Vec<State>,
+    /// Columns of the feature set.
+    pub features: usize,
+    /// Models in publishing order.
+    pub models: Vec<Model>,
+    /// Signal ring and board; `None` runs books and features only.
+    pub publisher: Option<Publisher>,
+    /// The host's clock.
+    pub clock: Clock,
+    /// When models run.
+    pub trigger: Trigger,
+    /// Skip runs under backlog.
+    pub conflate: bool,
+    /// Stamped stages.
+    pub stamps: Stamps,
+    /// Over-budget bound on tick_to_signal, 0 for none.
+    pub budget_ns: u64,
+}
+
+/// One lane's hot side.
+pub struct Lane {
+    poll: Poller,
+    instruments: Instruments,
+    states: Box<[State]>,
+    triggers: Box<[TriggerState]>,
+    infer: Infer,
+    publisher: Option<Publisher>,
+    stamp: Stamper,
+    trigger: Trigger,
+    budget_ns: u64,
+    pending: Option<Pending>,
+    counts: Counts,
+    halted: bool,
+}
+
+/// Whether a turn found work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The ring was empty.
+    Idle,
+    /// A record was read, a loss noticed or a conflated run made up.
+    Worked,
+}
+
+/// The tick that made a signal.
+#[derive(Clone, Copy, Default)]
+struct Cause {
+    ring_seq: u64,
+    tick_ns: u64,
+    ts_event: u64,
+}
+
+/// Triggers put off under backlog: the latest per instrument, made up in the order they were first put off.
+struct Pending {
+    instruments: Box<[PutOff]>,
+    /// Each instrument at most once, so it never grows past the capacity it starts with.
+    order: VecDeque<u32>,
+}
+
+#[derive(Clone, Default)]
+struct PutOff {
+    cause: Option<Cause>,
+    queued: bool,
+}
+
+impl Lane {
+    /// Puts the parts together. Allocates; nothing after does.
+    pub fn new(parts: Parts) -> Self {
+        let instruments = parts.states.len();
+        Self {
+            poll: Poller::new(parts.ticks),
+            instruments: parts.instruments,
+            triggers: vec![TriggerState::default(); instruments].into(),
+            states: parts.states.into(),
+            infer: Infer::new(parts.models, parts.features),
+            publisher: parts.publisher,
+            stamp: Stamper::new(parts.clock, parts.stamps),
+            trigger: parts.trigger,
+            budget_ns: if parts.budget_ns == 0 { u64::MAX } else { parts.budget_ns },
+            pending: parts.conflate.then(|| Pending {
+                instruments: vec![PutOff::default(); instruments].into(),
+                order: VecDeque::with_capacity(instruments),
+            }),
+            counts: Counts::default(),
+            halted: false,
+        }
+    }
+
+    /// One turn: at most one record, all the way to its signals.
+    #[inline]
+    pub fn turn(&mut self) -> Turn {
+        let (ring_seq, tick_ns) = match self.poll.poll() {
+            Poll::Record { ring_seq, stamp_ns } => (ring_seq, stamp_ns),
+            Poll::Empty => return self.caught_up(),
+            Poll::Lost(records) => return self.gap(records),
+        };
+        self.stamp.begin(tick_ns);
+        self.counts.ticks += 1;
+        let tick = match decode(self.poll.record(), &self.instruments) {
+            Ok(tick) => tick,
+            Err(reject) => {
+                self.counts.rejects[reject.index()] += 1;
+                return Turn::Worked;
+            }
+        };
+        self.stamp.mark(Stage::Decode);
+        let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
+        let state = &mut self.states[index];
+        self.counts.applied[apply(state, &tick)] += 1;
+        self.stamp.mark(Stage::Book);
+        if !state.event_end(&tick) {
+            return Turn::Worked;
+        }
+        self.counts.events += 1;
+        let fires = self.infer.len() > 0 && self.triggers[index].fires(self.trigger, &state.book);
+        if fires {
+            state.features.write(&mut self.infer.vector);
+        }
+        self.stamp.mark(Stage::Features);
+        if fires {
+            let cause = Cause { ring_seq, tick_ns, ts_event };
+            if !self.put_off(index, cause) {
+                self.signals(index, cause, 0);
+            }
+        }
+        Turn::Worked
+    }
+
+    /// Infer and publish, once per model, on the vector just written.
+    #[inline]
+    fn signals(&mut self, index: usize, cause: Cause, why: u32) {
+        let flags = why | self.state_flags(index);
+        for slot in 0..self.infer.len() {
+            let run = self.infer.run(slot);
+            let mut outputs = [0.0; MAX_OUTPUTS];
+            outputs[..run.outputs.len()].copy_from_slice(run.outputs);
+            let mut signal = Signal {
+                ring_seq: cause.ring_seq,
+                ts_event: cause.ts_event,
+                tick_ns: cause.tick_ns,
+                signal_ns: 0,
+                instrument: index as u32,
+                model: slot as u16,
+                outputs_len: run.outputs.len() as u16,
+                revision: run.revision,
+                flags: flags | if run.valid { 0 } else { signal_flags::INVALID },
+                outputs,
+            };
+            self.counts.invalid += u64::from(!run.valid);
+            self.stamp.mark(Stage::Infer);
+            signal.signal_ns = self.stamp.clock().now_ns();
+            if signal.signal_ns.saturating_sub(cause.tick_ns) > self.budget_ns {
+                signal.flags |= signal_flags::OVER_BUDGET;
+            }
+            if let Some(publisher) = &mut self.publisher {
+                publisher.publish(&signal);
+            }
+            self.counts.signals += 1;
+            self.stamp.signal(cause.tick_ns, signal.signal_ns);
+            self.stamp.mark(Stage::Publish);
+        }
+    }
+
+    /// Flags that come from the instrument's state, not from the run.
+    fn state_flags(&self, index: usize) -> u32 {
+        let state = &self.states[index];
+        let when = |on: bool, flag: u32| if on { flag } else { 0 };
+        when(!state.features.warm(), signal_flags::WARMING)
+            | when(state.book.suspect() || state.book.degraded(), signal_flags::AFTER_GAP)
+            | when(self.halted || !state.book.trading(), signal_flags::HALTED)
+    }
+
+    /// Under conflation and backlog: remembers the trigger for later. False when the models should run now.
+    fn put_off(&mut self, index: usize, cause: Cause) -> bool {
+        let Some(pending) = &mut self.pending else { return false };
+        let put_off = &mut pending.instruments[index];
+        let behind = self.poll.behind();
+        // Whichever comes now, later or at once, stands for the one that was waiting.
+        self.counts.conflated += u64::from(put_off.cause.take().is_some());
+        if behind {
+            put_off.cause = Some(cause);
+            if !std::mem::replace(&mut put_off.queued, true) {
+                pending.order.push_back(index as u32);
+            }
+        }
+        behind
+    }
+
+    /// The ring is empty: make up one conflated run, or report idleness.
+    fn caught_up(&mut self) -> Turn {
+        let Some(pending) = &mut self.pending else { return Turn::Idle };
+        let Some(index) = pending.order.pop_front() else { return Turn::Idle };
+        let index = index as usize;
+        let put_off = &mut pending.instruments[index];
+        put_off.queued = false;
+        if let Some(cause) = put_off.cause.take() {
+            self.states[index].features.write(&mut self.infer.vector);
+            self.signals(index, cause, signal_flags::CONFLATED);
+        }
+        Turn::Worked
+    }
+
+    /// Records were lost: no book of the lane can be trusted until it is rebuilt.
+    #[cold]
+    fn gap(&mut self, records: u64) -> Turn {
+        self.counts.gaps += 1;
+        self.counts.lost += records;
+        self.distrust();
+        Turn::Worked
+    }
+
+    fn distrust(&mut self) {
+        for state in &mut self.states {
+            state.gap();
+        }
+    }
+
+    /// Goes over to the ring of a restarted feed; how much was lost between is unknown. Gives the old reader back.
+    pub fn switch_ticks(&mut self, reader: RingReader) -> RingReader {
+        self.counts.generation_changes += 1;
+        self.distrust();
+        self.poll.switch(reader)
+    }
+
+    /// Halted lanes keep books, features and models warm and flag every signal.
+    pub fn set_halted(&mut self, halted: bool) {
+        self.halted = halted;
+    }
+
+    /// Whether the lane is halted.
+    pub fn halted(&self) -> bool {
+        self.halted
+    }
+
+    /// Outcomes so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The feature vector of the latest trigger.
+    pub fn vector(&self) -> &[f32] {
+        &self.infer.vector
+    }
+
+    /// Gives the filled histograms away for empty ones.
+    pub fn swap_stages(&mut self, empty: Box<StageSet>) -> Box<StageSet> {
+        std::mem::replace(&mut self.stamp.set, empty)
+    }
+
+    /// The host's clock.
+    pub fn clock(&self) -> Clock {
+        *self.stamp.clock()
+    }
+
+    /// Raw stamp of the latest turn that read a record.
+    #[inline]
+    pub fn turn_started_raw(&self) -> u64 {
+        self.stamp.started_raw()
+    }
+
+    /// Ends the lane and gives its regions back.
+    pub fn into_publisher(self) -> Option<Publisher> {
+        self.publisher
+    }
+}
+
+/// Book update, with the venue's own doubt about the book taken over.
+#[inline]
+fn apply(state: &mut State, tick: &Tick<'_>) -> usize {
+    let applied = state.apply(tick);
+    if tick.flags & MAYBE_BAD_BOOK != 0 {
+        state.gap();
+    }
+    applied.index()
+}

@@ -1,5 +1,11 @@
 //! One file per command; `main.rs` only parses and dispatches.
+
 pub mod book;
 pub mod convert;
+pub mod ctl;
 pub mod features;
+pub mod feed;
+pub mod replay;
+pub mod run;
+pub mod status;
 pub mod synth;

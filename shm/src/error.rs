@@ -1,0 +1,183 @@
+//! What is refused, with its name, value and place, and what to do about it.
+
+use std::path::PathBuf;
+
+/// Result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A refusal or failure at create, attach or request. Nothing on the path of a record can fail.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A lane's name is not usable.
+    #[error("lane name {name:?} is not 1 to 32 characters of a-z, 0-9, _ and -; mend: choose such a name")]
+    Name {
+        /// The name as given.
+        name: String,
+    },
+    /// A size or mode asked for makes no sense.
+    #[error("{path}: {what} is {value}, but must be {must}; mend: change it where the region is created")]
+    Spec {
+        /// The region.
+        path: PathBuf,
+        /// What was asked for.
+        what: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// There is no such region.
+    #[error("{path} does not exist; mend: start its owner first, or check the lane's name")]
+    Absent {
+        /// The region.
+        path: PathBuf,
+    },
+    /// A live process owns the name.
+    #[error("{path} is held by live process {pid} (generation {generation}); mend: stop it, or use another lane name")]
+    Held {
+        /// The region.
+        path: PathBuf,
+        /// Process id of its owner, in the owner's pid namespace.
+        pid: u32,
+        /// Generation it holds.
+        generation: u64,
+    },
+    /// Other creators were always faster.
+    #[error("{path} changed hands {attempts} times while it was being taken over; mend: start one owner only")]
+    Contended {
+        /// The region.
+        path: PathBuf,
+        /// Take-overs tried.
+        attempts: u32,
+    },
+    /// The file is something else.
+    #[error("{path} is not a Pillion region: {found}; mend: remove the file if nothing needs it")]
+    NotARegion {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        found: String,
+    },
+    /// The file is shorter or longer than its header says.
+    #[error("{path} has {found} bytes where its header says {expected}; mend: restart its owner, which makes it anew")]
+    Size {
+        /// The region.
+        path: PathBuf,
+        /// Bytes by the header.
+        expected: u64,
+        /// Bytes of the file.
+        found: u64,
+    },
+    /// The two sides do not agree.
+    #[error("{path}: its {what} is {found}, this process has {wanted}; mend: {mend}")]
+    Mismatch {
+        /// The region.
+        path: PathBuf,
+        /// What they disagree on.
+        what: &'static str,
+        /// The region's.
+        found: String,
+        /// Ours.
+        wanted: String,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// The file system is too small.
+    #[error(
+        "{path} needs {needed} bytes, its file system has {free} free; \
+         mend: lower the capacity, remove old regions, or enlarge it (mount -o remount,size=... /dev/shm)"
+    )]
+    NoSpace {
+        /// The region.
+        path: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The kernel forbids it to this user.
+    #[error("not allowed to {action} {path} as uid {uid}; mend: run as its owner, or give it a group this user is in")]
+    Denied {
+        /// The region.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Effective user.
+        uid: u32,
+    },
+    /// The memory cannot be locked.
+    #[error(
+        "{path}: its {bytes} bytes cannot be locked in memory, the limit is {limit} bytes ({source}); \
+         mend: raise it (ulimit -l, LimitMEMLOCK=) or set lock = \"try\""
+    )]
+    Lock {
+        /// The region.
+        path: PathBuf,
+        /// Bytes to be locked.
+        bytes: u64,
+        /// RLIMIT_MEMLOCK, bytes; `unlimited` when there is none.
+        limit: String,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// A call of the operating system failed.
+    #[error("cannot {action} {path}: {source}; mend: see that its directory is a tmpfs with room, such as /dev/shm")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// A text or list does not fit its place in the tables.
+    #[error("signal tables: {what} is {value}, at most {limit} fit; mend: shorten it")]
+    Table {
+        /// The field, with its row.
+        what: String,
+        /// Its length or value.
+        value: String,
+        /// The limit.
+        limit: String,
+    },
+    /// Nobody is there to answer.
+    #[error("{path}: its owner, process {pid}, is gone; mend: start the sidecar again")]
+    NoOwner {
+        /// The cnc region.
+        path: PathBuf,
+        /// The late owner.
+        pid: u32,
+    },
+    /// The owner did not answer in time.
+    #[error(
+        "{path}: process {pid} did not answer {command} within {waited_ms} ms; mend: look at its heartbeat and log"
+    )]
+    NoAnswer {
+        /// The cnc region.
+        path: PathBuf,
+        /// Its owner.
+        pid: u32,
+        /// What was asked.
+        command: String,
+        /// How long was waited.
+        waited_ms: u64,
+    },
+    /// The answer came and was overwritten by eight later ones.
+    #[error(
+        "{path}: the answer to {command} was overwritten by later ones; mend: read the state, ask again if need be"
+    )]
+    AnswerLost {
+        /// The cnc region.
+        path: PathBuf,
+        /// What was asked.
+        command: String,
+    },
+}
+
+impl Error {
+    /// Whether the region is simply not there yet: its owner may still come.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Error::Absent { .. })
+    }
+}

@@ -1,0 +1,373 @@
+//! Regions: the files, their locks and their mapping. All unsafe code for mapping stands here.
+//!
+//! A region is made whole as a file without a name, locked, and only then linked to its name, so that nobody ever
+//! sees half of one. Its owner holds a `flock` for life: the kernel drops it at death, whatever the pid namespace. Who
+//! finds the name taken by a dead owner makes a new file, exchanges it with the old one while holding the old one's
+//! lock, and marks the old header.
+
+use crate::error::{Error, Result};
+use crate::header::Header;
+use crate::lane::{Access, LockMemory};
+use crate::layout::{Kind, LAYOUT_HASH, LAYOUT_VERSION, body_offset, header as at};
+use crate::owner;
+use crate::sync::{AtomicU64, Ordering, Words};
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Take-overs tried before giving up; each failed one means that another creator succeeded.
+const ATTEMPTS: u32 = 100;
+/// Looks at a lock before its owner counts as alive: a reader's liveness probe holds it for a microsecond.
+const LOCK_LOOKS: u32 = 10;
+const PAGE_WORDS: usize = 4096 / 8;
+
+/// What a new region shall be.
+pub(crate) struct Plan<'a> {
+    pub path: PathBuf,
+    pub kind: Kind,
+    pub clock_id: u64,
+    pub created_ns: u64,
+    pub stride: usize,
+    pub capacity: u64,
+    pub models: u32,
+    pub table: &'a [u8],
+    pub body_bytes: usize,
+    pub access: &'a Access,
+}
+
+/// The dead owner's region, locked, while its successor takes the name over.
+pub(crate) struct Predecessor {
+    pub header: Header,
+    file: File,
+}
+
+impl Predecessor {
+    /// The `u64` at byte `offset` of its body; `None` when its layout is not ours.
+    pub fn body_word(&self, path: &Path, offset: usize) -> Option<u64> {
+        self.header.check_layout(path).ok()?;
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, self.header.body_offset + offset as u64).ok()?;
+        Some(u64::from_ne_bytes(bytes))
+    }
+}
+
+/// A mapped region.
+#[derive(Debug)]
+pub(crate) struct Region {
+    map: MmapRaw,
+    file: File,
+    path: PathBuf,
+    header: Header,
+    locked: bool,
+    writable: bool,
+}
+
+impl Words for Region {
+    #[inline(always)]
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the map is page-aligned, `len` bytes long and lives as long as `self`; every process touches it only
+        // through atomic words (or file calls of the kernel), and a read-only map is only loaded from, relaxed.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), self.map.len() / 8) }
+    }
+}
+
+impl Region {
+    /// Makes a whole region that has no name yet, locked by us, its memory allocated, mapped and, if asked, locked.
+    pub fn build(plan: &Plan) -> Result<Self> {
+        check_access(plan)?;
+        refuse_if_held(&plan.path)?;
+        let body_offset = body_offset(plan.table.len());
+        let header = Header {
+            version: LAYOUT_VERSION,
+            kind: plan.kind as u32,
+            layout_hash: LAYOUT_HASH,
+            region_bytes: (body_offset + plan.body_bytes) as u64,
+            generation: 1,
+            clock_id: plan.clock_id,
+            stride: plan.stride as u64,
+            capacity: plan.capacity,
+            table_bytes: plan.table.len() as u64,
+            body_offset: body_offset as u64,
+            created_ns: plan.created_ns,
+            owner_pid: std::process::id(),
+            models: plan.models,
+            owner_start: owner::start_ticks(),
+            boot_id: owner::boot_id()?,
+        };
+        let file = allocate(plan, header.region_bytes)?;
+        let write = |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(|e| io("write", &plan.path, e));
+        write(&header.to_bytes(), 0)?;
+        write(plan.table, crate::layout::HEADER_BYTES as u64)?;
+        let mut options = MmapOptions::new();
+        options.len(header.region_bytes as usize).populate();
+        let map = options.map_raw(&file).map_err(|e| io("map", &plan.path, e))?;
+        let mut region = Self { map, file, path: plan.path.clone(), header, locked: false, writable: true };
+        region.touch_and_lock(plan.access.lock)?;
+        Ok(region)
+    }
+
+    /// Gives the region its name, taking it over from a dead owner if need be. False when `prepare` keeps the
+    /// predecessor instead; it runs while the predecessor is locked, and is told of none when there is none.
+    pub fn install(&mut self, mut prepare: impl FnMut(&Region, Option<&Predecessor>) -> bool) -> Result<bool> {
+        for _ in 0..ATTEMPTS {
+            let Some(old) = open(&self.path, OFlags::RDWR, "take over")? else {
+                self.set_generation(1)?;
+                if !prepare(self, None) {
+                    return Ok(false);
+                }
+                match self.link(&self.path) {
+                    Ok(()) => return Ok(true),
+                    Err(Errno::EXIST) => continue,
+                    Err(error) => return Err(failed("link", &self.path, error)),
+                }
+            };
+            let header = lock_dead(&old, &self.path)?;
+            if !names(&self.path, &old) {
+                continue;
+            }
+            let old = Predecessor { header, file: old };
+            self.set_generation(old.header.generation.saturating_add(1))?;
+            if !prepare(self, Some(&old)) {
+                return Ok(false);
+            }
+            if self.exchange(&old)? {
+                return Ok(true);
+            }
+        }
+        Err(Error::Contended { path: self.path.clone(), attempts: ATTEMPTS })
+    }
+
+    /// Puts this file in the place of `old`, which we hold the lock of. False when the name was lost in between.
+    fn exchange(&self, old: &Predecessor) -> Result<bool> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = self.path.with_file_name(format!(".{name}.{}.next", std::process::id()));
+        // A creator with our pid that died in here may have left the name behind.
+        let _ = rustix::fs::unlink(&beside);
+        self.link(&beside).map_err(|error| failed("link", &beside, error))?;
+        let swap = || rustix::fs::renameat_with(CWD, &beside, CWD, &self.path, RenameFlags::EXCHANGE);
+        let swapped = swap();
+        // Our lock keeps creators away, but not somebody who removed the name and let another creator link it: then
+        // that file is beside now, and goes back.
+        let replaced = swapped.is_ok() && names(&beside, &old.file);
+        if swapped.is_ok() && !replaced {
+            let _ = swap();
+        }
+        let _ = rustix::fs::unlink(&beside);
+        match swapped {
+            Ok(()) if replaced => {
+                // Best effort by contract: readers also find that the path names another file.
+                let _ = old.file.write_all_at(&self.header.generation.to_ne_bytes(), at::SUCCESSOR as u64);
+                Ok(true)
+            }
+            Ok(()) | Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(failed("replace", &self.path, error)),
+        }
+    }
+
+    fn link(&self, to: &Path) -> rustix::io::Result<()> {
+        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(CWD, from, CWD, to, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    fn set_generation(&mut self, generation: u64) -> Result<()> {
+        self.header.generation = generation;
+        let bytes = generation.to_ne_bytes();
+        self.file.write_all_at(&bytes, at::GENERATION as u64).map_err(|e| io("write", &self.path, e))
+    }
+
+    /// Maps the region at `path` for reading, or also for writing, after checking all that its header says.
+    pub fn attach(path: &Path, kind: Kind, clock_id: Option<u64>, writable: bool) -> Result<Self> {
+        let flags = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+        let action = if writable { "open for writing" } else { "open" };
+        let file = open(path, flags, action)?.ok_or_else(|| Error::Absent { path: path.to_owned() })?;
+        let header = Header::read(&file, path)?;
+        let bytes = file.metadata().map_err(|e| io("stat", path, e))?.len();
+        header.check(path, bytes, kind, clock_id)?;
+        let mut options = MmapOptions::new();
+        options.len(header.region_bytes as usize);
+        let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
+        let map = map.map_err(|e| io("map", path, e))?;
+        Ok(Self { map, file, path: path.to_owned(), header, locked: false, writable })
+    }
+
+    /// Touches every page, so that none faults later, and locks them as asked.
+    pub fn touch_and_lock(&mut self, lock: LockMemory) -> Result<()> {
+        for page in self.words().chunks(PAGE_WORDS) {
+            std::hint::black_box(page[0].load(Ordering::Relaxed));
+        }
+        if lock == LockMemory::No {
+            return Ok(());
+        }
+        match self.map.lock() {
+            Ok(()) => self.locked = true,
+            Err(source) if lock == LockMemory::Require => return Err(self.lock_refused(source)),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn lock_refused(&self, source: std::io::Error) -> Error {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
+        Error::Lock {
+            path: self.path.clone(),
+            bytes: self.header.region_bytes,
+            limit: limit.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string()),
+            source,
+        }
+    }
+
+    /// Whether the pages are locked in memory.
+    pub fn locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Whether the mapping may be stored to; a store to a read-only one is a SIGSEGV.
+    pub fn writable(&self) -> bool {
+        self.writable
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Index of the body's first word.
+    pub fn body_word(&self) -> usize {
+        self.header.body_offset as usize / 8
+    }
+
+    /// The table's bytes: written before the region had a name, never again.
+    pub fn table(&self) -> Vec<u8> {
+        let first = crate::layout::HEADER_BYTES / 8;
+        let words = &self.words()[first..self.body_word()];
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        bytes.truncate(self.header.table_bytes as usize);
+        bytes
+    }
+
+    /// Whether somebody holds the owner's lock (system call).
+    pub fn owner_alive(&self) -> bool {
+        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+                false
+            }
+            Err(error) => error == Errno::WOULDBLOCK,
+        }
+    }
+
+    /// Whether a successor marked this region (no system call).
+    #[inline]
+    pub fn successor(&self) -> bool {
+        // Relaxed: the mark says only that there is something to attach to; attaching is a system call of its own.
+        self.words()[at::SUCCESSOR / 8].load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the name no longer stands for this file (system call).
+    pub fn renamed(&self) -> bool {
+        !names(&self.path, &self.file)
+    }
+
+    /// Removes the name, if it still stands for this file. Readers keep what they have mapped.
+    pub fn unlink(&self) -> Result<()> {
+        if self.renamed() {
+            return Ok(());
+        }
+        rustix::fs::unlink(&self.path).map_err(|error| failed("remove", &self.path, error))
+    }
+}
+
+fn check_access(plan: &Plan) -> Result<()> {
+    let mode = plan.access.mode;
+    if mode & !0o777 == 0 && mode & 0o002 == 0 && mode & 0o600 == 0o600 {
+        return Ok(());
+    }
+    Err(Error::Spec {
+        path: plan.path.clone(),
+        what: "file mode",
+        value: format!("{mode:#o}"),
+        must: "readable and writable by its owner and not writable by others, such as 0o600 or 0o640",
+    })
+}
+
+/// A file without a name, of `bytes` that are really there, locked by us.
+fn allocate(plan: &Plan, bytes: u64) -> Result<File> {
+    let path = &plan.path;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let file: File =
+        rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed("create", path, e))?.into();
+    // Not ftruncate: that succeeds on a full tmpfs and faults at the first store.
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes).map_err(|error| match error {
+        Errno::NOSPC | Errno::FBIG => no_space(path, &file, bytes),
+        error => failed("allocate", path, error),
+    })?;
+    if let Some(gid) = plan.access.gid {
+        rustix::fs::fchown(&file, None, Some(Gid::from_raw(gid))).map_err(|e| failed("set the group of", path, e))?;
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(plan.access.mode)).map_err(|e| failed("set the mode of", path, e))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed("lock", path, e))?;
+    Ok(file)
+}
+
+fn no_space(path: &Path, file: &File, needed: u64) -> Error {
+    let free = rustix::fs::fstatvfs(file).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    Error::NoSpace { path: path.to_owned(), needed, free }
+}
+
+/// Opens `path` without following links; `None` when it does not exist.
+fn open(path: &Path, flags: OFlags, action: &'static str) -> Result<Option<File>> {
+    match rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(failed(action, path, error)),
+    }
+}
+
+/// Refuses early, before a large file is made for nothing.
+fn refuse_if_held(path: &Path) -> Result<()> {
+    match open(path, OFlags::RDWR, "take over")? {
+        Some(old) => lock_dead(&old, path).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Locks `old`, whose owner must be dead, and reads its header.
+fn lock_dead(old: &File, path: &Path) -> Result<Header> {
+    let header = Header::read(old, path)?;
+    for _ in 0..LOCK_LOOKS {
+        match rustix::fs::flock(old, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(header),
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => return Err(failed("lock", path, error)),
+        }
+    }
+    Err(Error::Held { path: path.to_owned(), pid: header.owner_pid, generation: header.generation })
+}
+
+/// Whether `path` still names `file`.
+fn names(path: &Path, file: &File) -> bool {
+    let (Ok(named), Ok(own)) = (std::fs::symlink_metadata(path), file.metadata()) else { return false };
+    (named.dev(), named.ino()) == (own.dev(), own.ino())
+}
+
+fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            Error::Denied { path: path.to_owned(), action, uid: rustix::process::geteuid().as_raw() }
+        }
+        _ => Error::Io { action, path: path.to_owned(), source },
+    }
+}
+
+fn failed(action: &'static str, path: &Path, error: Errno) -> Error {
+    io(action, path, error.into())
+}

@@ -1,0 +1,307 @@
+//! The broadcast ring: one producer that never waits, any number of readers, each with its own cursor.
+//!
+//! Record n lives in slot n mod capacity. Its number is 2n+1 while it is written and 2n+2 when done. A reader that
+//! finds a later number has been lapped: it counts what it lost and goes on at the oldest record left.
+//!
+//! Orderings are Boehm's seqlock ("Can seqlocks get along with programming language memory models?", 2012), in three
+//! named pairs:
+//!
+//! - **Commit–Look**: the writer's release store of 2n+2 and the reader's load of it followed by an acquire fence. A
+//!   reader that sees 2n+2 sees the words of record n, or later ones.
+//! - **Mark–Recheck**: the writer's mark 2n+1 followed by a release fence, and the reader's acquire fence followed by
+//!   its second load. A reader that copied even one word of a later record sees that record's mark, and drops the copy.
+//! - **Head–Head**: release store and acquire load of `head`. Who sees head h finds every record below h in its slot,
+//!   or overwritten.
+
+use crate::layout::slot;
+use crate::sync::{AtomicU64, Ordering, Site, Words, at, fence, kept};
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+const SEQ: usize = slot::SEQ / 8;
+const STAMP: usize = slot::STAMP / 8;
+const RECORD: usize = slot::RECORD / 8;
+
+/// Where a ring lies in its memory; all in 8-byte words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Index of the head word.
+    pub head: usize,
+    /// Index of the first slot.
+    pub first: usize,
+    /// Words from one slot to the next, two more than a record has.
+    pub stride: usize,
+    /// Number of slots, a power of two.
+    pub capacity: u64,
+}
+
+impl Shape {
+    fn assert_fits(&self, words: usize) {
+        assert!(self.capacity.is_power_of_two() && self.stride > RECORD, "ring shape {self:?}");
+        let slots = self.stride.checked_mul(self.capacity as usize).and_then(|n| n.checked_add(self.first));
+        assert!(self.head < self.first && slots.is_some_and(|end| end <= words), "ring {self:?} in {words} words");
+    }
+
+    #[inline(always)]
+    fn slot<'a>(&self, words: &'a [AtomicU64], n: u64) -> &'a [AtomicU64] {
+        let start = self.first + (n & (self.capacity - 1)) as usize * self.stride;
+        &words[start..start + self.stride]
+    }
+}
+
+/// The writing end. `Send`, not `Sync`: one thread at a time owns it.
+#[derive(Debug)]
+pub struct Producer<M> {
+    memory: M,
+    shape: Shape,
+    next: u64,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl<M: Words> Producer<M> {
+    /// Starts an empty ring in `memory`, which is zero and which nobody else writes.
+    ///
+    /// # Panics
+    /// If `shape` does not fit the memory.
+    pub fn new(memory: M, shape: Shape) -> Self {
+        shape.assert_fits(memory.words().len());
+        Self { memory, shape, next: 0, not_sync: PhantomData }
+    }
+
+    /// Publishes `record` with a stamp and returns its number. Never waits, never fails.
+    ///
+    /// A record shorter than the slot leaves the slot's tail as it was: its own header tells its length.
+    ///
+    /// # Panics
+    /// If `record` is longer than a slot's record.
+    #[inline]
+    pub fn publish(&mut self, record: &[u64], stamp_ns: u64) -> u64 {
+        let n = self.next;
+        let words = self.memory.words();
+        let slot = self.shape.slot(words, n);
+        let target = &slot[RECORD..RECORD + record.len()];
+        if kept(Site::Mark) {
+            // Mark–Recheck, first half: the fence keeps every word below behind this mark.
+            slot[SEQ].store(2 * n + 1, Ordering::Relaxed);
+        }
+        fence(Site::MarkFence, Ordering::Release);
+        slot[STAMP].store(stamp_ns, Ordering::Relaxed);
+        for (word, value) in target.iter().zip(record) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        // Commit–Look, first half: whoever sees 2n+2 sees the words above.
+        slot[SEQ].store(2 * n + 2, at(Site::Commit, Ordering::Release));
+        self.next = n + 1;
+        // Head–Head, first half: whoever sees n+1 sees record n committed.
+        words[self.shape.head].store(n + 1, at(Site::HeadStore, Ordering::Release));
+        n
+    }
+
+    /// Records published so far: the number of the next one.
+    #[inline]
+    pub fn published(&self) -> u64 {
+        self.next
+    }
+
+    /// Where the ring lies.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The memory it was made on.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Gives the memory back.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+}
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the next record to be published.
+    Next,
+    /// At the oldest record still in the ring.
+    Oldest,
+}
+
+/// What one poll found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// Nothing new.
+    Empty,
+    /// A whole record is in the buffer.
+    Record {
+        /// Its number in the ring, from 0.
+        ring_seq: u64,
+        /// Its publish stamp, ns since the epoch.
+        stamp_ns: u64,
+    },
+    /// So many records were overwritten before they were read. The cursor has moved past them: poll again.
+    Lost(u64),
+}
+
+/// What [`Consumer::poll_batch`] found: `lost` records overwritten first, then `records` whole ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Records lost just before `first`.
+    pub lost: u64,
+    /// Number in the ring of the first record.
+    pub first: u64,
+    /// Records in the buffer.
+    pub records: usize,
+}
+
+/// A reading end. `Send`, not `Sync`; its cursor is private, so readers never disturb the writer or each other.
+#[derive(Debug)]
+pub struct Consumer<M> {
+    memory: M,
+    shape: Shape,
+    cursor: u64,
+    /// Lapped since the last whole record: the writer outruns this reader, so leave it more room.
+    lapped: bool,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl<M: Words> Consumer<M> {
+    /// A reader of the ring in `memory`, which it only loads from.
+    ///
+    /// # Panics
+    /// If `shape` does not fit the memory.
+    pub fn new(memory: M, shape: Shape, from: From) -> Self {
+        shape.assert_fits(memory.words().len());
+        let mut reader = Self { memory, shape, cursor: 0, lapped: false, not_sync: PhantomData };
+        let head = reader.head();
+        reader.cursor = match from {
+            From::Next => head,
+            From::Oldest => head.saturating_sub(shape.capacity),
+        };
+        reader
+    }
+
+    /// Takes the next record: copies min(`out.len()`, words of a record) words of it into `out`.
+    #[inline]
+    pub fn poll(&mut self, out: &mut [u64]) -> Poll {
+        match self.take(out) {
+            Ok(Some(stamp_ns)) => {
+                let ring_seq = self.cursor;
+                self.cursor += 1;
+                self.lapped = false;
+                Poll::Record { ring_seq, stamp_ns }
+            }
+            Ok(None) => Poll::Empty,
+            Err(seen) => Poll::Lost(self.skip(seen)),
+        }
+    }
+
+    /// Takes records until `stamps` is full, nothing is left, or a loss stands between them.
+    ///
+    /// Record i lands in `out[i * record_words..]` and its stamp in `stamps[i]`.
+    ///
+    /// # Panics
+    /// If `out` is shorter than `stamps.len()` records.
+    #[inline]
+    pub fn poll_batch(&mut self, out: &mut [u64], stamps: &mut [u64]) -> Batch {
+        let record_words = self.record_words();
+        assert!(out.len() >= record_words * stamps.len(), "{} words for {} records", out.len(), stamps.len());
+        let mut batch = Batch { lost: 0, first: self.cursor, records: 0 };
+        for (record, stamp) in out.chunks_exact_mut(record_words).zip(stamps) {
+            match self.take(record) {
+                Ok(Some(stamp_ns)) => {
+                    *stamp = stamp_ns;
+                    self.cursor += 1;
+                    self.lapped = false;
+                    batch.records += 1;
+                }
+                Ok(None) => break,
+                // A loss in mid-batch is left for the next call, so that it stands before the records it precedes.
+                Err(seen) if batch.records == 0 => {
+                    batch.lost = self.skip(seen);
+                    batch.first = self.cursor;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        batch
+    }
+
+    /// The stamp of the record at the cursor and its words in `out`, nothing yet, or the later number that was seen.
+    #[inline(always)]
+    fn take(&self, out: &mut [u64]) -> Result<Option<u64>, u64> {
+        let slot = self.shape.slot(self.memory.words(), self.cursor);
+        let done = 2 * self.cursor + 2;
+        let seen = slot[SEQ].load(Ordering::Relaxed);
+        if seen != done {
+            return if seen < done { Ok(None) } else { Err(seen) };
+        }
+        // Commit–Look, second half. A fence and not an acquire load, so that only relaxed loads touch read-only pages.
+        fence(Site::LookFence, Ordering::Acquire);
+        let stamp_ns = slot[STAMP].load(Ordering::Relaxed);
+        for (value, word) in out.iter_mut().zip(&slot[RECORD..]) {
+            *value = word.load(Ordering::Relaxed);
+        }
+        // Mark–Recheck, second half: had a word above come from a later record, the load below would see its mark.
+        fence(Site::RecheckFence, Ordering::Acquire);
+        if kept(Site::Recheck) {
+            let again = slot[SEQ].load(Ordering::Relaxed);
+            if again != done {
+                return Err(again);
+            }
+        }
+        Ok(Some(stamp_ns))
+    }
+
+    /// Moves the cursor to the oldest record left, given the later number seen in its slot; returns how many it passed.
+    ///
+    /// Lapped again before one record was read, it gives up half the ring, or it would be lapped for ever.
+    #[cold]
+    fn skip(&mut self, seen: u64) -> u64 {
+        let capacity = self.shape.capacity;
+        let keep = if self.lapped { capacity / 2 } else { capacity };
+        let in_slot = seen.saturating_sub(1) / 2;
+        let resume = (in_slot + 1).saturating_sub(capacity).max(self.head().saturating_sub(keep)).max(self.cursor + 1);
+        let lost = resume - self.cursor;
+        self.cursor = resume;
+        self.lapped = true;
+        lost
+    }
+
+    /// Records published so far, as far as this reader can see.
+    #[inline]
+    pub fn head(&self) -> u64 {
+        // Head–Head, second half.
+        self.memory.words()[self.shape.head].load(at(Site::HeadLoad, Ordering::Acquire))
+    }
+
+    /// Number of the record that the next poll looks for.
+    #[inline]
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Words of a record.
+    #[inline]
+    pub fn record_words(&self) -> usize {
+        self.shape.stride - RECORD
+    }
+
+    /// Number of slots.
+    #[inline]
+    pub fn capacity(&self) -> u64 {
+        self.shape.capacity
+    }
+
+    /// The memory it reads.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// The memory it reads, to lock it.
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
+    }
+}

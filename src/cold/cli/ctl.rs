@@ -1,0 +1,53 @@
+//! `pillion ctl`: halt, resume or stop a live lane through its mailbox.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pillion_shm::Lane;
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, Command};
+
+use crate::error::{Error, Result};
+
+/// Arguments of `pillion ctl`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Lane name
+    lane: String,
+    /// What to do: halt (signals are flagged, nothing tradable), resume, or stop the process
+    #[arg(value_enum)]
+    order: Order,
+    /// Directory of the regions
+    #[arg(long, default_value = "/dev/shm", value_name = "DIR")]
+    shm_dir: PathBuf,
+}
+
+/// A request.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Order {
+    /// Keep books and features warm, publish nothing tradable; outlives a restart until resumed
+    Halt,
+    /// End a halt
+    Resume,
+    /// End the process
+    Stop,
+}
+
+/// Asks and waits for the answer.
+pub fn run(args: &Args) -> Result<()> {
+    let lane = Lane::in_dir(&args.shm_dir, &args.lane)?;
+    let clock = Clock::attach_or_create(&args.shm_dir)?;
+    let cnc = CncClient::attach_operator(&lane, &clock)?;
+    if !cnc.owner_alive() {
+        let problem = format!("no live sidecar (state {:?})", cnc.state());
+        return Err(Error::input(format!("lane {}", args.lane), problem, "start it with `pillion run`"));
+    }
+    let command = match args.order {
+        Order::Halt => Command::Halt,
+        Order::Resume => Command::Resume,
+        Order::Stop => Command::Stop,
+    };
+    cnc.request(command, Duration::from_secs(5))?;
+    println!("lane {}: {:?} done, state {:?}", args.lane, args.order, cnc.state());
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! `pillion feed`: a feed alone. Publishes a recording into a lane's tick ring for whichever sidecar is there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, State};
+use pillion_shm::{RingSpec, RingWriter};
+use pillion_shm::{Kind, Lane};
+
+use crate::cold::config::Config;
+use crate::cold::inject::{Peer, inject};
+use crate::cold::pace::Rate;
+use crate::cold::prepare::access;
+use crate::cold::progress::Progress;
+use crate::cold::replay::slot_words;
+use crate::cold::{cores, data, table};
+use crate::error::{Error, Result};
+
+/// Arguments of `pillion feed`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Recording: .dbn or .dbn.zst
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Lane name
+    #[arg(long = "lane", value_name = "NAME")]
+    lane: String,
+    /// realtime, xN, N/s, or max (as fast as the lane's sidecar consumes; needs one)
+    #[arg(long, default_value = "realtime")]
+    rate: Rate,
+    /// Configuration file for [feed] and [process]; defaults without it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep the ring alive after the last tick until interrupted
+    #[arg(long)]
+    linger: bool,
+}
+
+/// Publishes the whole recording.
+pub fn run(args: &Args) -> Result<()> {
+    let config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::parse("", "built-in defaults", std::path::Path::new("."))?,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
+    }
+    let lane = Lane::in_dir(&config.process.shm_dir, &args.lane)?;
+    let feed = data::load(&args.input)?;
+    let clock = Clock::attach_or_create(lane.dir())?;
+    let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
+    let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config))?;
+    println!("feed      lane {}, generation {}, {} ticks at {}", args.lane, writer.generation(), feed.records, args.rate);
+    let mut peer = Sidecar::find(&lane, &clock, args.rate, Arc::clone(&stop))?;
+    if let Some(cpu) = cores::choose(&config, true)?.feed {
+        cores::pin(cpu, "feed")?;
+    }
+    let progress = Progress::start(feed.records, false);
+    let injected = inject(&feed, args.rate, &mut writer, &clock, &mut peer, &progress.done)?;
+    drop(progress);
+    let seconds = injected.span_ns as f64 / 1e9;
+    println!("published {} ticks in {seconds:.3} s, {} more than 1 ms late", table::thousands(injected.ticks), injected.late);
+    while args.linger && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// The lane's sidecar, if it runs; ticks before this feed's ring do not count.
+struct Sidecar {
+    cnc: Option<CncClient>,
+    before: u64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sidecar {
+    /// Looks for a running sidecar; rate max waits for one.
+    fn find(lane: &Lane, clock: &Clock, rate: Rate, stop: Arc<AtomicBool>) -> Result<Self> {
+        let find = || CncClient::attach(lane, clock).ok().filter(|c| c.owner_alive() && c.state() != State::Boot);
+        let mut cnc = find();
+        for _ in 0..500 {
+            if cnc.is_some() || rate != Rate::Max || stop.load(Ordering::Relaxed) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            cnc = find();
+        }
+        if cnc.is_none() && rate == Rate::Max {
+            let problem = "rate max is the sidecar's pace, and no sidecar runs on this lane";
+            return Err(Error::input(format!("lane {}", lane.name()), problem, "start one with `pillion run`, or name a rate such as 50000/s"));
+        }
+        let before = cnc.as_ref().map_or(0, CncClient::ticks_consumed);
+        Ok(Self { cnc, before, stop })
+    }
+}
+
+impl Peer for Sidecar {
+    fn consumed(&self) -> u64 {
+        // Without a sidecar nobody falls behind: snapshots go out at once.
+        self.cnc.as_ref().map_or(u64::MAX, |c| c.ticks_consumed().saturating_sub(self.before))
+    }
+
+    fn between(&mut self) -> Result<()> {
+        std::hint::spin_loop();
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::run("feed", "interrupted", "start it again; readers see a new generation"));
+        }
+        Ok(())
+    }
+}

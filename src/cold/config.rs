@@ -1,0 +1,300 @@
+//! Configuration: the embedded `config/default.toml`, one overlay file over it, unknown keys refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+
+/// The embedded defaults: every key, with its unit and reason.
+pub const DEFAULT: &str = include_str!("../../config/default.toml");
+
+/// A whole configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// What concerns the process.
+    pub process: Process,
+    /// What concerns the injector of `feed`, `replay` and `demo`.
+    pub feed: Feed,
+    /// At least one lane.
+    pub lanes: Vec<Lane>,
+    /// Where the overlay came from, for messages.
+    #[serde(skip)]
+    pub origin: String,
+}
+
+/// `[process]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// Path of the ONNX Runtime library, empty to search.
+    pub onnxruntime: PathBuf,
+    /// Directory of the regions.
+    pub shm_dir: PathBuf,
+    /// Permission bits of created regions.
+    pub shm_mode: u32,
+    /// Group of created regions, -1 for the process's own.
+    pub shm_gid: i64,
+    /// Memory locking.
+    pub lock: Lock,
+}
+
+/// `process.lock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lock {
+    /// Refuse to run when memory cannot be locked.
+    Require,
+    /// Lock if possible and say whether it was.
+    Try,
+    /// Do not lock.
+    No,
+}
+
+/// `[feed]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    /// CPU of the injector.
+    pub core: Core,
+    /// Slots of the tick ring.
+    pub slots: u64,
+}
+
+/// A CPU number, or "auto".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum Core {
+    /// Chosen at start.
+    Auto,
+    /// This CPU.
+    Fixed(usize),
+}
+
+impl From<Core> for Value {
+    fn from(core: Core) -> Self {
+        match core {
+            Core::Auto => Self::String("auto".into()),
+            Core::Fixed(cpu) => Self::Integer(cpu as i64),
+        }
+    }
+}
+
+impl TryFrom<Value> for Core {
+    type Error = String;
+
+    fn try_from(value: Value) -> std::result::Result<Self, String> {
+        match &value {
+            Value::String(text) if text == "auto" => Ok(Self::Auto),
+            Value::Integer(n) if (0..=4095).contains(n) => Ok(Self::Fixed(*n as usize)),
+            other => Err(format!("{other} is neither a CPU number nor \"auto\"")),
+        }
+    }
+}
+
+/// A lane: `[lane]` merged with its `[[lanes]]` entry.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    /// Name of the regions.
+    pub name: String,
+    /// CPU of the hot thread.
+    pub core: Core,
+    /// Bundled feature set or path.
+    pub features: String,
+    /// Model directories in publishing order.
+    pub models: Vec<PathBuf>,
+    /// When models run.
+    pub trigger: Trigger,
+    /// Skip runs under backlog.
+    pub conflate: bool,
+    /// Which stages are stamped.
+    pub stamps: Stamps,
+    /// Over-budget bound, 0 for none.
+    pub budget_ns: u64,
+    /// Slots of the signal ring.
+    pub signal_slots: u64,
+    /// Orders per book.
+    pub max_orders: usize,
+    /// Levels per side.
+    pub max_levels: usize,
+    /// Instruments, fixed at start.
+    pub instruments: Vec<InstrumentEntry>,
+}
+
+pub use crate::hot::{Stamps, Trigger};
+
+/// One instrument of a lane.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstrumentEntry {
+    /// Venue's number.
+    pub id: u32,
+    /// Name.
+    pub symbol: String,
+    /// Smallest price step.
+    pub tick_size: TickSize,
+    /// Units that a size of 1 stands for.
+    #[serde(default = "one")]
+    pub size_unit: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// A positive price in 1e-9, written as decimal text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TickSize(pub i64);
+
+impl TryFrom<String> for TickSize {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let bad = || format!("tick_size \"{text}\" is not a positive decimal with at most 9 places");
+        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if fraction.len() > 9 || !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
+            return Err(bad());
+        }
+        match format!("{whole}{fraction:0<9}").parse::<i64>() {
+            Ok(value) if value > 0 => Ok(Self(value)),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl From<TickSize> for String {
+    fn from(tick: TickSize) -> Self {
+        tick.to_string()
+    }
+}
+
+impl std::fmt::Display for TickSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+    }
+}
+
+impl Config {
+    /// Reads an overlay file; relative model and feature paths are taken from its folder.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::input(path.display(), format!("cannot be read: {e}"), "name a readable config file"))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, &path.display().to_string(), base)
+    }
+
+    /// Parses an overlay's text; `origin` names it in messages, `base` is the folder of relative paths.
+    pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self> {
+        let overlay: Table = text.parse().map_err(|e: toml::de::Error| {
+            Error::input(origin, e.to_string().trim_end(), "write the file as TOML; config/default.toml shows every key")
+        })?;
+        let mut merged: Table = DEFAULT.parse().expect("the embedded default.toml is TOML: a test holds it");
+        let lanes = take_lanes(&overlay, origin, text)?;
+        merge(&mut merged, overlay, "", origin, text)?;
+        merged.remove("lanes");
+        let shared = merged.remove("lane").and_then(|v| v.try_into::<Table>().ok()).unwrap_or_default();
+        let mut config = Self {
+            process: section(&merged["process"], "process", origin, text)?,
+            feed: section(&merged["feed"], "feed", origin, text)?,
+            lanes: Vec::new(),
+            origin: origin.to_owned(),
+        };
+        for lane in lanes.unwrap_or_else(|| vec![Table::new()]) {
+            let mut whole = shared.clone();
+            merge(&mut whole, lane, "lanes", origin, text)?;
+            let mut lane: Lane = section(&Value::Table(whole), "lane", origin, text)?;
+            lane.models.iter_mut().for_each(|dir| *dir = base.join(&dir));
+            if lane.features.ends_with(".toml") {
+                lane.features = base.join(&lane.features).display().to_string();
+            }
+            config.lanes.push(lane);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The whole configuration as TOML that [`Config::parse`] reads back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every part is a TOML value")
+    }
+
+    /// What serde cannot see: ranges and names that must differ.
+    fn validate(&self) -> Result<()> {
+        let bad = |key: String, problem: String, mend: &str| Err(Error::input(&self.origin, format!("{key}: {problem}"), mend));
+        for (slots, key) in std::iter::once((self.feed.slots, "feed.slots".to_owned()))
+            .chain(self.lanes.iter().map(|l| (l.signal_slots, format!("lane {:?} signal_slots", l.name))))
+        {
+            if !slots.is_power_of_two() || !(64..=1 << 28).contains(&slots) {
+                return bad(key, format!("{slots} is not a power of two from 64 to 2^28"), "write for example 65536");
+            }
+        }
+        if self.process.shm_mode & !0o660 != 0 {
+            let value = format!("0o{:o} gives rights beyond user and group read and write", self.process.shm_mode);
+            return bad("process.shm_mode".into(), value, "write 0o600, 0o640 or 0o660");
+        }
+        for (i, lane) in self.lanes.iter().enumerate() {
+            if self.lanes[..i].iter().any(|other| other.name == lane.name) {
+                return bad(format!("lanes[{i}].name"), format!("{:?} is taken by an earlier lane", lane.name), "give each lane a name of its own");
+            }
+            for (value, key) in [(lane.max_orders, "max_orders"), (lane.max_levels, "max_levels")] {
+                if !(1..=1 << 24).contains(&value) {
+                    return bad(format!("lane {:?} {key}", lane.name), format!("{value} is not between 1 and 16777216"), "see config/default.toml for the memory it costs");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The `[[lanes]]` of an overlay, if it has any.
+fn take_lanes(overlay: &Table, origin: &str, text: &str) -> Result<Option<Vec<Table>>> {
+    let Some(value) = overlay.get("lanes") else { return Ok(None) };
+    let lanes = value.as_array().filter(|a| !a.is_empty()).and_then(|a| a.iter().map(|v| v.as_table().cloned()).collect());
+    match lanes {
+        Some(lanes) => Ok(Some(lanes)),
+        None => Err(Error::input(origin, format!("{}lanes: not a list of tables", line_of(text, "lanes")), "write [[lanes]] once per lane")),
+    }
+}
+
+/// Lays `over` on `under`: tables key by key, everything else whole. Keys that `under` lacks are refused by name.
+fn merge(under: &mut Table, over: Table, path: &str, origin: &str, text: &str) -> Result<()> {
+    for (key, value) in over {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value, &full, origin, text)?,
+            (Some(slot), value) => *slot = value,
+            (None, _) if full == "lanes" => {}
+            (None, value) => {
+                let known: Vec<_> = under.keys().cloned().collect();
+                let problem = format!("{}unknown key `{full}` = {}", line_of(text, &key), value.to_string().trim_end());
+                return Err(Error::input(origin, problem, format!("use one of: {}", known.join(", "))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads one section into its type; a wrong value is named with its key and line.
+fn section<T: serde::de::DeserializeOwned>(value: &Value, name: &str, origin: &str, text: &str) -> Result<T> {
+    value.clone().try_into().map_err(|e: toml::de::Error| {
+        let whole = e.to_string();
+        let key = whole.rsplit_once("in `").map(|(_, k)| k.trim_end().trim_end_matches('`').to_owned());
+        let last = key.as_deref().and_then(|k| k.rsplit('.').next()).unwrap_or(name).to_owned();
+        let place = key.map_or(name.to_owned(), |k| format!("{name}.{k}"));
+        let problem = format!("{}{place}: {}", line_of(text, &last), e.message());
+        Error::input(origin, problem, "config/default.toml lists every key with its unit and range")
+    })
+}
+
+/// "line N: " of the first line that sets `key`, or nothing.
+fn line_of(text: &str, key: &str) -> String {
+    let sets = |line: &str| {
+        let line = line.trim_start().trim_start_matches('[');
+        line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', '.', ']']))
+    };
+    text.lines().position(sets).map_or(String::new(), |i| format!("line {}: ", i + 1))
+}

@@ -1,0 +1,107 @@
+//! Which CPUs the lanes and the injector use, and pinning to them.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::config::{Config, Core};
+use crate::error::{Error, Result};
+
+/// CPUs of a configuration, all different.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// CPU of each lane's hot thread, in lane order.
+    pub lanes: Vec<usize>,
+    /// CPU of the injector, where the command has one.
+    pub feed: Option<usize>,
+}
+
+/// CPUs this process may run on, ascending.
+pub fn allowed() -> Vec<usize> {
+    let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
+}
+
+/// Chooses the CPUs: lanes from the highest down, the injector the lowest.
+pub fn choose(config: &Config, with_feed: bool) -> Result<Cores> {
+    choose_from(&allowed(), config, with_feed)
+}
+
+fn choose_from(allowed: &[usize], config: &Config, with_feed: bool) -> Result<Cores> {
+    let mut taken: Vec<(usize, String)> = Vec::new();
+    let fixed = |core: Core, key: String, taken: &mut Vec<(usize, String)>| -> Result<()> {
+        let Core::Fixed(cpu) = core else { return Ok(()) };
+        if !allowed.contains(&cpu) {
+            let problem = format!("{key} = {cpu}: this process may run on CPUs {allowed:?} only");
+            return Err(Error::input(&config.origin, problem, "name one of those, or write \"auto\""));
+        }
+        if let Some((_, other)) = taken.iter().find(|(c, _)| *c == cpu) {
+            let problem = format!("{key} = {cpu}: {other} spins on that CPU already");
+            return Err(Error::input(&config.origin, problem, "give each spinning thread a CPU of its own"));
+        }
+        taken.push((cpu, key));
+        Ok(())
+    };
+    if with_feed {
+        fixed(config.feed.core, "feed.core".into(), &mut taken)?;
+    }
+    for lane in &config.lanes {
+        fixed(lane.core, format!("lane {:?} core", lane.name), &mut taken)?;
+    }
+    let mut free: Vec<usize> = allowed.iter().copied().filter(|c| taken.iter().all(|(t, _)| t != c)).collect();
+    let needed = config.lanes.len() + usize::from(with_feed);
+    let mut auto = |core: Core, lowest: bool| match core {
+        Core::Fixed(cpu) => Ok(cpu),
+        Core::Auto if free.is_empty() => Err(Error::input(
+            &config.origin,
+            format!("{needed} spinning threads need {needed} CPUs; this process may run on {allowed:?} only"),
+            "run fewer lanes, or allow the process more CPUs",
+        )),
+        Core::Auto if lowest => Ok(free.remove(0)),
+        Core::Auto => Ok(free.remove(free.len() - 1)),
+    };
+    let feed = if with_feed { Some(auto(config.feed.core, true)?) } else { None };
+    let lanes = config.lanes.iter().map(|lane| auto(lane.core, false)).collect::<Result<_>>()?;
+    Ok(Cores { lanes, feed })
+}
+
+/// Pins the calling thread.
+pub fn pin(cpu: usize, who: &str) -> Result<()> {
+    if core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
+        return Ok(());
+    }
+    let problem = format!("cannot be pinned to CPU {cpu}");
+    Err(Error::input(who, problem, format!("name one of the CPUs this process may use: {:?}", allowed())))
+}
+
+/// Keeps the calling thread, and threads it starts later, off these CPUs if any other is left.
+pub fn stay_off(cpus: &[usize]) {
+    let mut set = CpuSet::new();
+    allowed().into_iter().filter(|c| !cpus.contains(c)).for_each(|c| set.set(c));
+    if set.count() > 0 {
+        // A container may forbid it; the cold side then shares a CPU, which costs latency and breaks nothing.
+        let _ = sched_setaffinity(None, &set);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, "test.toml", std::path::Path::new(".")).expect("valid")
+    }
+
+    #[test]
+    fn auto_takes_both_ends() {
+        let two = config("[[lanes]]\nname = \"a\"\n[[lanes]]\nname = \"b\"\ncore = 6\n");
+        let cores = choose_from(&[4, 5, 6, 7], &two, true).expect("four CPUs");
+        assert_eq!(cores, Cores { lanes: vec![7, 6], feed: Some(4) });
+    }
+
+    #[test]
+    fn refusals_name_the_key_and_the_cpus() {
+        let text = |allowed: &[usize], toml: &str| choose_from(allowed, &config(toml), true).expect_err("refused").to_string();
+        assert!(text(&[0, 1], "[lane]\ncore = 9\n").contains("core = 9: this process may run on CPUs [0, 1] only"));
+        assert!(text(&[0, 1], "[lane]\ncore = 1\n[feed]\ncore = 1\n").contains("spins on that CPU already"));
+        assert!(text(&[0], "").contains("2 spinning threads need 2 CPUs"));
+    }
+}

@@ -1,0 +1,48 @@
+//! A progress bar drawn by a thread of its own, so that drawing never delays the injector.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A running bar; dropping it takes it off the screen.
+pub struct Progress {
+    /// Items done; the worker stores it.
+    pub done: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Draws `done / total` on stderr while that is a terminal and `quiet` is not set.
+    pub fn start(total: u64, quiet: bool) -> Self {
+        let (done, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let thread = (!quiet).then(|| {
+            let (done, over) = (Arc::clone(&done), Arc::clone(&over));
+            std::thread::spawn(move || draw(total, &done, &over))
+        });
+        Self { done, over, thread }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A bar that failed to draw is no reason to fail the run.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn draw(total: u64, done: &AtomicU64, over: &AtomicBool) {
+    let style = "{bar:40} {human_pos}/{human_len} ticks  {per_sec}  {eta} left";
+    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    while !over.load(Ordering::Relaxed) {
+        bar.set_position(done.load(Ordering::Relaxed));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bar.finish_and_clear();
+}

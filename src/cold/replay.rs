@@ -1,0 +1,340 @@
+//! `pillion replay`: the sidecar as its own process on its own CPU, this process as its feed and the reader of its
+//! signals on another, and a report of both sides.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pillion_shm::Clock;
+use pillion_shm::{CncClient, Command as Order, State};
+use pillion_shm::{From, RingReader, RingSpec, RingWriter};
+use pillion_shm::{Kind, Lane as LaneName};
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, InstrumentEntry, TickSize};
+use super::cores;
+use super::data::Feed;
+use super::inject::{Injected, Peer, inject};
+use super::pace::Rate;
+use super::prepare::access;
+use super::progress::Progress;
+use super::report::{Build, Host, LaneReport, ModelInUse, SCHEMA_VERSION, SidecarReport, Stages};
+use super::seat::hex;
+use super::signals::SignalTap;
+use crate::error::{Error, Result};
+use crate::hot::poll::MAX_RECORD_WORDS;
+
+/// How long the sidecar may take to load its models and start, and to finish what is in the ring.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The report of one replay; `--json` writes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReplayReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Records read by the sidecar.
+    pub ticks: u64,
+    /// Event ends outside snapshots.
+    pub events: u64,
+    /// Signals published by the sidecar.
+    pub signals: u64,
+    /// Times the sidecar was lapped.
+    pub gaps: u64,
+    /// Records lost to lapping.
+    pub lost: u64,
+    /// Records refused.
+    pub rejects: u64,
+    /// Triggers left out by conflation.
+    pub conflated: u64,
+    /// Signals whose outputs were not finite.
+    pub invalid: u64,
+    /// BLAKE3 of all signals, stamps and time-dependent flags zeroed, in ring order.
+    pub signals_blake3: String,
+    /// Signals the reader lost; 0 in a sound run.
+    pub signals_lost_by_reader: u64,
+    /// Engines in use, each once; "none" without models.
+    pub engine: String,
+    /// Machine.
+    pub host: Host,
+    /// Binary.
+    pub build: Build,
+    /// Effective configuration.
+    pub config: serde_json::Value,
+    /// Models in publishing order.
+    pub models: Vec<ModelInUse>,
+    /// Path of the input as given.
+    pub input: String,
+    /// BLAKE3 of the input file's bytes.
+    pub input_blake3: String,
+    /// `--rate`.
+    pub rate: String,
+    /// First publish to last, ns.
+    pub span_ns: u64,
+    /// Ticks per second over that span.
+    pub ticks_per_second: f64,
+    /// Paced ticks that were published more than 1 ms after they were due.
+    pub late_ticks: u64,
+    /// Longest such delay, ns.
+    pub max_late_ns: u64,
+    /// Percentiles per stage.
+    pub stages: Stages,
+    /// The sidecar's own account of the lane, histograms included.
+    pub lane: LaneReport,
+}
+
+/// What to replay.
+pub struct Replay<'a> {
+    /// Configuration of exactly one lane; its instruments are taken from the input.
+    pub config: Config,
+    /// The loaded recording.
+    pub feed: &'a Feed,
+    /// Path of the recording, for the report.
+    pub input: &'a Path,
+    /// Rate.
+    pub rate: Rate,
+    /// The binary that is the sidecar.
+    pub binary: PathBuf,
+    /// Say where we are on stderr.
+    pub quiet: bool,
+}
+
+impl Replay<'_> {
+    /// Runs it.
+    pub fn run(mut self) -> Result<ReplayReport> {
+        let interrupted = interrupt_flag()?;
+        self.own_lane()?;
+        let lane = LaneName::in_dir(&self.config.process.shm_dir, &self.config.lanes[0].name)?;
+        let cores = cores::choose(&self.config, true)?;
+        let cpu = cores.feed.expect("asked for with the injector's CPU");
+        self.config.lanes[0].core = super::config::Core::Fixed(cores.lanes[0]);
+        let clock = Clock::attach_or_create(&self.config.process.shm_dir)?;
+        let cleanup = Cleanup(lane.clone());
+        let spec = RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
+        let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config))?;
+        let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
+        let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
+        let cnc = sidecar.wait_for_run(&lane, &clock)?;
+        let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?);
+        // From here on this thread spins, so that it publishes on time.
+        cores::pin(cpu, "injector")?;
+        let mut peer = ReplayPeer { cnc, tap, sidecar, checked: Instant::now() };
+        let progress = Progress::start(self.feed.records, self.quiet);
+        let injected = inject(self.feed, self.rate, &mut writer, &clock, &mut peer, &progress.done)?;
+        peer.drain_all(writer.published())?;
+        drop(progress);
+        let ReplayPeer { cnc, mut tap, sidecar, .. } = peer;
+        let report = sidecar.stop(&cnc)?;
+        // The sidecar's last signals are in the ring now, whatever the counters said a moment ago.
+        tap.drain(|_| {});
+        drop(cleanup);
+        self.report(report, tap, injected)
+    }
+
+    /// A lane of the replay's own, so that it never meets a live one, with the recording's instruments.
+    fn own_lane(&mut self) -> Result<()> {
+        let [lane] = self.config.lanes.as_mut_slice() else {
+            let problem = format!("has {} lanes", self.config.lanes.len());
+            return Err(Error::input(&self.config.origin, problem, "replay one lane: keep a single [[lanes]] entry or none"));
+        };
+        lane.name = format!("replay-{}", std::process::id());
+        if lane.instruments.is_empty() {
+            lane.instruments = self.feed.instruments.iter().map(entry).collect();
+        }
+        Ok(())
+    }
+
+    fn report(&self, sidecar: SidecarReport, mut tap: SignalTap, injected: Injected) -> Result<ReplayReport> {
+        let mut lanes = sidecar.lanes;
+        let lane = lanes.pop().ok_or_else(|| Error::run("sidecar report", "has no lane", "report this as a bug"))?;
+        if tap.seen() + tap.lost() != lane.signals {
+            let problem = format!("published {} signals, of which {} were seen and {} lost", lane.signals, tap.seen(), tap.lost());
+            return Err(Error::run("signal ring", problem, "report this as a bug"));
+        }
+        let mut engines: Vec<_> = lane.models.iter().map(|m| m.engine.clone()).collect();
+        engines.dedup();
+        Ok(ReplayReport {
+            schema_version: SCHEMA_VERSION,
+            ticks: lane.ticks,
+            events: lane.events,
+            signals: lane.signals,
+            gaps: lane.gaps,
+            lost: lane.lost,
+            rejects: lane.rejects,
+            conflated: lane.conflated,
+            invalid: lane.invalid,
+            signals_lost_by_reader: tap.lost(),
+            signals_blake3: tap.blake3(),
+            engine: if engines.is_empty() { "none".into() } else { engines.join("+") },
+            host: sidecar.host,
+            build: sidecar.build,
+            config: serde_json::to_value(&self.config).unwrap_or_default(),
+            models: lane.models.clone(),
+            input: self.input.display().to_string(),
+            input_blake3: hex(&self.feed.blake3),
+            rate: self.rate.to_string(),
+            span_ns: injected.span_ns,
+            ticks_per_second: injected.ticks as f64 * 1e9 / injected.span_ns.max(1) as f64,
+            late_ticks: injected.late,
+            max_late_ns: injected.max_late_ns,
+            stages: lane.stages.clone(),
+            lane,
+        })
+    }
+}
+
+/// Words of a ring slot's record that hold every record of the feed: 14 (128-byte slots) or 46 (384-byte slots).
+pub fn slot_words(feed: &Feed) -> usize {
+    if feed.max_record_words <= 14 { 14 } else { MAX_RECORD_WORDS }
+}
+
+/// An instrument of a recording as a configuration entry.
+pub fn entry(i: &crate::hot::decode::Instrument) -> InstrumentEntry {
+    InstrumentEntry { id: i.id, symbol: i.symbol.clone(), tick_size: TickSize(i.tick_size), size_unit: i.size_unit }
+}
+
+fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))
+            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
+    }
+    Ok(flag)
+}
+
+/// Removes the private lane's regions, however the replay ends.
+struct Cleanup(LaneName);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        for kind in [Kind::Ticks, Kind::Signals, Kind::Board, Kind::Cnc] {
+            // Already gone, or never made.
+            let _ = std::fs::remove_file(self.0.path(kind));
+        }
+    }
+}
+
+/// The sidecar process; killed if the replay gives up on it.
+struct Sidecar {
+    child: Child,
+    report: PathBuf,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Sidecar {
+    fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
+        let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
+        std::fs::write(&config, replay.config.to_toml()).map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
+        let mut command = Command::new(&replay.binary);
+        command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
+        if replay.quiet {
+            command.stdout(Stdio::null());
+        }
+        let child = command
+            .spawn()
+            .map_err(|e| Error::run(replay.binary.display(), format!("cannot be started: {e}"), "run an installed pillion"))?;
+        Ok(Self { child, report, interrupted: Arc::clone(interrupted) })
+    }
+
+    /// An error once the process is gone or the user wants an end.
+    fn look(&mut self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::run("replay", "interrupted", "start it again to replay the whole file"));
+        }
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            // The sidecar has said why on stderr; its exit code is the answer to the user's command too.
+            Ok(Some(status)) => {
+                let mut error = Error::run("sidecar", format!("ended early ({status})"), "its own message stands above");
+                error.exit_code = status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0).unwrap_or(Error::RUN);
+                Err(error)
+            }
+            Err(e) => Err(Error::run("sidecar", e, "start the replay again")),
+        }
+    }
+
+    fn wait_for_run(&mut self, lane: &LaneName, clock: &Clock) -> Result<CncClient> {
+        let start = Instant::now();
+        loop {
+            self.look()?;
+            if let Ok(cnc) = CncClient::attach_operator(lane, clock) {
+                if matches!(cnc.state(), State::Run | State::Halt) {
+                    return Ok(cnc);
+                }
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::run("sidecar", format!("not running after {PATIENCE:?}"), "see what it printed above"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn stop(mut self, cnc: &CncClient) -> Result<SidecarReport> {
+        cnc.request(Order::Stop, PATIENCE)?;
+        let status = self.child.wait().map_err(|e| Error::run("sidecar", e, "start the replay again"))?;
+        if !status.success() {
+            return Err(Error::run("sidecar", format!("ended with {status}"), "its own message stands above"));
+        }
+        let failed = |e: &dyn std::fmt::Display| Error::run("sidecar report", e, "report this as a bug");
+        let text = std::fs::read_to_string(&self.report).map_err(|e| failed(&e))?;
+        serde_json::from_str(&text).map_err(|e| failed(&e))
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // Only a replay that failed gets here with a child still running.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The other side of the injector's two rings.
+struct ReplayPeer {
+    cnc: CncClient,
+    tap: SignalTap,
+    sidecar: Sidecar,
+    checked: Instant,
+}
+
+impl Peer for ReplayPeer {
+    fn consumed(&self) -> u64 {
+        self.cnc.ticks_consumed()
+    }
+
+    fn between(&mut self) -> Result<()> {
+        self.tap.drain(|_| {});
+        std::hint::spin_loop();
+        if self.checked.elapsed() > Duration::from_millis(20) {
+            self.checked = Instant::now();
+            self.sidecar.look()?;
+        }
+        Ok(())
+    }
+}
+
+impl ReplayPeer {
+    /// Waits until the sidecar has read every tick and every signal has been read back.
+    fn drain_all(&mut self, published: u64) -> Result<()> {
+        let mut moved = Instant::now();
+        let mut last = u64::MAX;
+        loop {
+            self.between()?;
+            let counters = self.cnc.counters();
+            let through = self.cnc.ticks_consumed();
+            if through >= published && self.tap.seen() + self.tap.lost() >= counters.signals {
+                return Ok(());
+            }
+            if through != last {
+                (last, moved) = (through, Instant::now());
+            }
+            if moved.elapsed() > PATIENCE {
+                let problem = format!("stuck: {through} of {published} ticks read, for {PATIENCE:?}");
+                return Err(Error::run("sidecar", problem, "look at its state with `pillion status`"));
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What a run leaves behind: the JSON of `pillion replay` and of `pillion run --report`, version [`SCHEMA_VERSION`].
+//! Field names are the schema; README "Report" describes them.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use pillion_shm::StageSummary;
+use serde::{Deserialize, Serialize};
+
+use crate::hot::book::Applied;
+use crate::hot::decode::Reject;
+use crate::hot::stamp::{MAX_NS, STAGE_NAMES, STAGES};
+use crate::hot::{Counts, StageSet};
+
+/// Version of the report's schema; grows when a field changes its meaning or goes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Percentiles of one stage, ns; all 0 when `count` is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Spans counted.
+    pub count: u64,
+    /// Median.
+    pub p50_ns: u64,
+    /// 90th percentile.
+    pub p90_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p999_ns: u64,
+    /// 99.99th percentile.
+    pub p9999_ns: u64,
+    /// Longest.
+    pub max_ns: u64,
+}
+
+impl Stage {
+    /// Percentiles of a histogram.
+    pub fn of(h: &Histogram<u64>) -> Self {
+        if h.is_empty() {
+            return Self::default();
+        }
+        let at = |q| h.value_at_quantile(q);
+        Self {
+            count: h.len(),
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p999_ns: at(0.999),
+            p9999_ns: at(0.9999),
+            max_ns: h.max(),
+        }
+    }
+}
+
+impl From<Stage> for StageSummary {
+    fn from(s: Stage) -> Self {
+        Self { count: s.count, p50: s.p50_ns, p90: s.p90_ns, p99: s.p99_ns, p999: s.p999_ns, p9999: s.p9999_ns, max: s.max_ns }
+    }
+}
+
+impl From<StageSummary> for Stage {
+    fn from(s: StageSummary) -> Self {
+        let StageSummary { count, p50, p90, p99, p999, p9999, max } = s;
+        Self { count, p50_ns: p50, p90_ns: p90, p99_ns: p99, p999_ns: p999, p9999_ns: p9999, max_ns: max }
+    }
+}
+
+/// Stages by name.
+pub type Stages = BTreeMap<String, Stage>;
+
+/// All that a lane's stages counted since its start.
+#[derive(Clone, Debug)]
+pub struct Totals([Histogram<u64>; STAGES]);
+
+impl Default for Totals {
+    fn default() -> Self {
+        let empty = Histogram::new_with_bounds(1, MAX_NS, 2).expect("1 ns to 10 s at 2 digits are valid bounds");
+        Self(std::array::from_fn(|_| empty.clone()))
+    }
+}
+
+impl Totals {
+    /// Adds a filled set.
+    pub fn add(&mut self, set: &StageSet) {
+        for (i, total) in self.0.iter_mut().enumerate() {
+            total.add(set.stage(i)).expect("both sides have the same bounds");
+        }
+    }
+
+    /// The histogram of a stage.
+    pub fn stage(&self, stage: usize) -> &Histogram<u64> {
+        &self.0[stage]
+    }
+
+    /// Percentiles in stage order.
+    pub fn summaries(&self) -> [StageSummary; STAGES] {
+        std::array::from_fn(|i| Stage::of(&self.0[i]).into())
+    }
+
+    /// Non-empty buckets by name: longest latency of the bucket in ns, and its count.
+    pub fn buckets(&self) -> BTreeMap<String, Vec<(u64, u64)>> {
+        let buckets = |h: &Histogram<u64>| {
+            h.iter_recorded().map(|b| (b.value_iterated_to(), b.count_since_last_iteration())).collect()
+        };
+        STAGE_NAMES.iter().zip(&self.0).map(|(name, h)| ((*name).to_owned(), buckets(h))).collect()
+    }
+
+    /// Percentiles by name.
+    pub fn stages(&self) -> Stages {
+        STAGE_NAMES.iter().zip(&self.0).map(|(name, h)| ((*name).to_owned(), Stage::of(h))).collect()
+    }
+}
+
+/// A model in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelInUse {
+    /// Name in its manifest.
+    pub name: String,
+    /// Revision in its manifest.
+    pub revision: u32,
+    /// SHA-256 of model.onnx, hex.
+    pub sha256: String,
+    /// Engine that serves it.
+    pub engine: String,
+    /// Instruction set of that engine.
+    pub isa: String,
+    /// Runtime and its version.
+    pub runtime: String,
+}
+
+/// One lane's side of a run, written by the sidecar.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// Lane name.
+    pub lane: String,
+    /// `stopped`, or `fail` when the hot thread panicked.
+    pub end: String,
+    /// Records read.
+    pub ticks: u64,
+    /// Event ends outside snapshots.
+    pub events: u64,
+    /// Signals published.
+    pub signals: u64,
+    /// Times the sidecar was lapped.
+    pub gaps: u64,
+    /// Records lost to lapping.
+    pub lost: u64,
+    /// Records refused.
+    pub rejects: u64,
+    /// Records refused, by reason; only reasons that occurred.
+    pub rejects_by_reason: BTreeMap<String, u64>,
+    /// Book updates by outcome; only outcomes that occurred.
+    pub book: BTreeMap<String, u64>,
+    /// Triggers left out by conflation.
+    pub conflated: u64,
+    /// Invalid signals.
+    pub invalid: u64,
+    /// Feed restarts noticed.
+    pub generation_changes: u64,
+    /// Stamps mode.
+    pub stamps: String,
+    /// Trigger.
+    pub trigger: String,
+    /// Feature set and its hash.
+    pub features: FeaturesInUse,
+    /// Models in publishing order.
+    pub models: Vec<ModelInUse>,
+    /// CPU of the hot thread.
+    pub core: usize,
+    /// Whether the process's memory was locked.
+    pub locked: bool,
+    /// Bytes of book and feature state per instrument.
+    pub state_bytes_per_instrument: u64,
+    /// The hot thread's time: idle, working, housekeeping, ns.
+    pub regimes_ns: [u64; 3],
+    /// Percentiles per stage.
+    pub stages: Stages,
+    /// The histograms themselves: per stage its non-empty buckets as [upper bound in ns, count].
+    pub histograms: BTreeMap<String, Vec<(u64, u64)>>,
+}
+
+/// Feature set in use.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FeaturesInUse {
+    /// Name of the set.
+    pub set: String,
+    /// Its hash, hex.
+    pub hash: String,
+    /// Its number of columns.
+    pub columns: usize,
+}
+
+impl LaneReport {
+    /// Copies the counted outcomes in.
+    pub fn set_counts(&mut self, counts: &Counts) {
+        fn named<const N: usize>(names: [&str; N], counts: &[u64; N]) -> BTreeMap<String, u64> {
+            names.into_iter().map(String::from).zip(counts.iter().copied()).filter(|(_, n)| *n > 0).collect()
+        }
+        self.ticks = counts.ticks;
+        self.events = counts.events;
+        self.signals = counts.signals;
+        self.gaps = counts.gaps;
+        self.lost = counts.lost;
+        self.rejects = counts.rejected();
+        self.rejects_by_reason =
+            named(Reject::ALL.map(Reject::name), &counts.rejects);
+        self.book = named(Applied::ALL.map(Applied::name), &counts.applied);
+        self.conflated = counts.conflated;
+        self.invalid = counts.invalid;
+        self.generation_changes = counts.generation_changes;
+    }
+}
+
+/// What `pillion run --report FILE` writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SidecarReport {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Host the sidecar ran on.
+    pub host: Host,
+    /// Binary that ran.
+    pub build: Build,
+    /// One entry per lane.
+    pub lanes: Vec<LaneReport>,
+}
+
+/// The machine, as far as results depend on it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// CPU model.
+    pub cpu: String,
+    /// CPUs this process may use.
+    pub cpus: usize,
+    /// Kernel release.
+    pub kernel: String,
+    /// Whether the CPU says it is virtual.
+    pub virtualised: bool,
+    /// Widest vector instructions found.
+    pub isa: String,
+}
+
+/// The binary.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Build {
+    /// Package version.
+    pub version: String,
+    /// git revision, "-dirty" when the tree was changed.
+    pub revision: String,
+    /// Cargo profile: debug or release.
+    pub profile: String,
+    /// Target triple.
+    pub target: String,
+    /// Compiler.
+    pub rustc: String,
+}
+
+impl Build {
+    /// This binary.
+    pub fn this() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            revision: env!("PILLION_REVISION").into(),
+            profile: env!("PILLION_PROFILE").into(),
+            target: env!("PILLION_TARGET").into(),
+            rustc: env!("PILLION_RUSTC").into(),
+        }
+    }
+}
+
+impl Host {
+    /// This machine, read from /proc; what cannot be read is "unknown".
+    pub fn this() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field = |name: &str| {
+            let line = cpuinfo.lines().find(|l| l.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let flags = field("flags").or_else(|| field("Features")).unwrap_or_default();
+        let has = |flag: &str| flags.split_whitespace().any(|f| f == flag);
+        let isa = ["avx512f", "avx2", "sse4_2", "asimd"].into_iter().find(|f| has(f)).unwrap_or("unknown");
+        Self {
+            cpu: field("model name").unwrap_or_else(|| "unknown".into()),
+            cpus: super::cores::allowed().len(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            virtualised: has("hypervisor"),
+            isa: isa.into(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `pillion run`: prepares every lane, says what it is about to do, then looks after the lanes until they end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use pillion_shm::Clock;
+use rustix::mm::MlockAllFlags;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::config::{Config, Lock};
+use super::output::write_json;
+use super::prepare::{Prepared, access, prepare};
+use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
+use super::seat::{Seat, hex};
+use super::{banner, cores};
+use crate::error::{Error, Result};
+
+/// How often the cold side looks at its lanes.
+const PERIOD: Duration = Duration::from_millis(5);
+
+/// Runs every lane of the configuration until SIGINT, SIGTERM or a stop through a mailbox.
+pub fn serve(config: &Config, report: Option<&Path>) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
+    }
+    let prepared = prepare(config)?;
+    serve_prepared(config, prepared, stop, report)
+}
+
+/// Runs lanes that are ready; tests bring their own engines this way.
+pub fn serve_prepared(config: &Config, prepared: Vec<Prepared>, stop: Arc<AtomicBool>, report: Option<&Path>) -> Result<()> {
+    let clock = Clock::attach_or_create(&config.process.shm_dir)?;
+    let banner = banner::banner(config, &prepared);
+    let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
+    let mut seats = Vec::with_capacity(prepared.len());
+    for lane in prepared {
+        seats.push(Seat::new(lane, clock, access(config), Arc::clone(&stop))?);
+    }
+    let locked = lock_memory(config)?;
+    print!("{banner}");
+    println!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
+    seats.iter_mut().for_each(|seat| seat.set_locked(locked));
+    cores::stay_off(&hot_cores);
+    watch(&mut seats)?;
+    if let Some(path) = report {
+        write_report(path, &seats)?;
+    }
+    match seats.iter().find(|seat| seat.failed()) {
+        None => Ok(()),
+        Some(seat) => {
+            let mend = "the panic's message stands above; report it with the report file and the tick recording";
+            Err(Error::run(format!("lane {}", seat.name()), "its hot thread panicked; state is FAIL", mend))
+        }
+    }
+}
+
+fn watch(seats: &mut [Seat]) -> Result<()> {
+    loop {
+        let mut over = true;
+        for seat in seats.iter_mut() {
+            over &= seat.step()?;
+        }
+        if over {
+            return Ok(());
+        }
+        std::thread::sleep(PERIOD);
+    }
+}
+
+/// Locks what is mapped now: books, features, engines. Regions lock themselves.
+pub fn lock_memory(config: &Config) -> Result<bool> {
+    if config.process.lock == Lock::No {
+        return Ok(false);
+    }
+    match rustix::mm::mlockall(MlockAllFlags::CURRENT) {
+        Ok(()) => Ok(true),
+        Err(e) if config.process.lock == Lock::Require => Err(Error::input(
+            &config.origin,
+            format!("process.lock = \"require\": the process's memory cannot be locked: {e}"),
+            "raise the memlock limit (ulimit -l unlimited, or LimitMEMLOCK=infinity) or write lock = \"try\"",
+        )),
+        Err(_) => Ok(false),
+    }
+}
+
+fn write_report(path: &Path, seats: &[Seat]) -> Result<()> {
+    let lanes = seats.iter().map(|seat| seat.report().clone()).collect();
+    let report = SidecarReport { schema_version: SCHEMA_VERSION, host: Host::this(), build: Build::this(), lanes };
+    write_json(path, &report)
+}
+
+/// Short form of a hash for people.
+pub fn short(hash: &[u8]) -> String {
+    hex(&hash[..hash.len().min(6)])
+}

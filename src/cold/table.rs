@@ -1,0 +1,88 @@
+//! Tables and histograms in a terminal.
+
+use std::fmt::Write;
+
+use super::report::{LaneReport, Stage, Stages};
+use crate::hot::stamp::STAGE_NAMES;
+
+/// Percentiles per stage, ns, in the order of the hot path.
+pub fn stages(stages: &Stages) -> String {
+    let mut text = format!(
+        "{:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}\n",
+        "stage (ns)", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+    );
+    for name in STAGE_NAMES {
+        let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } = stages.get(name).copied().unwrap_or_default();
+        let line = if count == 0 {
+            format!("{name:<15}{:>12}{:>10}", 0, "-")
+        } else {
+            let n = thousands;
+            format!(
+                "{name:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}",
+                n(count), n(p50_ns), n(p90_ns), n(p99_ns), n(p999_ns), n(p9999_ns), n(max_ns)
+            )
+        };
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// 1234567 as 1,234,567.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Share of counts by doubling latency, as bars.
+pub fn histogram(lane: &LaneReport, stage: &str) -> String {
+    let Some(buckets) = lane.histograms.get(stage).filter(|b| !b.is_empty()) else { return String::new() };
+    let total: u64 = buckets.iter().map(|b| b.1).sum();
+    // Two rows an octave: 2^k and 1.5 * 2^k.
+    let row_of = |ns: u64| {
+        let octave = ns.max(1).ilog2();
+        2 * octave + u32::from(ns >= 3 << octave >> 1)
+    };
+    let bound = |row: u32| if row % 2 == 0 { 1u64 << (row / 2) } else { 3u64 << (row / 2) >> 1 };
+    let mut rows = std::collections::BTreeMap::<u32, u64>::new();
+    for &(ns, count) in buckets {
+        *rows.entry(row_of(ns)).or_default() += count;
+    }
+    let most = rows.values().copied().max().unwrap_or(1);
+    let mut text = format!("{stage}, ns\n");
+    let (first, last) = (*rows.keys().next().unwrap_or(&0), *rows.keys().last().unwrap_or(&0));
+    for row in first..=last {
+        let count = rows.get(&row).copied().unwrap_or(0);
+        let bar = "█".repeat((count * 48).div_ceil(most) as usize);
+        let share = 100.0 * count as f64 / total as f64;
+        let _ = writeln!(text, "{:>13} .. {:<13} {share:>7.3} % {bar}", thousands(bound(row)), thousands(bound(row + 1)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!([0, 999, 1000, 1234567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_histogram_shows_every_count_once() {
+        let mut lane = LaneReport::default();
+        lane.histograms.insert("infer".into(), vec![(2, 1), (3, 1), (1000, 2)]);
+        let text = histogram(&lane, "infer");
+        let shares: f64 = text.lines().skip(1).map(|l| l.split('%').next().unwrap().split_whitespace().last().unwrap().parse::<f64>().unwrap()).sum();
+        assert!((shares - 100.0).abs() < 0.01, "{text}");
+        assert!(text.contains("768 .. 1,024"), "{text}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Counted outcomes of the hot path.
+
+use super::book::Applied;
+use super::decode::Reject;
+
+/// What happened so far on a lane. Every tick lands in exactly one of rejected or applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read.
+    pub ticks: u64,
+    /// Event ends outside snapshots.
+    pub events: u64,
+    /// Signals published.
+    pub signals: u64,
+    /// Times the reader was lapped.
+    pub gaps: u64,
+    /// Records lost to lapping.
+    pub lost: u64,
+    /// Records refused, by [`Reject`].
+    pub rejects: [u64; Reject::COUNT],
+    /// Book updates by outcome, [`Applied`].
+    pub applied: [u64; Applied::COUNT],
+    /// Triggers that conflation left out.
+    pub conflated: u64,
+    /// Signals whose engine failed or gave a non-finite output.
+    pub invalid: u64,
+    /// Times the feed's ring was replaced.
+    pub generation_changes: u64,
+}
+
+impl Counts {
+    /// All refused records.
+    pub fn rejected(&self) -> u64 {
+        self.rejects.iter().sum()
+    }
+}

@@ -1,0 +1,366 @@
+//! A feature set compiled: which inputs, sums and windows to keep, and one step per column that reads them.
+
+use super::column::{BookSide, Column, Memory};
+use super::kinds::{Kind, Series};
+use super::math::exp2_neg;
+use super::view::MAX_LEVELS;
+
+/// Positions in the array of an event's inputs.
+pub mod input {
+    /// e of level 1, then of levels 2..10.
+    pub const OFI: u8 = 0;
+    /// e of levels 1..k added up.
+    pub const OFI_SUM: u8 = 10;
+    /// Mean of bid and ask size at each level.
+    pub const DEPTH: u8 = 20;
+    pub const SIGNED_VOLUME: u8 = 30;
+    pub const VOLUME: u8 = 31;
+    pub const TRADE_SIGN: u8 = 32;
+    pub const TRADED: u8 = 33;
+    /// Bid, then ask; likewise the next three.
+    pub const ADDS: u8 = 34;
+    pub const CANCELS: u8 = 36;
+    pub const MODIFIES: u8 = 38;
+    pub const FILLS: u8 = 40;
+    pub const TRADES: u8 = 42;
+    pub const NET_FLOW: u8 = 43;
+    /// Seconds since the previous event, and 1 once there is one.
+    pub const GAP: u8 = 44;
+    pub const GAP_SEEN: u8 = 45;
+    pub const RETURN: u8 = 46;
+    pub const RETURN_SQUARED: u8 = 47;
+    /// Σ size × (price - reference), in ticks.
+    pub const NOTIONAL: u8 = 48;
+    /// Mid less the first mid, in ticks, and 1 once there is one.
+    pub const MID: u8 = 49;
+    pub const MID_SEEN: u8 = 50;
+    /// A power of two, so that a masked index is within the array.
+    pub const ROOM: usize = 64;
+}
+
+/// What a ring remembers of each event, as an exact integer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// An input that is a whole number.
+    Input(u8),
+    /// Twice the mid less twice the first mid, 1e-9.
+    Mid,
+    /// Its change at the event.
+    MidStep,
+    Spread,
+    BestSize(u8),
+    GapNs,
+    /// Twice Σ size × (price - reference), 1e-9.
+    Notional,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct SumSpec {
+    pub decay: u16,
+    pub input: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RingSpec {
+    pub source: Source,
+    /// Power of two above the longest window.
+    pub capacity: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WindowSpec {
+    pub ring: u16,
+    pub events: u32,
+}
+
+/// How one column is read. `s` is a side and `k` a level from 1; `u16`s are positions of sums, windows and rings.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Op {
+    /// From the book as it is.
+    Now(Now),
+    /// From what was kept of the past.
+    Past(Past),
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Now {
+    Spread,
+    Mid,
+    Microprice,
+    MicropriceDistance { k: u8 },
+    Imbalance { k: u8 },
+    LevelImbalance { k: u8 },
+    Depth { s: u8, k: u8 },
+    DepthRatio { k: u8 },
+    Concentration { s: u8, k: u8 },
+    DepthDistance { s: u8, k: u8 },
+    LevelGap { s: u8, k: u8 },
+    Slope { s: u8, k: u8 },
+    Orders { s: u8, k: u8 },
+    OrderImbalance { k: u8 },
+    MeanOrder { s: u8, k: u8 },
+    LevelPrice { s: u8, k: u8 },
+    LevelSize { s: u8, k: u8 },
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Past {
+    Input { input: u8, gain: f64 },
+    Sum { sum: u16, gain: f64 },
+    SumRatio { over: u16, under: u16 },
+    SumRoot { sum: u16, gain: f64 },
+    SumPrice { over: u16, under: u16 },
+    MidDeviation { sum: u16, weight: u16 },
+    MidChange { ring: u16, lag: u32 },
+    Window { window: u16, gain: f64 },
+    WindowRatio { over: u16, under: u16 },
+    WindowRoot { window: u16 },
+    WindowPrice { over: u16, under: u16 },
+    TotalPrice,
+    Zscore { window: u16 },
+    SinceTrade,
+    SinceMidChange,
+    LastMidChange,
+}
+
+/// One column.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Step {
+    pub op: Op,
+    /// 0 for the value itself, otherwise ln(1 + value × this).
+    pub log: f64,
+}
+
+/// Everything that [`super::Features`] needs to know of its set.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub warmup_events: u64,
+    /// Factors by which sums shrink at each event; those by time are set anew at each event.
+    pub decays: Vec<f64>,
+    /// Positions in `decays` and 1 / half-life in 1/ns.
+    pub time_decays: Vec<(usize, f64)>,
+    pub sums: Vec<SumSpec>,
+    pub rings: Vec<RingSpec>,
+    pub windows: Vec<WindowSpec>,
+    /// Levels to read from the book, at least 1.
+    pub depth: usize,
+    /// Levels whose order flow is an input.
+    pub flow_levels: usize,
+    /// Whether any column needs distances from the mid.
+    pub distances: bool,
+    memories: Vec<Memory>,
+}
+
+impl Plan {
+    pub fn compile(columns: &[Column], warmup_events: u64) -> Plan {
+        let mut plan = Plan { depth: 1, warmup_events, ..Plan::default() };
+        for column in columns {
+            plan.look_at(column);
+            let op = plan.op(column);
+            let log = match (column.log, column.kind) {
+                (false, _) => 0.0,
+                (_, Kind::InterArrival | Kind::TimeSinceTrade | Kind::TimeSinceMidChange) => 1e6,
+                _ => 1.0,
+            };
+            plan.steps.push(Step { op, log });
+        }
+        plan
+    }
+
+    fn look_at(&mut self, column: &Column) {
+        let level = usize::from(column.level.unwrap_or(1));
+        let depth = match column.kind {
+            Kind::LevelGap => level + 1,
+            Kind::LevelSize => MAX_LEVELS,
+            _ => level,
+        };
+        self.depth = self.depth.max(depth);
+        if matches!(column.kind, Kind::Ofi | Kind::OfiMean | Kind::OfiScaled) {
+            self.flow_levels = self.flow_levels.max(level);
+        }
+        if column.of == Some(Series::Ofi) {
+            self.flow_levels = self.flow_levels.max(1);
+        }
+        self.distances |= matches!(column.kind, Kind::DepthDistance | Kind::BookSlope);
+    }
+
+    fn op(&mut self, column: &Column) -> Op {
+        let k = column.level.unwrap_or(1);
+        let s = column.side.unwrap_or(BookSide::Bid) as u8;
+        let now = match column.kind {
+            Kind::Spread => Now::Spread,
+            Kind::Mid => Now::Mid,
+            Kind::Microprice => Now::Microprice,
+            Kind::MicropriceDistance => Now::MicropriceDistance { k },
+            Kind::Imbalance => Now::Imbalance { k },
+            Kind::LevelImbalance => Now::LevelImbalance { k },
+            Kind::Depth => Now::Depth { s, k },
+            Kind::DepthRatio => Now::DepthRatio { k },
+            Kind::DepthConcentration => Now::Concentration { s, k },
+            Kind::DepthDistance => Now::DepthDistance { s, k },
+            Kind::LevelGap => Now::LevelGap { s, k },
+            Kind::BookSlope => Now::Slope { s, k },
+            Kind::OrderCount => Now::Orders { s, k },
+            Kind::OrderCountImbalance => Now::OrderImbalance { k },
+            Kind::MeanOrderSize => Now::MeanOrder { s, k },
+            Kind::LevelPrice => Now::LevelPrice { s, k },
+            Kind::LevelSize => Now::LevelSize { s, k },
+            _ => return Op::Past(self.past(column, s, k)),
+        };
+        Op::Now(now)
+    }
+
+    /// Columns that look back.
+    fn past(&mut self, column: &Column, side: u8, level: u8) -> Past {
+        let memory = column.memory;
+        match column.kind {
+            Kind::Ofi => self.total(input::OFI + level - 1, 1.0, memory),
+            Kind::OfiMean => self.total(input::OFI_SUM + level - 1, 1.0 / f64::from(level), memory),
+            Kind::OfiScaled => self.ratio(input::OFI + level - 1, input::DEPTH + level - 1, memory),
+            Kind::SignedVolume => self.total(input::SIGNED_VOLUME, 1.0, memory),
+            Kind::Volume => self.total(input::VOLUME, 1.0, memory),
+            Kind::VolumeImbalance => self.ratio(input::SIGNED_VOLUME, input::VOLUME, memory),
+            Kind::TradeImbalance => self.ratio(input::TRADE_SIGN, input::TRADED, memory),
+            Kind::AddIntensity => self.rate(input::ADDS + side, memory),
+            Kind::CancelIntensity => self.rate(input::CANCELS + side, memory),
+            Kind::ModifyIntensity => self.rate(input::MODIFIES + side, memory),
+            Kind::FillIntensity => self.rate(input::FILLS + side, memory),
+            Kind::TradeIntensity => self.rate(input::TRADES, memory),
+            Kind::NetOrderFlow => self.total(input::NET_FLOW, 1.0, memory),
+            Kind::InterArrival if memory == Memory::Plain => self.total(input::GAP, 1.0, memory),
+            Kind::InterArrival => self.ratio(input::GAP, input::GAP_SEEN, memory),
+            Kind::EwmaReturn => self.total(input::RETURN, 1.0, memory),
+            Kind::EwmaVolatility => {
+                let sum = self.sum(input::RETURN_SQUARED, memory);
+                Past::SumRoot { sum, gain: rate_gain(memory) }
+            }
+            Kind::MidDeviation => {
+                Past::MidDeviation { sum: self.sum(input::MID, memory), weight: self.sum(input::MID_SEEN, memory) }
+            }
+            Kind::VwapDistance => self.vwap(memory),
+            Kind::MidChange => {
+                let lag = window_events(memory);
+                Past::MidChange { ring: self.ring(Source::Mid, lag), lag }
+            }
+            Kind::RealisedVolatility => Past::WindowRoot { window: self.window(Source::MidStep, memory) },
+            Kind::Zscore => Past::Zscore { window: self.window(series_source(column.of), memory) },
+            Kind::TimeSinceTrade => Past::SinceTrade,
+            Kind::TimeSinceMidChange => Past::SinceMidChange,
+            Kind::LastMidChange => Past::LastMidChange,
+            kind => unreachable!("{kind:?} is of the book as it is: compiled by `op`"),
+        }
+    }
+
+    /// The input of the last event, its decayed sum, or its sum over a window, times a gain.
+    fn total(&mut self, input: u8, gain: f64, memory: Memory) -> Past {
+        match memory {
+            Memory::Plain => Past::Input { input, gain },
+            Memory::Window { .. } => Past::Window { window: self.window(Source::Input(input), memory), gain },
+            _ => Past::Sum { sum: self.sum(input, memory), gain },
+        }
+    }
+
+    fn ratio(&mut self, over: u8, under: u8, memory: Memory) -> Past {
+        match memory {
+            Memory::Window { .. } => Past::WindowRatio {
+                over: self.window(Source::Input(over), memory),
+                under: self.window(Source::Input(under), memory),
+            },
+            _ => Past::SumRatio { over: self.sum(over, memory), under: self.sum(under, memory) },
+        }
+    }
+
+    fn rate(&mut self, input: u8, memory: Memory) -> Past {
+        Past::Sum { sum: self.sum(input, memory), gain: rate_gain(memory) }
+    }
+
+    fn vwap(&mut self, memory: Memory) -> Past {
+        match memory {
+            Memory::Plain => Past::TotalPrice,
+            Memory::Window { .. } => Past::WindowPrice {
+                over: self.window(Source::Notional, memory),
+                under: self.window(Source::Input(input::VOLUME), memory),
+            },
+            _ => Past::SumPrice { over: self.sum(input::NOTIONAL, memory), under: self.sum(input::VOLUME, memory) },
+        }
+    }
+
+    fn sum(&mut self, input: u8, memory: Memory) -> u16 {
+        let decay = self.decay(memory);
+        find_or_push(&mut self.sums, SumSpec { decay, input })
+    }
+
+    fn decay(&mut self, memory: Memory) -> u16 {
+        let known = self.memories.len();
+        let at = find_or_push(&mut self.memories, memory);
+        if usize::from(at) == known {
+            match memory {
+                Memory::Time { half_life_ns } => self.time_decays.push((known, 1.0 / half_life_ns as f64)),
+                _ => debug_assert!(matches!(memory, Memory::Events { .. })),
+            }
+            self.decays.push(event_decay(memory));
+        }
+        at
+    }
+
+    fn ring(&mut self, source: Source, longest: u32) -> u16 {
+        let capacity = (longest as usize + 1).next_power_of_two();
+        let at = self.rings.iter().position(|ring| ring.source == source).unwrap_or_else(|| {
+            self.rings.push(RingSpec { source, capacity });
+            self.rings.len() - 1
+        });
+        self.rings[at].capacity = self.rings[at].capacity.max(capacity);
+        at as u16
+    }
+
+    fn window(&mut self, source: Source, memory: Memory) -> u16 {
+        let events = window_events(memory);
+        let ring = self.ring(source, events);
+        find_or_push(&mut self.windows, WindowSpec { ring, events })
+    }
+}
+
+/// By how much a sum with this memory shrinks at an event at the same time as the one before.
+fn event_decay(memory: Memory) -> f64 {
+    match memory {
+        Memory::Events { half_life } => exp2_neg(1.0 / f64::from(half_life)),
+        _ => 1.0,
+    }
+}
+
+/// From a decayed sum of counts to a rate: per second, or per event.
+fn rate_gain(memory: Memory) -> f64 {
+    match memory {
+        Memory::Time { half_life_ns } => std::f64::consts::LN_2 * 1e9 / half_life_ns as f64,
+        _ => 1.0 - event_decay(memory),
+    }
+}
+
+fn window_events(memory: Memory) -> u32 {
+    match memory {
+        Memory::Window { events } => events,
+        _ => 1,
+    }
+}
+
+fn series_source(of: Option<Series>) -> Source {
+    match of {
+        None | Some(Series::Mid) => Source::Mid,
+        Some(Series::Spread) => Source::Spread,
+        Some(Series::BidSize) => Source::BestSize(0),
+        Some(Series::AskSize) => Source::BestSize(1),
+        Some(Series::Ofi) => Source::Input(input::OFI),
+        Some(Series::SignedVolume) => Source::Input(input::SIGNED_VOLUME),
+        Some(Series::Volume) => Source::Input(input::VOLUME),
+        Some(Series::InterArrival) => Source::GapNs,
+    }
+}
+
+fn find_or_push<T: PartialEq>(all: &mut Vec<T>, one: T) -> u16 {
+    let at = all.iter().position(|known| *known == one).unwrap_or_else(|| {
+        all.push(one);
+        all.len() - 1
+    });
+    at as u16
+}

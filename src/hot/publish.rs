@@ -1,0 +1,33 @@
+//! Step 6, publish: the signal goes to the ring always, to the board only when a strategy may act on it.
+
+use pillion_shm::BoardWriter;
+use pillion_shm::RingWriter;
+use pillion_shm::{Signal, signal_flags};
+
+/// The lane's signal ring and board.
+pub struct Publisher {
+    ring: RingWriter,
+    board: BoardWriter,
+}
+
+impl Publisher {
+    /// Takes both regions.
+    pub fn new(ring: RingWriter, board: BoardWriter) -> Self {
+        Self { ring, board }
+    }
+
+    /// Writes a stamped signal. Invalid and halted ones leave the board's last good value in place.
+    #[inline]
+    pub(crate) fn publish(&mut self, signal: &Signal) {
+        self.ring.publish_at(signal.words(), signal.signal_ns);
+        if signal.flags & (signal_flags::INVALID | signal_flags::HALTED) == 0 {
+            self.board.set(signal.instrument, u32::from(signal.model), signal);
+        }
+    }
+
+    /// Removes both regions from the file system (private lanes of replays and tests).
+    pub fn unlink(self) -> pillion_shm::Result<()> {
+        self.ring.unlink()?;
+        self.board.unlink()
+    }
+}

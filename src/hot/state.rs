@@ -1,0 +1,61 @@
+//! Book and features of one instrument: what the hot path and the offline driver both move on, the same way.
+
+#![forbid(unsafe_code)]
+
+use super::book::{Applied, Book, Limits};
+use super::decode::{Body, Tick};
+use super::features::{FeatureSet, Features};
+
+/// State of one instrument.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Its book.
+    pub book: Book,
+    /// Its features.
+    pub features: Features,
+    was_suspect: bool,
+}
+
+impl State {
+    /// An empty book and features that have seen nothing; `tick_size` in 1e-9 of price.
+    pub fn new(limits: Limits, set: &FeatureSet, tick_size: i64) -> Self {
+        Self { book: Book::new(limits), features: Features::new(set, tick_size), was_suspect: false }
+    }
+
+    /// Step 3: the book takes the tick. Features restart at a clear, and once a book that missed records is whole again.
+    #[inline]
+    pub fn apply(&mut self, tick: &Tick) -> Applied {
+        let applied = self.book.apply(tick);
+        let mended = self.was_suspect && !self.book.suspect();
+        self.was_suspect = self.book.suspect();
+        if mended || matches!(tick.body, Body::Clear) {
+            self.features.reset();
+        }
+        applied
+    }
+
+    /// Step 4: true when an event has just ended, and the features have taken it. Snapshots and status records are no
+    /// events.
+    #[inline]
+    pub fn event_end(&mut self, tick: &Tick) -> bool {
+        if !tick.is_last() || self.book.event().snapshot || matches!(tick.body, Body::Status { .. }) {
+            return false;
+        }
+        self.features.update(tick.ts_event, &self.book);
+        true
+    }
+
+    /// Records may have been lost: the book is suspect until it is rebuilt, and the features restart.
+    pub fn gap(&mut self) {
+        self.book.mark_suspect();
+        self.was_suspect = true;
+        self.features.reset();
+    }
+
+    /// Memory of one instrument in bytes, fixed at [`State::new`].
+    pub fn state_bytes(&self) -> usize {
+        size_of::<Self>() - size_of::<Book>() - size_of::<Features>()
+            + self.book.state_bytes()
+            + self.features.state_bytes()
+    }
+}
