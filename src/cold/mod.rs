@@ -7,7 +7,7 @@ pub mod cores;
 pub mod data;
 pub mod inject;
 pub mod model;
-pub mod offline;
+//OFF pub mod offline;
 pub mod output;
 pub mod pace;
 pub mod prepare;

@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 
 use pillion_shm::Clock;
 use pillion_shm::records::flags::MAYBE_BAD_BOOK;
-use pillion_shm::{Poll, RingReader};
 use pillion_shm::signal::{MAX_OUTPUTS, Signal, signal_flags};
+use pillion_shm::{Poll, RingReader};
 
 pub use counts::Counts;
 pub use stamp::{Stage, StageSet, Stamps};
