@@ -1,0 +1,342 @@
+//! Reading the two CSV files of a LOBSTER day, from a zip or as they are.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use zip::ZipArchive;
+
+use super::super::calendar::Date;
+use super::Kind;
+use crate::hot::decode::Side;
+use crate::{Error, Result};
+
+/// One row of a message file.
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    pub(super) after_midnight_ns: u64,
+    pub(super) kind: Kind,
+    pub(super) order_id: u64,
+    pub(super) size: u32,
+    /// In 1e-9.
+    pub(super) price: i64,
+    /// Of the resting order.
+    pub(super) side: Side,
+}
+
+/// One row of an orderbook file: levels best first, absent ones left out.
+#[derive(Clone, Debug, Default)]
+pub struct BookRow {
+    pub(super) sides: [Vec<(i64, u32)>; 2],
+    levels: usize,
+}
+
+impl BookRow {
+    /// Levels per side that the file has columns for.
+    pub fn levels(&self) -> usize {
+        self.levels
+    }
+}
+
+/// The lines of a CSV file, with name and number for messages.
+pub struct Lines<R> {
+    reader: R,
+    name: String,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl<R> Lines<R> {
+    /// Name of the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads from `reader`, and calls it `name` in errors.
+    pub fn new(name: impl Into<String>, reader: R) -> Self {
+        Self { reader, name: name.into(), line: Vec::new(), number: 0 }
+    }
+
+    /// Error about the column (counted from 1) of the current line that should hold `what`.
+    pub(super) fn wrong(&self, column: usize, what: &str) -> Error {
+        let value = self.line.split(|&b| b == b',').nth(column - 1).map(String::from_utf8_lossy);
+        let problem = match value {
+            Some(value) => format!("column {column} is \"{}\", which is not a {what}", value.trim()),
+            None => format!("column {column} is missing; it should hold a {what}"),
+        };
+        Error::input(format!("{}:{}", self.name, self.number), problem, "repair the line or fetch the file again")
+    }
+
+    fn next(&mut self) -> Result<bool> {
+        self.line.clear();
+        self.number += 1;
+        let read = self.reader.read_until(b'\n', &mut self.line).map_err(|e| {
+            let good = self.number - 1;
+            let problem = format!("cannot be read on: {e}; {good} rows before that are good");
+            Error::input(format!("{}:{}", self.name, self.number), problem, "fetch the file again")
+        })?;
+        while self.line.last().is_some_and(|b| b.is_ascii_whitespace()) {
+            self.line.pop();
+        }
+        Ok(read > 0)
+    }
+
+    /// The next message, or `None` at the end of the file.
+    pub(super) fn message(&mut self) -> Result<Option<Message>> {
+        if !self.next()? {
+            return Ok(None);
+        }
+        let mut fields = self.line.split(|&b| b == b',');
+        let mut field = || fields.next().unwrap_or(b"");
+        let (time, kind, id, size, price, side) = (field(), field(), field(), field(), field(), field());
+        let after_midnight_ns = seconds(time).ok_or_else(|| self.wrong(1, "time in seconds after midnight"))?;
+        let price = integer(price).ok_or_else(|| self.wrong(5, "price in 0.0001"))?;
+        let kind = kind_of(kind, price).ok_or_else(|| self.wrong(2, "message type of 1 to 7"))?;
+        let order_id = integer(id).and_then(|id| u64::try_from(id).ok()).ok_or_else(|| self.wrong(3, "order id"))?;
+        let size = integer(size).and_then(|size| u32::try_from(size).ok()).filter(|&size| size < u32::MAX);
+        let size = size.ok_or_else(|| self.wrong(4, "number of shares"))?;
+        let side = match side {
+            b"1" => Side::Bid,
+            b"-1" => Side::Ask,
+            _ => return Err(self.wrong(6, "direction of 1 or -1")),
+        };
+        let price = price.checked_mul(PRICE_SCALE).filter(|&p| p != i64::MAX).ok_or_else(|| self.wrong(5, "price"))?;
+        if !matches!(kind, Kind::Halt | Kind::Quoting | Kind::Resume) && size == 0 {
+            return Err(self.wrong(4, "number of shares of at least 1"));
+        }
+        Ok(Some(Message { after_midnight_ns, kind, order_id, size, price, side }))
+    }
+
+    /// Reads to the end and tells whether any message is about trading status.
+    pub(super) fn any_status(&mut self) -> Result<bool> {
+        while self.next()? {
+            if self.line.split(|&b| b == b',').nth(1) == Some(b"7") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the next row into `row`; false at the end of the file.
+    pub(super) fn row(&mut self, row: &mut BookRow) -> Result<bool> {
+        if !self.next()? {
+            return Ok(false);
+        }
+        row.sides.iter_mut().for_each(Vec::clear);
+        let mut columns = 0;
+        let mut price = 0;
+        for (i, field) in self.line.split(|&b| b == b',').enumerate() {
+            columns = i + 1;
+            let value = integer(field).ok_or_else(|| self.wrong(i + 1, "price in 0.0001 or number of shares"))?;
+            if i % 2 == 0 {
+                price = value;
+            } else if price.abs() < ABSENT {
+                let size = u32::try_from(value).ok().filter(|&size| size > 0 && size < u32::MAX);
+                let size = size.ok_or_else(|| self.wrong(i + 1, "number of shares of at least 1"))?;
+                let side = if i % 4 == 1 { Side::Ask } else { Side::Bid };
+                row.sides[side as usize].push((price * PRICE_SCALE, size));
+            }
+        }
+        if columns % 4 != 0 || (row.levels != 0 && columns != row.levels * 4) {
+            let expected = if row.levels == 0 { "a multiple of 4".to_owned() } else { (row.levels * 4).to_string() };
+            let problem = format!("has {columns} columns where {expected} are expected");
+            return Err(Error::input(format!("{}:{}", self.name, self.number), problem, "fetch the file again"));
+        }
+        row.levels = columns / 4;
+        let [bids, asks] = &row.sides;
+        if !bids.windows(2).all(|w| w[1].0 < w[0].0) || !asks.windows(2).all(|w| w[1].0 > w[0].0) {
+            let at = format!("{}:{}", self.name, self.number);
+            return Err(Error::input(at, "has price levels that are not best first", "fetch the file again"));
+        }
+        Ok(true)
+    }
+}
+
+/// LOBSTER prices are in 1e-4, DBN's in 1e-9.
+const PRICE_SCALE: i64 = 100_000;
+/// Absolute price of a level that is not there.
+const ABSENT: i64 = 9_999_999_999;
+
+fn kind_of(field: &[u8], price: i64) -> Option<Kind> {
+    Some(match field {
+        b"1" => Kind::Add,
+        b"2" => Kind::Reduce,
+        b"3" => Kind::Delete,
+        b"4" => Kind::Execute,
+        b"5" => Kind::ExecuteHidden,
+        b"6" => Kind::Cross,
+        b"7" => match price {
+            -1 => Kind::Halt,
+            0 => Kind::Quoting,
+            1 => Kind::Resume,
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+fn integer(field: &[u8]) -> Option<i64> {
+    std::str::from_utf8(field).ok()?.trim().parse().ok()
+}
+
+/// Seconds with up to nine decimals, exactly, in ns. Never through a float: 34200.015105074 has no f64.
+fn seconds(field: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(field).ok()?.trim();
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) {
+        return None;
+    }
+    let ns = decimals.parse::<u64>().ok()? * 10u64.pow(9 - decimals.len() as u32);
+    let whole = whole.parse::<u64>().ok().filter(|&s| s < 86_400)?;
+    Some(whole * 1_000_000_000 + ns)
+}
+
+/// What LOBSTER's file names say: `GOOG_2012-06-21_34200000_57600000_message_10.csv`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Names {
+    /// The ticker.
+    pub symbol: Option<String>,
+    /// The day.
+    pub date: Option<Date>,
+}
+
+impl Names {
+    fn of(file: &str) -> Names {
+        let name = Path::new(file).file_name().and_then(|n| n.to_str()).unwrap_or("");
+        let mut parts = name.split('_');
+        let (symbol, date) = (parts.next(), parts.next().and_then(|d| d.parse().ok()));
+        Names { symbol: symbol.filter(|s| date.is_some() && !s.is_empty()).map(str::to_owned), date }
+    }
+}
+
+/// A zip, or a message and an orderbook file.
+pub struct Inputs {
+    /// What the names of the files inside say.
+    pub names: Names,
+    messages: Part,
+    books: Part,
+}
+
+enum Part {
+    Plain(PathBuf),
+    Zipped(PathBuf, usize, String),
+}
+
+/// Finds the two files in `paths`: one zip that holds them, or both in the order message, orderbook.
+pub fn open(paths: &[PathBuf]) -> Result<Inputs> {
+    let (messages, books) = match paths {
+        [zip] => (zipped(zip, "_message_")?, zipped(zip, "_orderbook_")?),
+        [messages, books] => (Part::Plain(messages.clone()), Part::Plain(books.clone())),
+        _ => {
+            let problem = format!("{} files given", paths.len());
+            return Err(Error::input("LOBSTER input", problem, "give one zip, or message.csv and orderbook.csv"));
+        }
+    };
+    Ok(Inputs { names: Names::of(messages.name()), messages, books })
+}
+
+impl Inputs {
+    /// Hands both files over, opened, to `work`.
+    pub fn read<T>(
+        &self,
+        work: impl FnOnce(&mut Lines<Box<dyn BufRead + '_>>, &mut Lines<Box<dyn BufRead + '_>>) -> Result<T>,
+    ) -> Result<T> {
+        // Two archives, because one cannot read two of its members at a time.
+        let (mut first, mut second) = (self.messages.archive()?, self.books.archive()?);
+        let mut messages = Lines::new(self.messages.name(), self.messages.reader(&mut first)?);
+        let mut books = Lines::new(self.books.name(), self.books.reader(&mut second)?);
+        work(&mut messages, &mut books)
+    }
+}
+
+impl Part {
+    fn name(&self) -> &str {
+        match self {
+            Part::Plain(path) => path.to_str().unwrap_or("(a name that is not UTF-8)"),
+            Part::Zipped(_, _, name) => name,
+        }
+    }
+
+    fn archive(&self) -> Result<Option<ZipArchive<BufReader<File>>>> {
+        match self {
+            Part::Plain(_) => Ok(None),
+            Part::Zipped(path, ..) => archive(path).map(Some),
+        }
+    }
+
+    fn reader<'a>(&self, archive: &'a mut Option<ZipArchive<BufReader<File>>>) -> Result<Box<dyn BufRead + 'a>> {
+        match (self, archive) {
+            (Part::Zipped(path, index, _), Some(archive)) => {
+                let member = archive.by_index(*index).map_err(|e| not_a_zip(path, e))?;
+                Ok(Box::new(BufReader::with_capacity(1 << 16, member)))
+            }
+            (Part::Plain(path) | Part::Zipped(path, ..), _) => {
+                Ok(Box::new(BufReader::with_capacity(1 << 16, file(path)?)))
+            }
+        }
+    }
+}
+
+fn file(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| {
+        Error::input(
+            path.display(),
+            format!("cannot be opened: {e}"),
+            "give a LOBSTER zip, or message.csv and orderbook.csv",
+        )
+    })
+}
+
+fn not_a_zip(path: &Path, e: zip::result::ZipError) -> Error {
+    Error::input(
+        path.display(),
+        format!("cannot be read as a zip: {e}"),
+        "give a LOBSTER zip whole, or both message.csv and orderbook.csv",
+    )
+}
+
+fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+    ZipArchive::new(BufReader::new(file(path)?)).map_err(|e| not_a_zip(path, e))
+}
+
+fn zipped(path: &Path, part: &str) -> Result<Part> {
+    let archive = archive(path)?;
+    let names = (0..archive.len()).filter_map(|i| Some((i, archive.name_for_index(i)?.ok()?.into_owned())));
+    let mut found = names.filter(|(_, name)| name.contains(part));
+    match (found.next(), found.next()) {
+        (Some((index, name)), None) => Ok(Part::Zipped(path.to_owned(), index, name)),
+        (None, _) => {
+            let problem = format!("holds no file with \"{part}\" in its name");
+            Err(Error::input(path.display(), problem, "give a zip as LOBSTER makes it"))
+        }
+        (Some((_, a)), Some((_, b))) => {
+            let problem = format!("holds more than one day: {a} and {b}");
+            Err(Error::input(path.display(), problem, "unpack it and give the two files of one day"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_exact() {
+        assert_eq!(seconds(b"34200.015105074"), Some(34_200_015_105_074));
+        assert_eq!(seconds(b"34200.05990197"), Some(34_200_059_901_970));
+        assert_eq!(seconds(b"34200"), Some(34_200_000_000_000));
+        for bad in [&b""[..], b"-1", b"1.", b".5", b"1e4", b"1.0000000001", b"NaN", b"1.2.3"] {
+            assert_eq!(seconds(bad), None, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn names_tell_symbol_and_date() {
+        let names = Names::of("dir/GOOG_2012-06-21_34200000_57600000_message_10.csv");
+        assert_eq!((names.symbol.as_deref(), names.date.unwrap().to_string().as_str()), (Some("GOOG"), "2012-06-21"));
+        assert_eq!(Names::of("messages.csv"), Names::default());
+    }
+}

@@ -1,0 +1,156 @@
+//! LOBSTER message and orderbook files → order-level DBN.
+//!
+//! A LOBSTER message file knows neither the orders that rested before the open nor what happens beyond its N levels, so
+//! its orderbook file fills in: the first row becomes a snapshot, a level that a later row reveals at the far edge
+//! becomes a synthetic order, and a level pushed beyond N is deleted. The stream stands on its own: a book built from it
+//! equals the orderbook file after every event, and each message is exactly one event.
+//!
+//! The snapshot tells the state after the first message, and takes that message's place as the first event.
+
+mod book;
+mod csv;
+mod records;
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use super::calendar::Date;
+use super::writer::{DbnWriter, FileInfo};
+use crate::{Error, Result};
+use book::Replica;
+use csv::{BookRow, Lines, Message, open};
+use records::Emitter;
+
+/// Set on the ids of the orders that stand for what LOBSTER does not list.
+pub const SYNTHETIC: u64 = 1 << 63;
+
+/// What the converted stream is about.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Symbol; taken from LOBSTER's file names when absent.
+    pub symbol: Option<String>,
+    /// Day of the files, whose times are seconds after midnight in New York; taken from the names when absent.
+    pub date: Option<Date>,
+    /// Instrument id that the records get.
+    pub instrument_id: u32,
+}
+
+/// What a conversion did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// LOBSTER messages, each one event.
+    pub messages: u64,
+    /// DBN records.
+    pub records: u64,
+    /// Price levels per side.
+    pub levels: usize,
+    /// Levels given a synthetic order because the orderbook file revealed them at its far edge.
+    pub revealed: u64,
+    /// Levels deleted because they fell beyond the last one.
+    pub dropped: u64,
+    /// Messages about orders that the stream does not have (they rested before the open, or their level was out of range
+    /// when it was last told), booked on the synthetic order of their level.
+    pub unlisted: u64,
+    /// Rows that messages and edges do not explain; the stream follows the orderbook file all the same.
+    pub unexplained: u64,
+    /// Line of the first of them, 0 when there is none.
+    pub first_unexplained_line: u64,
+}
+
+/// Converts one zip, or a message and an orderbook file, to a DBN file at `output`.
+pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Result<Summary> {
+    let inputs = open(input)?;
+    let missing = |what: &str, flag: &str| {
+        let problem = format!("the file names do not tell the {what}");
+        Error::input("LOBSTER input", problem, format!("give it with {flag}"))
+    };
+    let symbol = options.symbol.or(inputs.names.symbol.clone()).ok_or_else(|| missing("symbol", "--symbol"))?;
+    let date = options.date.or(inputs.names.date).ok_or_else(|| missing("date", "--date"))?;
+    let halts = inputs.read(|messages, _| messages.any_status())?;
+    let midnight_ns = date.new_york_midnight_ns();
+    let info = FileInfo {
+        dataset: "XNAS.ITCH".to_owned(),
+        only_mbo: !halts,
+        start_ns: midnight_ns,
+        end_ns: midnight_ns + 86_400_000_000_000,
+        symbols: vec![(symbol, options.instrument_id)],
+    };
+    let mut writer = DbnWriter::create(output, &info)?;
+    let emitter = Emitter::new(options.instrument_id);
+    let summary = inputs.read(|messages, books| convert(messages, books, midnight_ns, emitter, &mut writer))?;
+    writer.finish()?;
+    Ok(summary)
+}
+
+/// Converts message by message, holding no more than one row of each file.
+fn convert<M: BufRead, B: BufRead>(
+    messages: &mut Lines<M>,
+    books: &mut Lines<B>,
+    midnight_ns: u64,
+    mut emitter: Emitter,
+    writer: &mut DbnWriter,
+) -> Result<Summary> {
+    let mut row = BookRow::default();
+    let mut summary = Summary::default();
+    let mut replica: Option<Replica> = None;
+    while let Some(message) = messages.message()? {
+        if !books.row(&mut row)? {
+            return Err(unequal(books, messages, summary.messages));
+        }
+        emitter.begin(midnight_ns + message.after_midnight_ns, summary.messages as u32 + 1);
+        match &mut replica {
+            None => replica = Some(Replica::seed(&message, &row, &mut emitter)),
+            Some(replica) => replica.step(&message, &row, &mut emitter, &mut summary),
+        }
+        summary.messages += 1;
+        emitter.end(writer)?;
+    }
+    if summary.messages == 0 {
+        return Err(Error::input(
+            messages.name(),
+            "has no messages",
+            "give a LOBSTER message file with at least one row",
+        ));
+    }
+    if books.row(&mut row)? {
+        return Err(unequal(messages, books, summary.messages));
+    }
+    summary.levels = row.levels();
+    summary.records = writer.records();
+    Ok(summary)
+}
+
+fn unequal<S, L>(shorter: &Lines<S>, longer: &Lines<L>, rows: u64) -> Error {
+    let problem = format!("ends after {rows} rows, but {} goes on", longer.name());
+    Error::input(shorter.name(), problem, "give both files of one LOBSTER day whole: they have a row for each message")
+}
+
+impl Summary {
+    fn unexplained_at(&mut self) {
+        if self.unexplained == 0 {
+            self.first_unexplained_line = self.messages + 1;
+        }
+        self.unexplained += 1;
+    }
+}
+
+/// Kinds of LOBSTER messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Add,
+    Reduce,
+    Delete,
+    Execute,
+    ExecuteHidden,
+    Cross,
+    Halt,
+    Quoting,
+    Resume,
+}
+
+impl Message {
+    /// True for messages that leave the visible book as it is.
+    fn only_tells(&self) -> bool {
+        !matches!(self.kind, Kind::Add | Kind::Reduce | Kind::Delete | Kind::Execute)
+    }
+}

@@ -1,0 +1,105 @@
+//! One LOBSTER message's records, collected so that exactly the last of them ends the event.
+
+use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, UNDEF_PRICE, flags, rtype};
+
+use super::super::writer::DbnWriter;
+use super::Kind;
+use crate::Result;
+use crate::hot::decode::Side;
+
+/// DBN's number of Nasdaq TotalView-ITCH, which LOBSTER is made from.
+const PUBLISHER_XNAS_ITCH: u16 = 2;
+
+pub(super) struct Emitter {
+    header: RecordHeader,
+    sequence: u32,
+    snapshot: bool,
+    status: Option<StatusMsg>,
+    records: Vec<MboMsg>,
+}
+
+impl Emitter {
+    pub fn new(instrument_id: u32) -> Self {
+        let header = RecordHeader {
+            length: (size_of::<MboMsg>() / 4) as u8,
+            rtype: rtype::MBO,
+            publisher_id: PUBLISHER_XNAS_ITCH,
+            instrument_id,
+            ts_event: 0,
+        };
+        Self { header, sequence: 0, snapshot: false, status: None, records: Vec::with_capacity(64) }
+    }
+
+    pub fn begin(&mut self, ts_event: u64, sequence: u32) {
+        self.header.ts_event = ts_event;
+        self.sequence = sequence;
+        self.snapshot = false;
+        self.status = None;
+        self.records.clear();
+    }
+
+    /// This event is a snapshot.
+    pub fn snapshot(&mut self) {
+        self.snapshot = true;
+    }
+
+    pub fn push(&mut self, action: u8, side: Side, order_id: u64, price: i64, size: u32) {
+        // LOBSTER has no capture time: ts_recv repeats the event time, and says that it does.
+        let snapshot = if self.snapshot { flags::SNAPSHOT } else { 0 };
+        self.records.push(MboMsg {
+            hd: self.header,
+            order_id,
+            price,
+            size,
+            flags: flags::BAD_TS_RECV | snapshot,
+            channel_id: 0,
+            action,
+            side: side_byte(side),
+            ts_recv: self.header.ts_event,
+            ts_in_delta: 0,
+            sequence: self.sequence,
+        });
+    }
+
+    pub fn status(&mut self, kind: Kind) {
+        // StatusAction 8 halt, 3 quoting, 7 trading.
+        let (action, is_trading, is_quoting) = match kind {
+            Kind::Halt => (8, b'N', b'N'),
+            Kind::Quoting => (3, b'N', b'Y'),
+            _ => (7, b'Y', b'Y'),
+        };
+        self.status = Some(StatusMsg {
+            hd: RecordHeader { length: (size_of::<StatusMsg>() / 4) as u8, rtype: rtype::STATUS, ..self.header },
+            ts_recv: self.header.ts_event,
+            action,
+            reason: 0,
+            trading_event: 0,
+            is_trading,
+            is_quoting,
+            is_short_sell_restricted: b'~',
+            _reserved: [0; 7],
+        });
+    }
+
+    /// Writes the event; one that changed nothing still ends, with a record that says so.
+    pub fn end(&mut self, writer: &mut DbnWriter) -> Result<()> {
+        if self.records.is_empty() {
+            self.push(b'N', Side::None, 0, UNDEF_PRICE, 0);
+        }
+        if let Some(last) = self.records.last_mut() {
+            last.flags |= flags::LAST;
+        }
+        if let Some(status) = &self.status {
+            writer.write(status)?;
+        }
+        self.records.iter().try_for_each(|record| writer.write(record))
+    }
+}
+
+fn side_byte(side: Side) -> u8 {
+    match side {
+        Side::Bid => b'B',
+        Side::Ask => b'A',
+        Side::None => b'N',
+    }
+}

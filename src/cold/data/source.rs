@@ -1,0 +1,127 @@
+//! The readers below the DBN decoder: one hashes the file's bytes, one watches where records end.
+
+use std::io::{self, Read};
+
+/// Passes bytes on and hashes them.
+pub(super) struct Hashing<R> {
+    inner: R,
+    hasher: blake3::Hasher,
+}
+
+impl<R: Read> Hashing<R> {
+    pub fn new(inner: R) -> Self {
+        Self { inner, hasher: blake3::Hasher::new() }
+    }
+
+    /// Reads what the decoder left and returns the hash of the whole file.
+    pub fn finish(&mut self) -> io::Result<[u8; 32]> {
+        io::copy(self, &mut io::sink())?;
+        Ok(*self.hasher.finalize().as_bytes())
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// Where in a DBN stream the next byte belongs.
+#[derive(Clone, Copy)]
+enum At {
+    /// In the first 8 bytes: magic, version and the length of the metadata.
+    Prelude { have: usize, bytes: [u8; 8] },
+    /// In a record or the metadata, with this many bytes to come.
+    Inside { left: usize },
+    /// Between two records.
+    Between,
+}
+
+/// Passes a DBN stream on and knows whether it ended between two records. The `dbn` decoder takes the end of the file
+/// anywhere, and a cut compressed frame, for a normal end; a truncated file must not pass for a whole one.
+pub(super) struct Boundaries<R> {
+    inner: R,
+    at: At,
+    version: u8,
+    failure: Option<io::Error>,
+}
+
+impl<R: Read> Boundaries<R> {
+    pub fn new(inner: R) -> Self {
+        Self { inner, at: At::Prelude { have: 0, bytes: [0; 8] }, version: 0, failure: None }
+    }
+
+    /// What was wrong with the end of the stream, if anything.
+    pub fn broken(&mut self) -> Option<String> {
+        if let Some(failure) = self.failure.take() {
+            return Some(match failure.kind() {
+                io::ErrorKind::UnexpectedEof => "the compressed data ends in the middle of a frame".to_owned(),
+                _ => format!("the data cannot be read on: {failure}"),
+            });
+        }
+        match self.at {
+            At::Between => None,
+            At::Prelude { .. } => Some("the file ends inside its metadata".to_owned()),
+            At::Inside { left } => Some(format!("the file ends in the middle of a record, {left} bytes short")),
+        }
+    }
+
+    /// The version that the stream is written in, once its first bytes have passed.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
+    fn walk(&mut self, mut bytes: &[u8]) {
+        while let Some(&first) = bytes.first() {
+            let step = match &mut self.at {
+                At::Prelude { have, bytes: prelude } => {
+                    prelude[*have] = first;
+                    *have += 1;
+                    if *have == 8 {
+                        self.version = prelude[3];
+                        let length = u32::from_le_bytes([prelude[4], prelude[5], prelude[6], prelude[7]]);
+                        self.at = inside(length as usize);
+                    }
+                    1
+                }
+                At::Inside { left } => {
+                    let step = bytes.len().min(*left);
+                    self.at = inside(*left - step);
+                    step
+                }
+                At::Between => {
+                    self.at = inside((usize::from(first) * 4).saturating_sub(1));
+                    1
+                }
+            };
+            bytes = &bytes[step..];
+        }
+    }
+}
+
+fn inside(left: usize) -> At {
+    if left == 0 { At::Between } else { At::Inside { left } }
+}
+
+impl<R: Read> Read for Boundaries<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.inner.read(buffer) {
+            Ok(n) => {
+                self.walk(&buffer[..n]);
+                Ok(n)
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
+            // Told as an end, so that every whole record before the break is still decoded; `broken` tells the rest.
+            Err(e) => {
+                self.failure = Some(e);
+                Ok(0)
+            }
+        }
+    }
+}
