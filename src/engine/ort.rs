@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use ::ort::memory::Allocator;
-use ::ort::session::builder::{BuilderResult, GraphOptimizationLevel, SessionBuilder};
+use ::ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ::ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ::ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 
@@ -98,15 +98,10 @@ fn build(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
 }
 
 /// With more than one thread ONNX Runtime makes a pool that spins on the cores of others.
-fn on_this_thread_only(builder: SessionBuilder) -> BuilderResult {
-    builder
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .with_parallel_execution(false)?
-        .with_intra_op_spinning(false)?
-        .with_inter_op_spinning(false)?
-        .with_memory_pattern(true)?
-        .with_optimization_level(GraphOptimizationLevel::All)
+fn on_this_thread_only(builder: SessionBuilder) -> ::ort::Result<SessionBuilder> {
+    let one_thread = builder.with_intra_threads(1)?.with_inter_threads(1)?.with_parallel_execution(false)?;
+    let no_spinning = one_thread.with_intra_op_spinning(false)?.with_inter_op_spinning(false)?;
+    Ok(no_spinning.with_memory_pattern(true)?.with_optimization_level(GraphOptimizationLevel::All)?)
 }
 
 fn tensor(dims: Vec<i64>) -> Result<Tensor<f32>, EngineError> {

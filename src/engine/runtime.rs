@@ -46,7 +46,7 @@ pub enum RuntimeError {
         reason: String,
     },
     /// A shared library without ONNX Runtime's entry point.
-    #[error("{} is a library, but not ONNX Runtime: it has no OrtGetApiBase", path.display())]
+    #[error("{} is a library, but not ONNX Runtime: OrtGetApiBase is missing or does not answer", path.display())]
     Foreign {
         /// The library.
         path: PathBuf,
@@ -188,11 +188,12 @@ fn probe(path: &Path) -> Result<Library, RuntimeError> {
     if entry.is_null() {
         return Err(RuntimeError::Foreign { path: path.to_path_buf() });
     }
-    let version = ask_version(entry);
-    let right = version.as_ref().is_some_and(|found| is_ours(found));
-    match version {
-        Some(version) if right => Ok(Library { path: path.to_path_buf(), version }),
-        found => Err(RuntimeError::Version { path: path.to_path_buf(), found: found.unwrap_or("?".into()) }),
+    let path = path.to_path_buf();
+    match ask_version(entry) {
+        None => Err(RuntimeError::Foreign { path }),
+        Some((found, _)) if !is_ours(&found) => Err(RuntimeError::Version { path, found }),
+        Some((found, false)) => Err(RuntimeError::Version { path, found: format!("{found} (without that API)") }),
+        Some((version, true)) => Ok(Library { path, version }),
     }
 }
 
@@ -220,8 +221,8 @@ fn open_library(path: &Path) -> Result<*mut c_void, RuntimeError> {
     Err(unloadable(unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned()))
 }
 
-/// The version string, or none where the library refuses to say or has no table for our API.
-fn ask_version(entry: *mut c_void) -> Option<String> {
+/// The version string, and whether our API is served; none where the library does not answer at all.
+fn ask_version(entry: *mut c_void) -> Option<(String, bool)> {
     // SAFETY: ONNX Runtime has exported this name with this signature in every version.
     let get_base: unsafe extern "C" fn() -> *const OrtApiBase = unsafe { std::mem::transmute(entry) };
     // SAFETY: takes nothing and returns a table that lives as long as the library, or null.
@@ -235,7 +236,7 @@ fn ask_version(entry: *mut c_void) -> Option<String> {
     let version = unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned();
     // SAFETY: any number may be asked for; null means that this API is not served.
     let served = !unsafe { (base.GetApi)(::ort::MINOR_VERSION) }.is_null();
-    (served || !is_ours(&version)).then_some(version)
+    Some((version, served))
 }
 
 #[cfg(test)]

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Train the bundled models on one day, write their directories, and print what they are worth out of sample.
+
+For each horizon (10 and 50 book events) a dense net and a LightGBM ensemble learn whether the mid will be lower, equal
+or higher that many events later. By time, the first 70 % of the day train, the next 15 % settle every choice, the last
+15 % are looked at once, for the table. Scores are those of the exported graphs, run through ONNX Runtime.
+
+    python3 -m venv .venv && .venv/bin/pip install -r models/requirements.txt
+    cargo build --release && .venv/bin/python models/train.py
+"""
+
+import argparse
+import importlib.metadata
+import platform
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score
+from threadpoolctl import threadpool_limits
+
+import dataset
+import estimators
+import export
+from dataset import CLASSES, Day, Part, Split
+
+ROOT = Path(__file__).resolve().parent.parent
+LOBSTER = ROOT / "../shared/data/lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip"
+HORIZONS = (10, 50)
+MODELS = {"mlp": estimators.mlp, "lgbm": estimators.lgbm}
+BASELINES = {"majority": estimators.majority, "logistic": estimators.logistic}
+LIBRARIES = ("lightgbm", "numpy", "onnxmltools", "onnxruntime", "scikit-learn")
+EXPORT_TOLERANCE = 1e-4  # between the estimator in Python and its graph
+
+Scores = dict[str, float]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lobster", type=Path, default=LOBSTER, help="LOBSTER sample zip (default: %(default)s)")
+    parser.add_argument("--symbol", default="GOOG", help="symbol of that file (default: %(default)s)")
+    parser.add_argument("--date", default="2012-06-21", help="trading day of that file (default: %(default)s)")
+    parser.add_argument("--set", default="book", help="feature set, by name or path (default: %(default)s)")
+    parser.add_argument("--pillion", type=Path, default=ROOT / "target/release/pillion", help="the program itself")
+    parser.add_argument("--work", type=Path, default=ROOT / "data/train", help="where intermediate files go")
+    parser.add_argument("--out", type=Path, default=ROOT / "models", help="where model directories go")
+    parser.add_argument("--seed", type=int, default=20120621, help="of everything random (default: %(default)s)")
+    return parser.parse_args()
+
+
+def scores(part: Part, probabilities: np.ndarray) -> Scores:
+    named = probabilities.argmax(axis=1)
+    macro = f1_score(part.y, named, labels=estimators.LABELS, average="macro", zero_division=0)
+    return {
+        "macro_f1": round(float(macro), 4),
+        "accuracy": round(float(accuracy_score(part.y, named)), 4),
+        "log_loss": round(estimators.loss(part, normalised(probabilities)), 4),
+    }
+
+
+def normalised(probabilities: np.ndarray) -> np.ndarray:
+    wide = probabilities.astype(np.float64)
+    return wide / wide.sum(axis=1, keepdims=True)
+
+
+def train_horizon(options: argparse.Namespace, day: Day, horizon: int) -> list[tuple[str, str, Scores]]:
+    """Fits everything for one horizon, writes the two models, and gives the rows of the table."""
+    data = dataset.split(day, horizon)
+    found = {name: fit(data, options.seed) for name, fit in BASELINES.items()}
+    baselines = {name: scores(data.test, fitted.predict(data.test.x)) for name, fitted in found.items()}
+    rows = [(name, found[name].settings, baselines[name]) for name in BASELINES]
+    for kind, fit in MODELS.items():
+        fitted = fit(data, options.seed)
+        own = export_model(options, day, data, f"{kind}-k{horizon}", fitted, baselines)
+        rows.append((f"{kind}-k{horizon}", fitted.settings, own))
+    return rows
+
+
+def export_model(
+    options: argparse.Namespace, day: Day, data: Split, name: str, fitted: estimators.Fitted, baselines: dict[str, Scores]
+) -> Scores:
+    onnx_bytes = fitted.onnx.SerializeToString(deterministic=True)
+    predict = export.predictor(onnx_bytes)
+    probabilities = predict(data.test.x)
+    difference = float(np.abs(probabilities - fitted.predict(data.test.x)).max())
+    if not difference <= EXPORT_TOLERANCE:
+        raise SystemExit(f"{name}: the graph differs from the estimator by {difference:g}")
+    own = scores(data.test, probabilities)
+    manifest = describe(options, day, data, fitted.settings) | {"scores": {"model": own} | baselines}
+    export.write(options.out / name, onnx_bytes, export.golden(data.test.x, predict), manifest)
+    return own
+
+
+def describe(options: argparse.Namespace, day: Day, data: Split, settings: str) -> dict:
+    k = data.horizon
+    return {
+        "feature_set": day.feature_set,
+        "features_hash": day.features_hash,
+        "features": day.names,
+        "missing": "never",
+        "input": export.INPUT,
+        "output": export.OUTPUT,
+        "outputs": list(CLASSES),
+        "meaning": f"probability that the mid is lower, equal or higher {k} book events later",
+        "horizon_events": k,
+        "training": {
+            "data": f"LOBSTER {options.symbol} {options.date}",
+            "split": f"by time: 70 % train, 15 % validation, 15 % test; the last {k} events of each part left out",
+            "rows": data.rows,
+            "seed": options.seed,
+            "estimator": settings,
+            "libraries": libraries(),
+        },
+    }
+
+
+def libraries() -> list[str]:
+    return [f"python {platform.python_version()}", *(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)]
+
+
+def print_table(horizon: int, data_rows: list[int], rows: list[tuple[str, str, Scores]]) -> None:
+    print(f"\nnext {horizon} book events, test part ({data_rows[2]} rows; train {data_rows[0]}, validation {data_rows[1]})")
+    print(f"  {'':10} {'macro-F1':>9} {'accuracy':>9} {'log-loss':>9}")
+    for name, settings, own in rows:
+        print(f"  {name:10} {own['macro_f1']:9.4f} {own['accuracy']:9.4f} {own['log_loss']:9.4f}  {settings}", flush=True)
+
+
+def main() -> None:
+    options = arguments()
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    dbn = dataset.convert(options.pillion, options.lobster, options.symbol, options.date, options.work)
+    day = dataset.load(options.pillion, dbn, options.set, options.work)
+    print(f"{len(day.mid2)} events, {len(day.names)} features, set {day.feature_set} {day.features_hash}")
+    with threadpool_limits(1):  # one thread: sums come in one order
+        for horizon in HORIZONS:
+            rows = train_horizon(options, day, horizon)
+            print_table(horizon, dataset.split(day, horizon).rows, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+//! What a run allocates: nothing on our side, and under ONNX Runtime a stated number that does not grow.
+//!
+//! ONNX Runtime's calls bypass a Rust allocator, so a preloaded library counts every call to the C allocator, and a
+//! counting global allocator counts those of Rust: ours and the `ort` crate's.
+#![allow(missing_docs)]
+
+mod model_support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+
+use model_support::{bundled, child, compile, is_child, runtime_is_here};
+use pillion::cold::model::Model;
+use pillion::engine::RuntimeConfig;
+
+/// Calls of ONNX Runtime 1.31.1 to the C allocator in one run, at most.
+const DENSE_NET: u64 = 33;
+const TREES: u64 = 18;
+
+const WARM: usize = 100;
+const RUNS: usize = 10_000;
+
+struct Counting;
+
+thread_local! {
+    static RUST: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system allocator as it came; counting touches a constant-initialised thread-local.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        RUST.set(RUST.get() + 1);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+unsafe extern "C" {
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// The preloaded counter: calls of this thread to the C allocator.
+fn c_counter() -> unsafe extern "C" fn() -> u64 {
+    // SAFETY: a null handle means the default search; the name ends in NUL.
+    let found = unsafe { dlsym(std::ptr::null_mut(), c"pillion_mallocs".as_ptr()) };
+    assert!(!found.is_null(), "the counter is not preloaded");
+    // SAFETY: the preloaded library defines it with this signature.
+    unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> u64>(found) }
+}
+
+#[test]
+#[ignore = "a child of the other test"]
+fn child_counts() {
+    if !is_child() {
+        return;
+    }
+    let counter = c_counter();
+    // SAFETY: reads a thread-local number.
+    let counts = || (RUST.get(), unsafe { counter() });
+    for dir in bundled() {
+        let mut model = Model::load(&dir, &RuntimeConfig::default()).unwrap();
+        let (input, mut output) = (vec![0.25; model.manifest.features.len()], [0.0; 3]);
+        (0..WARM).for_each(|_| model.engine.run(&input, &mut output).unwrap());
+        let (mut fewest, mut most) = (u64::MAX, 0);
+        let rust_before = counts().0;
+        for _ in 0..RUNS {
+            let before = counts().1;
+            model.engine.run(&input, &mut output).unwrap();
+            let during = counts().1 - before;
+            (fewest, most) = (fewest.min(during), most.max(during));
+        }
+        let ours = counts().0 - rust_before;
+        let name = &model.manifest.name;
+        println!("{name}: {RUNS} runs, ours {ours} allocations, ONNX Runtime {fewest} to {most} a run");
+        assert_eq!(ours, 0, "{name}");
+        assert_eq!(fewest, most, "{name}: the number must not change from run to run");
+        assert!(most > 0 && most <= if name.starts_with("mlp") { DENSE_NET } else { TREES }, "{name}: {most}");
+    }
+}
+
+#[test]
+fn a_run_allocates_nothing_on_our_side_and_a_stated_number_under_onnx_runtime() {
+    let dir = tempfile::tempdir().unwrap();
+    let counter = dir.path().join("libcount.so");
+    if !runtime_is_here() || compile("count_mallocs.c", &[], &counter).is_none() {
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let output = child(&exe, "child_counts").env("LD_PRELOAD", &counter).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.matches("ours 0 allocations").count(), bundled().len(), "{text}");
+}

@@ -1,0 +1,242 @@
+//! A model directory that is wrong in one place is refused with the file, the value and the mend.
+#![allow(missing_docs)]
+
+mod model_support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pillion::cold::model::Model;
+use pillion::engine::RuntimeConfig;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// A copy of a bundled model, to be broken.
+struct Copy {
+    dir: TempDir,
+}
+
+impl Copy {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["manifest.toml", "model.onnx", "golden.json"] {
+            fs::copy(model_support::root().join("models/mlp-k10").join(name), dir.path().join(name)).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// A directory around one of the tiny exported models: three features, three classes.
+    fn of_fixture(onnx: &str, output: &str) -> Self {
+        let copy = Self::new();
+        let golden =
+            r#"{"tolerance": 1e-5, "inputs": [[1.0, 0.5, 0.0]], "outputs": [[0.30578342, 0.40950787, 0.2847087]]}"#;
+        copy.edit_manifest(|manifest| {
+            manifest.insert("input".into(), "X".into());
+            manifest.insert("output".into(), output.into());
+            manifest.insert("features".into(), vec!["a", "b", "c"].into());
+        });
+        copy.replace("model.onnx", "onnx_sha256", &fs::read(model_support::fixture(onnx)).unwrap());
+        copy.replace("golden.json", "golden_sha256", golden.as_bytes());
+        copy
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    fn edit_manifest(&self, edit: impl FnOnce(&mut toml::Table)) {
+        let mut table: toml::Table = fs::read_to_string(self.file("manifest.toml")).unwrap().parse().unwrap();
+        edit(&mut table);
+        fs::write(self.file("manifest.toml"), table.to_string()).unwrap();
+    }
+
+    /// Writes a file with the manifest's blessing.
+    fn replace(&self, name: &str, key: &str, bytes: &[u8]) {
+        fs::write(self.file(name), bytes).unwrap();
+        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.edit_manifest(|manifest| drop(manifest.insert(key.into(), hash.into())));
+    }
+
+    fn edit_golden(&self, edit: impl FnOnce(&mut serde_json::Value)) {
+        let mut golden = serde_json::from_slice(&fs::read(self.file("golden.json")).unwrap()).unwrap();
+        edit(&mut golden);
+        self.replace("golden.json", "golden_sha256", golden.to_string().as_bytes());
+    }
+
+    /// Refused on reading, before any runtime is needed.
+    #[track_caller]
+    fn unreadable(&self, file: &str, parts: &[&str]) {
+        says(&Model::read(self.path()).unwrap_err(), &self.file(file), parts);
+    }
+
+    /// Readable, but refused when it is started.
+    #[track_caller]
+    fn unstartable(&self, file: &str, parts: &[&str]) {
+        if model_support::runtime_is_here() {
+            let refused = Model::read(self.path()).unwrap().start(&RuntimeConfig::default());
+            says(&refused.err().expect("must be refused"), &self.file(file), parts);
+        }
+    }
+}
+
+#[track_caller]
+fn says(error: &pillion::Error, file: &Path, parts: &[&str]) {
+    assert_eq!(error.exit_code, pillion::Error::INPUT);
+    let text = error.to_string();
+    assert!(text.starts_with(&file.display().to_string()), "{text}");
+    assert!(!error.mend.is_empty());
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
+
+#[test]
+fn an_untouched_copy_is_taken() {
+    let copy = Copy::new();
+    Model::read(copy.path()).unwrap();
+    if model_support::runtime_is_here() {
+        Model::load(copy.path(), &RuntimeConfig::default()).unwrap();
+    }
+}
+
+#[test]
+fn missing_files() {
+    for name in ["manifest.toml", "model.onnx", "golden.json"] {
+        let copy = Copy::new();
+        fs::remove_file(copy.file(name)).unwrap();
+        copy.unreadable(name, &["cannot be read: No such file", "models/README.md"]);
+    }
+}
+
+#[test]
+fn one_flipped_bit_in_either_file() {
+    for (name, key) in [("model.onnx", "onnx_sha256"), ("golden.json", "golden_sha256")] {
+        let copy = Copy::new();
+        let mut bytes = fs::read(copy.file(name)).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(copy.file(name), bytes).unwrap();
+        copy.unreadable(name, &["its SHA-256 is ", &format!("manifest.toml says {key} = "), "restore the file"]);
+    }
+}
+
+#[test]
+fn manifest_keys() {
+    let copy = Copy::new();
+    copy.edit_manifest(|manifest| drop(manifest.insert("treshold".into(), 1.into())));
+    copy.unreadable("manifest.toml", &["unknown field `treshold`", "line ", "models/README.md"]);
+    for key in ["schema", "name", "onnx_sha256", "features_hash", "features", "output", "outputs", "scores"] {
+        let copy = Copy::new();
+        copy.edit_manifest(|manifest| drop(manifest.remove(key).unwrap()));
+        copy.unreadable("manifest.toml", &[&format!("missing field `{key}`")]);
+    }
+}
+
+#[test]
+fn manifest_values() {
+    type Edit = fn(&mut toml::Table);
+    let cases: [(Edit, &str); 7] = [
+        (|m| drop(m.insert("schema".into(), 2.into())), "schema = 2, this build reads 1"),
+        (|m| drop(m.insert("onnx_sha256".into(), "12ab".into())), "`12ab` is not 64 hexadecimal digits"),
+        (|m| drop(m.insert("outputs".into(), vec!["x"; 17].into())), "outputs has 17 names"),
+        (|m| drop(m.insert("outputs".into(), vec!["x"; 2].into())), "outputs names `x` twice"),
+        (|m| drop(m.insert("features".into(), vec!["f", "g", "f"].into())), "features names `f` twice"),
+        (|m| drop(m.insert("missing".into(), "zero".into())), "unknown variant `zero`"),
+        (|m| drop(m["scores"].as_table_mut().unwrap().remove("model")), "[scores.model] is missing"),
+    ];
+    for (edit, part) in cases {
+        let copy = Copy::new();
+        copy.edit_manifest(edit);
+        copy.unreadable("manifest.toml", &[part]);
+    }
+}
+
+#[test]
+fn golden_rows_that_do_not_fit_or_do_not_agree() {
+    let copy = Copy::new();
+    copy.edit_golden(|golden| drop(golden["inputs"][3].as_array_mut().unwrap().pop()));
+    copy.unreadable("golden.json", &["inputs, row 3: "]);
+    let copy = Copy::new();
+    copy.edit_golden(|golden| drop(golden["outputs"].as_array_mut().unwrap().pop()));
+    copy.unreadable("golden.json", &["32 input rows and 31 output rows"]);
+    let copy = Copy::new();
+    copy.edit_golden(|golden| golden["tolerance"] = 0.5.into());
+    copy.unreadable("golden.json", &["tolerance 0.5 is not within"]);
+    let copy = Copy::new();
+    copy.edit_golden(|golden| golden["outputs"][7][1] = 0.9.into());
+    copy.unstartable("golden.json", &["row 7: onnxruntime 1.31.", "0.9", "export the model again"]);
+}
+
+#[test]
+fn a_file_that_is_no_model() {
+    let copy = Copy::new();
+    let mut bytes = fs::read(copy.file("model.onnx")).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    copy.replace("model.onnx", "onnx_sha256", &bytes);
+    copy.unstartable("model.onnx", &["ONNX Runtime does not take the file: "]);
+    copy.replace("model.onnx", "onnx_sha256", b"");
+    copy.unstartable("model.onnx", &["ONNX Runtime does not take the file: "]);
+}
+
+#[test]
+fn another_shape_than_the_manifest_says() {
+    let copy = Copy::new();
+    copy.edit_manifest(|manifest| drop(manifest["features"].as_array_mut().unwrap().pop()));
+    copy.edit_golden(|golden| {
+        golden["inputs"].as_array_mut().unwrap().iter_mut().for_each(|row| drop(row.as_array_mut().unwrap().pop()))
+    });
+    copy.unstartable("model.onnx", &["the model takes `features` of type", "is expected"]);
+
+    let copy = Copy::new();
+    copy.edit_manifest(|manifest| drop(manifest.insert("outputs".into(), vec!["down", "up"].into())));
+    copy.edit_golden(|golden| {
+        golden["outputs"].as_array_mut().unwrap().iter_mut().for_each(|row| drop(row.as_array_mut().unwrap().pop()))
+    });
+    copy.unstartable("model.onnx", &["output `probabilities` gives 3 values [1, 3], 2 are expected"]);
+
+    let copy = Copy::new();
+    copy.edit_manifest(|manifest| drop(manifest.insert("output".into(), "logits".into())));
+    copy.unstartable("model.onnx", &["the model has no output `logits`; it has `probabilities`"]);
+}
+
+#[test]
+fn labels_are_dropped_and_a_zipmap_is_refused_with_the_way_out() {
+    let copy = Copy::of_fixture("labelled.onnx", "probabilities");
+    if model_support::runtime_is_here() {
+        let mut model = Model::load(copy.path(), &RuntimeConfig::default()).unwrap();
+        let mut output = [0.0; 3];
+        model.engine.run(&[1.0, 0.5, 0.0], &mut output).unwrap();
+        assert!((output[1] - 0.409_507_87).abs() < 1e-5, "{output:?}");
+    }
+    let label = Copy::of_fixture("labelled.onnx", "label");
+    label.unstartable(
+        "model.onnx",
+        &["output `label` is Tensor<i64>", "a float32 tensor is expected", "`probabilities`"],
+    );
+    let zipmap = Copy::of_fixture("zipmap.onnx", "output_probability");
+    zipmap.unstartable("model.onnx", &["output `output_probability` is ", "ZipMap", "zipmap=False"]);
+}
+
+#[test]
+fn other_features_than_it_was_trained_on() {
+    let model = Model::read(&model_support::root().join("models/mlp-k10")).unwrap();
+    let manifest = model.manifest();
+    let (names, hash) = (manifest.features.clone(), manifest.features_hash.0);
+    manifest.fits("book", &names, &hash).unwrap();
+
+    let mut other = hash;
+    other[0] ^= 1;
+    let text = manifest.fits("book", &names, &other).unwrap_err().to_string();
+    assert!(text.contains("model `mlp-k10`") && text.contains("a parameter or definition is not"), "{text}");
+    let mut renamed = names.clone();
+    renamed[4] = "moon_phase".into();
+    let text = manifest.fits("sky", &renamed, &other).unwrap_err().to_string();
+    let expected = format!("feature 4 is `{}` in the model and `moon_phase` in the lane", names[4]);
+    assert!(text.contains(&expected) && text.contains("the lane computes `sky`"), "{text}");
+    let text = manifest.fits("book", &names[..3], &other).unwrap_err().to_string();
+    assert!(text.contains("and nothing in the lane"), "{text}");
+}
