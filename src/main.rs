@@ -30,7 +30,7 @@ enum Command {
     /// Replay a recording, or synthetic ticks, with the bundled models and draw the latencies
     Demo(cli::replay::DemoArgs),
     /// Compute a feature set over a recording with the sidecar's own code
-    //OFF Features(cli::features::Args),
+    Features(cli::features::Args),
     /// Print the order book after each event of a recording
     Book(cli::book::Args),
     /// Convert market data to DBN
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Command::Feed(args) => cli::feed::run(&args),
         Command::Replay(args) => cli::replay::run(&args),
         Command::Demo(args) => cli::replay::demo(&args),
-        //OFF Command::Features(args) => cli::features::run(args),
+        Command::Features(args) => cli::features::run(args),
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
         Command::Synth(args) => cli::synth::run(args),

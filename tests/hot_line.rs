@@ -7,6 +7,7 @@ mod line;
 use common::*;
 use line::{function, line};
 use pillion::cold::data::{self, Feed, synth};
+use pillion::cold::offline::Offline;
 use pillion::hot::features::FeatureSet;
 use pillion::hot::{Lane, Turn};
 use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, rtype};
@@ -157,7 +158,13 @@ fn a_venue_halt_flags_its_instrument() {
     let (first, second) = records.split_at(records.len() / 2);
     first.iter().for_each(|r| drop(line.ticks.publish(r)));
     let mut status: StatusMsg = bytemuck::Zeroable::zeroed();
-    status.hd = RecordHeader { length: 10, rtype: rtype::STATUS, publisher_id: 1, instrument_id: feed.instruments[0].id, ts_event: 1 };
+    status.hd = RecordHeader {
+        length: 10,
+        rtype: rtype::STATUS,
+        publisher_id: 1,
+        instrument_id: feed.instruments[0].id,
+        ts_event: 1,
+    };
     (status.action, status.is_trading) = (8, b'N');
     line.ticks.publish(&bytemuck::cast::<StatusMsg, [u64; 5]>(status));
     second.iter().for_each(|r| drop(line.ticks.publish(r)));
@@ -167,7 +174,13 @@ fn a_venue_halt_flags_its_instrument() {
     assert!(signals.iter().any(|s| s.flags & signal_flags::HALTED != 0));
     for signal in signals {
         let halted = signal.instrument == 0 && signal.ring_seq > halted_from;
-        assert_eq!(signal.flags & signal_flags::HALTED != 0, halted, "instrument {}, tick {}", signal.instrument, signal.ring_seq);
+        assert_eq!(
+            signal.flags & signal_flags::HALTED != 0,
+            halted,
+            "instrument {}, tick {}",
+            signal.instrument,
+            signal.ring_seq
+        );
     }
 }
 
@@ -182,7 +195,10 @@ fn live_vectors_equal_offline_rows() {
     }
     for feed in feeds {
         let mut offline = Vec::new();
-        pillion::cold::offline::each_row(&feed, &set, |row| offline.push((row.ts_event, bits(row.features)))).unwrap();
+        let mut driver = Offline::for_feed(&feed, &set).unwrap();
+        for record in &feed {
+            offline.extend(driver.turn(record).map(|(event, row)| (event.ts_event, bits(row))));
+        }
         let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| Ok(out[0] = 1.0))], 1 << 10);
         let mut live = Vec::new();
         for record in &feed {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pillion::cold::data::{Feed, lobster};
 use pillion::hot::decode::{Body, Side, Tick};
 use pillion_shm::records::{BidAskPair, UNDEF_PRICE, flags};
 use rand::{Rng, RngExt, SeedableRng};
@@ -118,4 +119,19 @@ pub fn data(path: &str) -> Option<PathBuf> {
     }
     println!("skipped: {} is not there", path.display());
     None
+}
+
+/// The ES day, or `None` with a word about it.
+pub fn es_day() -> Option<Feed> {
+    Some(pillion::cold::data::load(data("dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst")?).unwrap())
+}
+
+/// The GOOG day, converted, or `None` with a word about it.
+pub fn goog_day() -> Option<Feed> {
+    let zip = data("lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip")?;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("goog.dbn");
+    let options = lobster::Options { symbol: None, date: None, instrument_id: 1 };
+    lobster::convert_file(&[zip], &file, options).unwrap();
+    Some(pillion::cold::data::load(&file).unwrap())
 }

@@ -7,8 +7,8 @@ use super::Seen;
 pub struct Twin<'h> {
     history: &'h [Seen],
     tick: f64,
-    /// Seconds since the first event, never going back.
-    times: Vec<f64>,
+    /// `ts_event` in ns, never going back.
+    times: Vec<u64>,
     /// In ticks, carried over events without one.
     mids: Vec<Option<f64>>,
 }
@@ -22,7 +22,7 @@ impl<'h> Twin<'h> {
         let (mut latest, mut mid) = (history[0].ts_event, None);
         for seen in history {
             latest = latest.max(seen.ts_event);
-            times.push((latest - history[0].ts_event) as f64 / 1e9);
+            times.push(latest);
             mid = mid_of(seen, tick).or(mid);
             mids.push(mid);
         }
@@ -171,12 +171,16 @@ impl<'h> Twin<'h> {
         seen.levels[s].iter().take(k).map(|level| sign * (mid - level.0 as f64 / self.tick)).collect()
     }
 
+    fn seconds(&self, from: usize, to: usize) -> f64 {
+        (self.times[to] - self.times[from]) as f64 / 1e9
+    }
+
     fn gap(&self, i: usize) -> f64 {
-        if i == 0 { 0.0 } else { self.times[i] - self.times[i - 1] }
+        if i == 0 { 0.0 } else { self.seconds(i - 1, i) }
     }
 
     fn since(&self, event: Option<usize>) -> f64 {
-        self.times[self.last()] - self.times[event.unwrap_or(0)]
+        self.seconds(event.unwrap_or(0), self.last())
     }
 
     fn traded(&self, i: usize) -> bool {
@@ -221,9 +225,7 @@ impl<'h> Twin<'h> {
         let age = self.last() - i;
         match memory {
             Memory::Plain => f64::from(age == 0),
-            Memory::Time { half_life_ns } => {
-                0.5_f64.powf((self.times[self.last()] - self.times[i]) * 1e9 / half_life_ns as f64)
-            }
+            Memory::Time { half_life_ns } => 0.5_f64.powf(self.seconds(i, self.last()) * 1e9 / half_life_ns as f64),
             Memory::Events { half_life } => 0.5_f64.powf(age as f64 / f64::from(half_life)),
             Memory::Window { events } => f64::from(age < events as usize),
         }
