@@ -3,11 +3,11 @@
 //! Reading order: [`hot`] is the straight line a tick goes through; [`run`] is the loop around it; [`engine`] runs the
 //! models; [`cold`] is everything that may block, allocate or log. `pillion_shm` is the public shared-memory contract.
 
+pub mod cold;
+pub mod engine;
 pub mod error;
 pub mod hot;
 pub mod run;
-pub mod engine;
-pub mod cold;
 
 pub use error::{Error, Result};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
-use pillion_shm::{CncOwner, Command, Outcome, State};
 use pillion_shm::RingReader;
+use pillion_shm::{CncOwner, Command, Outcome, State};
 
 use crate::hot::{Lane, StageSet, Turn};
 
@@ -156,19 +156,20 @@ impl Loop {
         self.stop |= link.stop.load(Ordering::Relaxed);
         let Some(request) = link.cnc.poll_mailbox() else { return };
         match request.command {
-            Command::Halt => {
+            Some(Command::Halt) => {
                 lane.set_halted(true);
                 link.cnc.set_state(State::Halt);
             }
-            Command::Resume => {
+            Some(Command::Resume) => {
                 lane.set_halted(false);
                 link.cnc.set_state(State::Run);
             }
-            Command::Stop => {
+            Some(Command::Stop) => {
                 // Relaxed: see above.
                 link.stop.store(true, Ordering::Relaxed);
                 self.stop = true;
             }
+            None => return link.cnc.answer(&request, Outcome::Unknown),
         }
         link.cnc.answer(&request, Outcome::Done);
     }

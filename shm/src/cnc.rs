@@ -108,12 +108,14 @@ pub struct StageSummary {
 type StageBlock = [StageSummary; STAGES.len()];
 const STAGE_WORDS: usize = size_of::<StageBlock>() / 8;
 
-/// The sidecar's end of its page; it holds the region's lock for as long as it lives. `Send`, not `Sync`.
+/// The sidecar's end of its page; it holds the region's lock for as long as it lives. The hot thread and
+/// the cold side share it: each cell has one writer at a time. [`CncOwner::publish_stages`] is the cold side's, and so is
+/// all while no hot thread runs; the rest is the hot thread's.
 #[derive(Debug)]
 pub struct CncOwner {
     page: Page,
     start_halted: bool,
-    last_ticket: Cell<u64>,
+    last_ticket: AtomicU64,
 }
 
 impl CncOwner {
@@ -146,12 +148,22 @@ impl CncOwner {
             true
         })?;
         let page = Page::new(region)?;
-        Ok(Self { page, start_halted, last_ticket: Cell::new(0) })
+        Ok(Self { page, start_halted, last_ticket: AtomicU64::new(0) })
     }
 
     /// Whether a HALT of the predecessor is in force.
     pub fn start_halted(&self) -> bool {
         self.start_halted
+    }
+
+    /// Whether a HALT is in force: the predecessor's, or one asked for since.
+    pub fn halted(&self) -> bool {
+        self.page.load(at::HALTED) != 0
+    }
+
+    /// Sets or ends the HALT without changing the state: for requests answered before RUN.
+    pub fn set_halted(&self, halted: bool) {
+        self.page.store(at::HALTED, u64::from(halted));
     }
 
     /// Sets the state. HALT stays in force over BOOT, FAIL, STOPPED and restarts, until RUN.
@@ -177,12 +189,12 @@ impl CncOwner {
         self.page.store(at::HEARTBEAT, now_ns);
     }
 
-    /// Says that every tick below `ring_seq` is done with.
+    /// Says that this many ticks, lost ones included, are done with since the sidecar started.
     #[inline]
-    pub fn set_ticks_consumed(&self, ring_seq: u64) {
+    pub fn set_ticks_consumed(&self, ticks: u64) {
         // Release, the half of a pair with the acquire load in `CncClient::ticks_consumed`: whoever sees the number
         // finds the signals of those ticks published.
-        self.page.word(at::TICKS_CONSUMED).store(ring_seq, Ordering::Release);
+        self.page.word(at::TICKS_CONSUMED).store(ticks, Ordering::Release);
     }
 
     /// Sets all counters; each is a store of its own.
@@ -203,13 +215,14 @@ impl CncOwner {
     /// The request that waits for an answer: one load when there is none.
     #[inline]
     pub fn poll_mailbox(&self) -> Option<Request> {
-        mailbox::poll(self.page.word(at::REQUEST), self.last_ticket.get())
+        mailbox::poll(self.page.word(at::REQUEST), self.last_ticket.load(Ordering::Relaxed))
     }
 
     /// Answers `request`. Set the state before: who sees the answer sees that state.
     pub fn answer(&self, request: &Request, outcome: Outcome) {
         mailbox::answer(self.page.words(at::ANSWERS, ANSWERS), request.ticket, outcome);
-        self.last_ticket.set(request.ticket);
+        // Relaxed: only whoever answers reads it.
+        self.last_ticket.store(request.ticket, Ordering::Relaxed);
     }
 
     /// Life of this name, from 1.
@@ -227,6 +240,7 @@ impl CncOwner {
 #[derive(Debug)]
 pub struct CncClient {
     page: Page,
+    not_sync: PhantomData<Cell<()>>,
 }
 
 impl CncClient {
@@ -242,7 +256,7 @@ impl CncClient {
 
     fn open(lane: &Lane, clock: &Clock, writable: bool) -> Result<Self> {
         let region = Region::attach(&lane.path(Kind::Cnc), Kind::Cnc, Some(clock.id()), writable)?;
-        Ok(Self { page: Page::new(region)? })
+        Ok(Self { page: Page::new(region)?, not_sync: PhantomData })
     }
 
     /// The state that the page says; see [`CncClient::owner_alive`] for whether anyone still keeps it.
@@ -260,7 +274,8 @@ impl CncClient {
         self.page.load(at::HEARTBEAT)
     }
 
-    /// Every tick below this ring_seq is done with, and its signals are published.
+    /// Ticks done with since the sidecar started, lost ones included, over all generations of the feed; their signals are
+    /// published.
     #[inline]
     pub fn ticks_consumed(&self) -> u64 {
         // Acquire: the other half is in `CncOwner::set_ticks_consumed`.
@@ -360,11 +375,10 @@ fn uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// The body of a cnc region, known to be whole. Not `Sync`, so neither end is.
+/// The body of a cnc region, known to be whole.
 #[derive(Debug)]
 struct Page {
     region: Region,
-    not_sync: PhantomData<Cell<()>>,
 }
 
 impl Page {
@@ -374,7 +388,7 @@ impl Page {
             let found = format!("a cnc page of {words} words, {BODY_WORDS} needed");
             return Err(Error::NotARegion { path: region.path().to_owned(), found });
         }
-        Ok(Self { region, not_sync: PhantomData })
+        Ok(Self { region })
     }
 
     #[inline]

@@ -22,8 +22,9 @@ use std::time::Duration;
 
 /// Take-overs tried before giving up; each failed one means that another creator succeeded.
 const ATTEMPTS: u32 = 100;
-/// Looks at a lock before its owner counts as alive: a reader's liveness probe holds it for a microsecond.
-const LOCK_LOOKS: u32 = 10;
+/// Looks at a lock before its owner counts as alive: a reader's liveness probe holds it for a
+/// microsecond, or for a time slice when it is descheduled just then.
+const LOCK_LOOKS: u32 = 50;
 const PAGE_WORDS: usize = 4096 / 8;
 
 /// What a new region shall be.

@@ -261,7 +261,7 @@ impl<M: Words> Consumer<M> {
     #[cold]
     fn skip(&mut self, seen: u64) -> u64 {
         let capacity = self.shape.capacity;
-        let keep = if self.lapped { capacity / 2 } else { capacity };
+        let keep = if self.lapped { (capacity / 2).max(1) } else { capacity };
         let in_slot = seen.saturating_sub(1) / 2;
         let resume = (in_slot + 1).saturating_sub(capacity).max(self.head().saturating_sub(keep)).max(self.cursor + 1);
         let lost = resume - self.cursor;

@@ -35,13 +35,9 @@ impl RingWriter {
     /// Makes the ring of `lane`, generation 1, or the next one when a dead owner's ring has the name.
     pub fn create(lane: &Lane, kind: Kind, spec: &RingSpec, clock: &Clock, access: &Access) -> Result<Self> {
         let path = lane.path(kind);
-        let stride = stride_words(spec.record_words);
-        let body = usize::try_from(spec.capacity).ok().and_then(|slots| slots.checked_mul(stride * 8));
-        let fits = body.filter(|bytes| *bytes <= isize::MAX as usize / 2);
-        let (true, Some(body_bytes), true) = (spec.capacity.is_power_of_two(), fits, spec.record_words <= 1 << 16)
-        else {
+        let Some((stride, body_bytes)) = sizes(spec) else {
             let value = format!("{} slots of {} words", spec.capacity, spec.record_words);
-            let must = "a power of two of slots, of at most 65536 words each";
+            let must = "a power of two of slots, of 1 to 65536 words each";
             return Err(Error::Spec { path, what: "ring size", value, must });
         };
         let plan = Plan {
@@ -49,7 +45,7 @@ impl RingWriter {
             kind,
             clock_id: clock.id(),
             created_ns: clock.now_ns(),
-            stride: stride * 8,
+            stride,
             capacity: spec.capacity,
             models: 0,
             table: &spec.table,
@@ -224,6 +220,16 @@ impl RingReader {
     pub fn path(&self) -> &Path {
         self.ring.memory().path()
     }
+}
+
+/// Bytes of a slot and of all slots, if `spec` makes sense.
+fn sizes(spec: &RingSpec) -> Option<(usize, usize)> {
+    if !spec.capacity.is_power_of_two() || spec.record_words == 0 || spec.record_words > 1 << 16 {
+        return None;
+    }
+    let stride = stride_words(spec.record_words) * 8;
+    let bytes = usize::try_from(spec.capacity).ok()?.checked_mul(stride)?;
+    (bytes <= isize::MAX as usize / 2).then_some((stride, bytes))
 }
 
 /// Where the ring lies in `region`, checked: its header comes from another process.

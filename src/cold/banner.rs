@@ -1,7 +1,5 @@
 //! What a starting sidecar says: what it will do and with what.
 
-use std::fmt::Write;
-
 use super::config::Config;
 use super::prepare::Prepared;
 use super::report::{Build, Host};
@@ -11,13 +9,32 @@ use super::sidecar::short;
 pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
     let (build, host) = (Build::this(), Host::this());
     let mut text = String::new();
-    let mut line = |key: &str, value: String| drop(writeln!(text, "{key:<9} {value}"));
+    let mut line = |key: &str, value: String| text.push_str(&format!("{key:<9} {value}\n"));
     line("pillion", format!("{} ({}, {}), {}", build.version, build.revision, build.profile, build.rustc));
-    line("host", format!("{}, {} CPUs{}, Linux {}", host.cpu, host.cpus, if host.virtualised { " (virtual)" } else { "" }, host.kernel));
+    line(
+        "host",
+        format!(
+            "{}, {} CPUs{}, Linux {}",
+            host.cpu,
+            host.cpus,
+            if host.virtualised { " (virtual)" } else { "" },
+            host.kernel
+        ),
+    );
     line("config", format!("{}, regions in {}", config.origin, config.process.shm_dir.display()));
     for lane in lanes {
         let c = &lane.config;
-        line("lane", format!("{} on CPU {}: trigger {}, stamps {:?}{}", c.name, lane.core, c.trigger, c.stamps, if c.conflate { ", conflating" } else { "" }));
+        line(
+            "lane",
+            format!(
+                "{} on CPU {}: trigger {}, stamps {:?}{}",
+                c.name,
+                lane.core,
+                c.trigger,
+                c.stamps,
+                if c.conflate { ", conflating" } else { "" }
+            ),
+        );
         let mut symbols: Vec<_> = lane.instruments.iter().take(6).map(|i| i.symbol.as_str()).collect();
         if lane.instruments.len() > symbols.len() {
             symbols.push("…");
@@ -29,7 +46,10 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
         for model in &lane.models {
             let info = model.engine.info();
             let (m, sha) = (&model.manifest, short(&model.onnx_sha256));
-            line("  model", format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime));
+            line(
+                "  model",
+                format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime),
+            );
         }
         if lane.models.is_empty() {
             line("  model", "none: books and features only, no signals".into());

@@ -190,7 +190,11 @@ impl Config {
     /// Parses an overlay's text; `origin` names it in messages, `base` is the folder of relative paths.
     pub fn parse(text: &str, origin: &str, base: &Path) -> Result<Self> {
         let overlay: Table = text.parse().map_err(|e: toml::de::Error| {
-            Error::input(origin, e.to_string().trim_end(), "write the file as TOML; config/default.toml shows every key")
+            Error::input(
+                origin,
+                e.to_string().trim_end(),
+                "write the file as TOML; config/default.toml shows every key",
+            )
         })?;
         let mut merged: Table = DEFAULT.parse().expect("the embedded default.toml is TOML: a test holds it");
         let lanes = take_lanes(&overlay, origin, text)?;
@@ -224,7 +228,9 @@ impl Config {
 
     /// What serde cannot see: ranges and names that must differ.
     fn validate(&self) -> Result<()> {
-        let bad = |key: String, problem: String, mend: &str| Err(Error::input(&self.origin, format!("{key}: {problem}"), mend));
+        let bad = |key: String, problem: String, mend: &str| {
+            Err(Error::input(&self.origin, format!("{key}: {problem}"), mend))
+        };
         for (slots, key) in std::iter::once((self.feed.slots, "feed.slots".to_owned()))
             .chain(self.lanes.iter().map(|l| (l.signal_slots, format!("lane {:?} signal_slots", l.name))))
         {
@@ -238,11 +244,19 @@ impl Config {
         }
         for (i, lane) in self.lanes.iter().enumerate() {
             if self.lanes[..i].iter().any(|other| other.name == lane.name) {
-                return bad(format!("lanes[{i}].name"), format!("{:?} is taken by an earlier lane", lane.name), "give each lane a name of its own");
+                return bad(
+                    format!("lanes[{i}].name"),
+                    format!("{:?} is taken by an earlier lane", lane.name),
+                    "give each lane a name of its own",
+                );
             }
             for (value, key) in [(lane.max_orders, "max_orders"), (lane.max_levels, "max_levels")] {
                 if !(1..=1 << 24).contains(&value) {
-                    return bad(format!("lane {:?} {key}", lane.name), format!("{value} is not between 1 and 16777216"), "see config/default.toml for the memory it costs");
+                    return bad(
+                        format!("lane {:?} {key}", lane.name),
+                        format!("{value} is not between 1 and 16777216"),
+                        "see config/default.toml for the memory it costs",
+                    );
                 }
             }
         }
@@ -253,10 +267,15 @@ impl Config {
 /// The `[[lanes]]` of an overlay, if it has any.
 fn take_lanes(overlay: &Table, origin: &str, text: &str) -> Result<Option<Vec<Table>>> {
     let Some(value) = overlay.get("lanes") else { return Ok(None) };
-    let lanes = value.as_array().filter(|a| !a.is_empty()).and_then(|a| a.iter().map(|v| v.as_table().cloned()).collect());
+    let lanes =
+        value.as_array().filter(|a| !a.is_empty()).and_then(|a| a.iter().map(|v| v.as_table().cloned()).collect());
     match lanes {
         Some(lanes) => Ok(Some(lanes)),
-        None => Err(Error::input(origin, format!("{}lanes: not a list of tables", line_of(text, "lanes")), "write [[lanes]] once per lane")),
+        None => Err(Error::input(
+            origin,
+            format!("{}lanes: not a list of tables", line_of(text, "lanes")),
+            "write [[lanes]] once per lane",
+        )),
     }
 }
 

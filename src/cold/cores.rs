@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn refusals_name_the_key_and_the_cpus() {
-        let text = |allowed: &[usize], toml: &str| choose_from(allowed, &config(toml), true).expect_err("refused").to_string();
+        let text =
+            |allowed: &[usize], toml: &str| choose_from(allowed, &config(toml), true).expect_err("refused").to_string();
         assert!(text(&[0, 1], "[lane]\ncore = 9\n").contains("core = 9: this process may run on CPUs [0, 1] only"));
         assert!(text(&[0, 1], "[lane]\ncore = 1\n[feed]\ncore = 1\n").contains("spins on that CPU already"));
         assert!(text(&[0], "").contains("2 spinning threads need 2 CPUs"));

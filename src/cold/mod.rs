@@ -14,6 +14,7 @@ pub mod prepare;
 pub mod progress;
 pub mod replay;
 pub mod report;
+pub mod rows;
 pub mod seat;
 pub mod sidecar;
 pub mod signals;

@@ -68,7 +68,11 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
         models.push(model.start(&runtime)?);
     }
     if models.len() > usize::from(u16::MAX) {
-        return Err(Error::input(&config.origin, format!("lane {:?}: {} models", lane.name, models.len()), "name at most 65,535"));
+        return Err(Error::input(
+            &config.origin,
+            format!("lane {:?}: {} models", lane.name, models.len()),
+            "name at most 65,535",
+        ));
     }
     Ok(Prepared { config: lane.clone(), name, core, features, instruments, models })
 }
@@ -76,7 +80,11 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
 fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
     if lane.instruments.is_empty() {
         let problem = format!("lane {:?} has no instruments", lane.name);
-        return Err(Error::input(&config.origin, problem, "list them under lane.instruments; `replay` and `demo` take them from the file"));
+        return Err(Error::input(
+            &config.origin,
+            problem,
+            "list them under lane.instruments; `replay` and `demo` take them from the file",
+        ));
     }
     let list: Vec<Instrument> = lane
         .instruments
@@ -109,7 +117,8 @@ pub fn try_locking(config: &Config, lanes: &[Prepared]) -> Result<()> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     let needed: u64 = lanes.iter().map(|l| (l.config.signal_slots + 1024) * 128).sum();
     if limit.is_some_and(|l| l < needed) && !rustix::process::geteuid().is_root() {
-        let problem = format!("process.lock = \"require\": {needed} bytes of regions exceed the memlock limit {limit:?}");
+        let problem =
+            format!("process.lock = \"require\": {needed} bytes of regions exceed the memlock limit {limit:?}");
         return Err(Error::input(&config.origin, problem, "raise it (ulimit -l unlimited) or write lock = \"try\""));
     }
     Ok(())
@@ -118,15 +127,24 @@ pub fn try_locking(config: &Config, lanes: &[Prepared]) -> Result<()> {
 /// Refuses regions that the file system has no room for.
 fn room(config: &Config, lanes: &[Prepared]) -> Result<()> {
     let dir = &config.process.shm_dir;
-    let stat = rustix::fs::statvfs(dir.as_path())
-        .map_err(|e| Error::input(dir.display(), format!("cannot be used for regions: {e}"), "name a tmpfs folder in process.shm_dir"))?;
+    let stat = rustix::fs::statvfs(dir.as_path()).map_err(|e| {
+        Error::input(
+            dir.display(),
+            format!("cannot be used for regions: {e}"),
+            "name a tmpfs folder in process.shm_dir",
+        )
+    })?;
     let free = stat.f_bavail * stat.f_frsize;
     // Slots and cells are 128 bytes; headers, tables and the control page fit the slack.
     let cells = |l: &Prepared| (l.instruments.len() * l.models.len().max(1)) as u64;
     let needed: u64 = lanes.iter().map(|l| (l.config.signal_slots + cells(l)) * 128 + (1 << 16)).sum();
     if needed > free {
         let problem = format!("has {free} bytes free; the lanes' regions need {needed}");
-        return Err(Error::input(dir.display(), problem, "make it larger (mount -o remount,size=…) or lower lane.signal_slots"));
+        return Err(Error::input(
+            dir.display(),
+            problem,
+            "make it larger (mount -o remount,size=…) or lower lane.signal_slots",
+        ));
     }
     Ok(())
 }

@@ -39,7 +39,8 @@ impl Drop for Progress {
 
 fn draw(total: u64, done: &AtomicU64, over: &AtomicBool) {
     let style = "{bar:40} {human_pos}/{human_len} ticks  {per_sec}  {eta} left";
-    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = ProgressBar::new(total)
+        .with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     while !over.load(Ordering::Relaxed) {
         bar.set_position(done.load(Ordering::Relaxed));
         std::thread::sleep(Duration::from_millis(100));

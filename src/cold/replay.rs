@@ -111,7 +111,8 @@ impl Replay<'_> {
         self.config.lanes[0].core = super::config::Core::Fixed(cores.lanes[0]);
         let clock = Clock::attach_or_create(&self.config.process.shm_dir)?;
         let cleanup = Cleanup(lane.clone());
-        let spec = RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
+        let spec =
+            RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
         let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config))?;
         let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
         let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
@@ -136,7 +137,11 @@ impl Replay<'_> {
     fn own_lane(&mut self) -> Result<()> {
         let [lane] = self.config.lanes.as_mut_slice() else {
             let problem = format!("has {} lanes", self.config.lanes.len());
-            return Err(Error::input(&self.config.origin, problem, "replay one lane: keep a single [[lanes]] entry or none"));
+            return Err(Error::input(
+                &self.config.origin,
+                problem,
+                "replay one lane: keep a single [[lanes]] entry or none",
+            ));
         };
         lane.name = format!("replay-{}", std::process::id());
         if lane.instruments.is_empty() {
@@ -149,7 +154,12 @@ impl Replay<'_> {
         let mut lanes = sidecar.lanes;
         let lane = lanes.pop().ok_or_else(|| Error::run("sidecar report", "has no lane", "report this as a bug"))?;
         if tap.seen() + tap.lost() != lane.signals {
-            let problem = format!("published {} signals, of which {} were seen and {} lost", lane.signals, tap.seen(), tap.lost());
+            let problem = format!(
+                "published {} signals, of which {} were seen and {} lost",
+                lane.signals,
+                tap.seen(),
+                tap.lost()
+            );
             return Err(Error::run("signal ring", problem, "report this as a bug"));
         }
         let mut engines: Vec<_> = lane.models.iter().map(|m| m.engine.clone()).collect();
@@ -225,15 +235,16 @@ struct Sidecar {
 impl Sidecar {
     fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
         let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
-        std::fs::write(&config, replay.config.to_toml()).map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
+        std::fs::write(&config, replay.config.to_toml())
+            .map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
         if replay.quiet {
             command.stdout(Stdio::null());
         }
-        let child = command
-            .spawn()
-            .map_err(|e| Error::run(replay.binary.display(), format!("cannot be started: {e}"), "run an installed pillion"))?;
+        let child = command.spawn().map_err(|e| {
+            Error::run(replay.binary.display(), format!("cannot be started: {e}"), "run an installed pillion")
+        })?;
         Ok(Self { child, report, interrupted: Arc::clone(interrupted) })
     }
 
@@ -246,8 +257,10 @@ impl Sidecar {
             Ok(None) => Ok(()),
             // The sidecar has said why on stderr; its exit code is the answer to the user's command too.
             Ok(Some(status)) => {
-                let mut error = Error::run("sidecar", format!("ended early ({status})"), "its own message stands above");
-                error.exit_code = status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0).unwrap_or(Error::RUN);
+                let mut error =
+                    Error::run("sidecar", format!("ended early ({status})"), "its own message stands above");
+                error.exit_code =
+                    status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0).unwrap_or(Error::RUN);
                 Err(error)
             }
             Err(e) => Err(Error::run("sidecar", e, "start the replay again")),
@@ -264,7 +277,11 @@ impl Sidecar {
                 }
             }
             if start.elapsed() > PATIENCE {
-                return Err(Error::run("sidecar", format!("not running after {PATIENCE:?}"), "see what it printed above"));
+                return Err(Error::run(
+                    "sidecar",
+                    format!("not running after {PATIENCE:?}"),
+                    "see what it printed above",
+                ));
             }
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -55,7 +55,15 @@ impl Stage {
 
 impl From<Stage> for StageSummary {
     fn from(s: Stage) -> Self {
-        Self { count: s.count, p50: s.p50_ns, p90: s.p90_ns, p99: s.p99_ns, p999: s.p999_ns, p9999: s.p9999_ns, max: s.max_ns }
+        Self {
+            count: s.count,
+            p50: s.p50_ns,
+            p90: s.p90_ns,
+            p99: s.p99_ns,
+            p999: s.p999_ns,
+            p9999: s.p9999_ns,
+            max: s.max_ns,
+        }
     }
 }
 
@@ -203,8 +211,7 @@ impl LaneReport {
         self.gaps = counts.gaps;
         self.lost = counts.lost;
         self.rejects = counts.rejected();
-        self.rejects_by_reason =
-            named(Reject::ALL.map(Reject::name), &counts.rejects);
+        self.rejects_by_reason = named(Reject::ALL.map(Reject::name), &counts.rejects);
         self.book = named(Applied::ALL.map(Applied::name), &counts.applied);
         self.conflated = counts.conflated;
         self.invalid = counts.invalid;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use pillion_shm::Access;
 use pillion_shm::BoardWriter;
 use pillion_shm::Clock;
 use pillion_shm::{CncOwner, State};
-use pillion_shm::Access;
 use pillion_shm::{From, RingReader, RingSpec, RingWriter};
 use pillion_shm::{InstrumentEntry, ModelEntry, SignalTables};
 use pillion_shm::{Kind, Lane as LaneName};
@@ -61,11 +61,8 @@ impl Seat {
         let name = prepared.name.clone();
         let cnc = CncOwner::create(&name, &clock, &access)?;
         let tables = tables(&prepared);
-        let spec = RingSpec {
-            capacity: prepared.config.signal_slots,
-            record_words: SIGNAL_WORDS,
-            table: tables.to_bytes()?,
-        };
+        let spec =
+            RingSpec { capacity: prepared.config.signal_slots, record_words: SIGNAL_WORDS, table: tables.to_bytes()? };
         let ring = RingWriter::create(&name, Kind::Signals, &spec, &clock, &access)?;
         let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len() as u32);
         let board = BoardWriter::create(&name, instruments, models.max(1), &clock, &access)?;
@@ -129,11 +126,8 @@ impl Seat {
         let Some(ticks) = self.attach_ticks()? else { return Ok(()) };
         let Phase::Boot(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else { return Ok(()) };
         let Waiting { prepared, publisher, states } = *waiting;
-        let models: Vec<_> = prepared
-            .models
-            .into_iter()
-            .map(|m| Model { engine: m.engine, revision: m.manifest.revision })
-            .collect();
+        let models: Vec<_> =
+            prepared.models.into_iter().map(|m| Model { engine: m.engine, revision: m.manifest.revision }).collect();
         let parts = Parts {
             ticks,
             features: prepared.features.len(),
@@ -161,9 +155,10 @@ impl Seat {
         use pillion_shm::{Command, Outcome};
         let Some(request) = self.link.cnc.poll_mailbox() else { return };
         match request.command {
-            Command::Halt => self.link.cnc.set_halted(true),
-            Command::Resume => self.link.cnc.set_halted(false),
-            Command::Stop => self.link.stop.store(true, Ordering::Relaxed),
+            Some(Command::Halt) => self.link.cnc.set_halted(true),
+            Some(Command::Resume) => self.link.cnc.set_halted(false),
+            Some(Command::Stop) => self.link.stop.store(true, Ordering::Relaxed),
+            None => return self.link.cnc.answer(&request, Outcome::Unknown),
         }
         self.link.cnc.answer(&request, Outcome::Done);
     }

@@ -32,7 +32,12 @@ pub fn serve(config: &Config, report: Option<&Path>) -> Result<()> {
 }
 
 /// Runs lanes that are ready; tests bring their own engines this way.
-pub fn serve_prepared(config: &Config, prepared: Vec<Prepared>, stop: Arc<AtomicBool>, report: Option<&Path>) -> Result<()> {
+pub fn serve_prepared(
+    config: &Config,
+    prepared: Vec<Prepared>,
+    stop: Arc<AtomicBool>,
+    report: Option<&Path>,
+) -> Result<()> {
     let clock = Clock::attach_or_create(&config.process.shm_dir)?;
     let banner = banner::banner(config, &prepared);
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();

@@ -1,7 +1,7 @@
 //! Reading a lane's signals back and hashing them, so that two runs can be compared byte for byte.
 
-use pillion_shm::{Poll, RingReader};
 use pillion_shm::Signal;
+use pillion_shm::{Poll, RingReader};
 
 const WORDS: usize = size_of::<Signal>() / 8;
 

@@ -12,14 +12,21 @@ pub fn stages(stages: &Stages) -> String {
         "stage (ns)", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
     );
     for name in STAGE_NAMES {
-        let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } = stages.get(name).copied().unwrap_or_default();
+        let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } =
+            stages.get(name).copied().unwrap_or_default();
         let line = if count == 0 {
             format!("{name:<15}{:>12}{:>10}", 0, "-")
         } else {
             let n = thousands;
             format!(
                 "{name:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}",
-                n(count), n(p50_ns), n(p90_ns), n(p99_ns), n(p999_ns), n(p9999_ns), n(max_ns)
+                n(count),
+                n(p50_ns),
+                n(p90_ns),
+                n(p99_ns),
+                n(p999_ns),
+                n(p9999_ns),
+                n(max_ns)
             )
         };
         text.push_str(line.trim_end());
@@ -62,7 +69,8 @@ pub fn histogram(lane: &LaneReport, stage: &str) -> String {
         let count = rows.get(&row).copied().unwrap_or(0);
         let bar = "█".repeat((count * 48).div_ceil(most) as usize);
         let share = 100.0 * count as f64 / total as f64;
-        let _ = writeln!(text, "{:>13} .. {:<13} {share:>7.3} % {bar}", thousands(bound(row)), thousands(bound(row + 1)));
+        let _ =
+            writeln!(text, "{:>13} .. {:<13} {share:>7.3} % {bar}", thousands(bound(row)), thousands(bound(row + 1)));
     }
     text
 }
@@ -81,7 +89,11 @@ mod tests {
         let mut lane = LaneReport::default();
         lane.histograms.insert("infer".into(), vec![(2, 1), (3, 1), (1000, 2)]);
         let text = histogram(&lane, "infer");
-        let shares: f64 = text.lines().skip(1).map(|l| l.split('%').next().unwrap().split_whitespace().last().unwrap().parse::<f64>().unwrap()).sum();
+        let shares: f64 = text
+            .lines()
+            .skip(1)
+            .map(|l| l.split('%').next().unwrap().split_whitespace().last().unwrap().parse::<f64>().unwrap())
+            .sum();
         assert!((shares - 100.0).abs() < 0.01, "{text}");
         assert!(text.contains("768 .. 1,024"), "{text}");
     }

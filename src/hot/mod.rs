@@ -15,15 +15,14 @@ pub mod trigger;
 use std::collections::VecDeque;
 
 use pillion_shm::Clock;
-use pillion_shm::records::flags::MAYBE_BAD_BOOK;
-use pillion_shm::{Poll, RingReader};
 use pillion_shm::signal::{MAX_OUTPUTS, Signal, signal_flags};
+use pillion_shm::{Poll, RingReader};
 
 pub use counts::Counts;
 pub use stamp::{Stage, StageSet, Stamps};
 pub use trigger::Trigger;
 
-use decode::{Instruments, Tick, decode};
+use decode::{Instruments, decode};
 use infer::{Infer, Model};
 use poll::Poller;
 use publish::Publisher;
@@ -146,7 +145,7 @@ impl Lane {
         self.stamp.mark(Stage::Decode);
         let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
         let state = &mut self.states[index];
-        self.counts.applied[apply(state, &tick)] += 1;
+        self.counts.applied[state.apply(&tick).index()] += 1;
         self.stamp.mark(Stage::Book);
         if !state.event_end(&tick) {
             return Turn::Worked;
@@ -302,14 +301,4 @@ impl Lane {
     pub fn into_publisher(self) -> Option<Publisher> {
         self.publisher
     }
-}
-
-/// Book update, with the venue's own doubt about the book taken over.
-#[inline]
-fn apply(state: &mut State, tick: &Tick<'_>) -> usize {
-    let applied = state.apply(tick);
-    if tick.flags & MAYBE_BAD_BOOK != 0 {
-        state.gap();
-    }
-    applied.index()
 }

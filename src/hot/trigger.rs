@@ -29,7 +29,9 @@ impl TryFrom<String> for Trigger {
             "trade" => Ok(Self::Trade),
             other => match other.strip_prefix("every=").map(str::parse) {
                 Some(Ok(n)) if n > 0 => Ok(Self::Every(n)),
-                _ => Err(format!("\"{other}\" is none of \"event-end\", \"bbo-change\", \"trade\", \"every=N\" (N from 1)")),
+                _ => Err(format!(
+                    "\"{other}\" is none of \"event-end\", \"bbo-change\", \"trade\", \"every=N\" (N from 1)"
+                )),
             },
         }
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pillion_shm::Lane;
 use pillion_shm::Clock;
+use pillion_shm::Lane;
 use pillion_shm::{CncClient, Command};
 
 use crate::error::{Error, Result};

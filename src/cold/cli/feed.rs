@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pillion_shm::Clock;
 use pillion_shm::{CncClient, State};
-use pillion_shm::{RingSpec, RingWriter};
 use pillion_shm::{Kind, Lane};
+use pillion_shm::{RingSpec, RingWriter};
 
 use crate::cold::config::Config;
 use crate::cold::inject::{Peer, inject};
@@ -55,7 +55,13 @@ pub fn run(args: &Args) -> Result<()> {
     let clock = Clock::attach_or_create(lane.dir())?;
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
     let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config))?;
-    println!("feed      lane {}, generation {}, {} ticks at {}", args.lane, writer.generation(), feed.records, args.rate);
+    println!(
+        "feed      lane {}, generation {}, {} ticks at {}",
+        args.lane,
+        writer.generation(),
+        feed.records,
+        args.rate
+    );
     let mut peer = Sidecar::find(&lane, &clock, args.rate, Arc::clone(&stop))?;
     if let Some(cpu) = cores::choose(&config, true)?.feed {
         cores::pin(cpu, "feed")?;
@@ -64,7 +70,11 @@ pub fn run(args: &Args) -> Result<()> {
     let injected = inject(&feed, args.rate, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);
     let seconds = injected.span_ns as f64 / 1e9;
-    println!("published {} ticks in {seconds:.3} s, {} more than 1 ms late", table::thousands(injected.ticks), injected.late);
+    println!(
+        "published {} ticks in {seconds:.3} s, {} more than 1 ms late",
+        table::thousands(injected.ticks),
+        injected.late
+    );
     while args.linger && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -92,7 +102,11 @@ impl Sidecar {
         }
         if cnc.is_none() && rate == Rate::Max {
             let problem = "rate max is the sidecar's pace, and no sidecar runs on this lane";
-            return Err(Error::input(format!("lane {}", lane.name()), problem, "start one with `pillion run`, or name a rate such as 50000/s"));
+            return Err(Error::input(
+                format!("lane {}", lane.name()),
+                problem,
+                "start one with `pillion run`, or name a rate such as 50000/s",
+            ));
         }
         let before = cnc.as_ref().map_or(0, CncClient::ticks_consumed);
         Ok(Self { cnc, before, stop })

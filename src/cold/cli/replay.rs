@@ -60,7 +60,10 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         None => {
             let path = folder.path().join("synth.dbn.zst");
             println!("input     synthetic order flow (INPUT=FILE.dbn.zst plays a recording)");
-            data::synth::write(&path, &data::synth::Plan { seed: 1, instruments: 4, events: 150_000, events_per_second: 5_000 })?;
+            data::synth::write(
+                &path,
+                &data::synth::Plan { seed: 1, instruments: 4, events: 150_000, events_per_second: 5_000 },
+            )?;
             path
         }
     };
@@ -74,7 +77,8 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
 
 fn replay(config: Config, input: &Path, rate: Rate) -> Result<ReplayReport> {
     let feed = data::load(input)?;
-    let binary = std::env::current_exe().map_err(|e| Error::run("pillion's own path", e, "run an installed pillion"))?;
+    let binary =
+        std::env::current_exe().map_err(|e| Error::run("pillion's own path", e, "run an installed pillion"))?;
     Replay { config, feed: &feed, input, rate, binary, quiet: false }.run()
 }
 
@@ -85,18 +89,38 @@ pub fn summary(r: &ReplayReport) -> String {
     let mut line = |key: &str, value: String| text.push_str(&format!("{key:<11}{value}\n"));
     line("stamps", format!("{} (latency from `wait` on is ns on the host's clock)", r.lane.stamps));
     line("counts", format!("{} ticks, {} events, {} signals", n(r.ticks), n(r.events), n(r.signals)));
-    line("outcomes", format!("{} gaps ({} lost), {} rejects, {} conflated, {} invalid", n(r.gaps), n(r.lost), n(r.rejects), n(r.conflated), n(r.invalid)));
+    line(
+        "outcomes",
+        format!(
+            "{} gaps ({} lost), {} rejects, {} conflated, {} invalid",
+            n(r.gaps),
+            n(r.lost),
+            n(r.rejects),
+            n(r.conflated),
+            n(r.invalid)
+        ),
+    );
     for (name, count) in r.lane.rejects_by_reason.iter().map(|(k, v)| (format!("reject {k}"), v)) {
         line("", format!("{name}: {}", n(*count)));
     }
     let book: Vec<_> = r.lane.book.iter().map(|(k, v)| format!("{k} {}", n(*v))).collect();
     line("book", book.join(", "));
-    let late = if r.late_ticks > 0 { format!(", {} ticks over 1 ms late (worst {} us)", n(r.late_ticks), n(r.max_late_ns / 1000)) } else { String::new() };
-    line("rate", format!("{}: {} ticks/s over {:.3} s{late}", r.rate, n(r.ticks_per_second as u64), r.span_ns as f64 / 1e9));
+    let late = if r.late_ticks > 0 {
+        format!(", {} ticks over 1 ms late (worst {} us)", n(r.late_ticks), n(r.max_late_ns / 1000))
+    } else {
+        String::new()
+    };
+    line(
+        "rate",
+        format!("{}: {} ticks/s over {:.3} s{late}", r.rate, n(r.ticks_per_second as u64), r.span_ns as f64 / 1e9),
+    );
     line("input", format!("{} (BLAKE3 {})", r.input, &r.input_blake3[..16.min(r.input_blake3.len())]));
     line("signals", format!("BLAKE3 {}", r.signals_blake3));
     if r.signals_lost_by_reader > 0 {
-        line("", format!("{} signals were lost by the reader: the hash is not of all of them", n(r.signals_lost_by_reader)));
+        line(
+            "",
+            format!("{} signals were lost by the reader: the hash is not of all of them", n(r.signals_lost_by_reader)),
+        );
     }
     text
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pillion_shm::Clock;
+use pillion_shm::SignalTables;
 use pillion_shm::{CncClient, Counters};
 use pillion_shm::{From, RingReader};
-use pillion_shm::SignalTables;
 use pillion_shm::{Kind, Lane};
 use serde::Serialize;
 
@@ -89,7 +89,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Names of the lanes that have a control page here.
 fn lanes(dir: &Path) -> Result<Vec<String>> {
-    let entries = std::fs::read_dir(dir).map_err(|e| Error::input(dir.display(), e, "name the folder of the regions with --shm-dir"))?;
+    let entries = std::fs::read_dir(dir)
+        .map_err(|e| Error::input(dir.display(), e, "name the folder of the regions with --shm-dir"))?;
     let name = |e: std::io::Result<std::fs::DirEntry>| {
         let file = e.ok()?.file_name().into_string().ok()?;
         Some(file.strip_prefix("pillion.")?.strip_suffix(".cnc")?.to_owned())
@@ -97,7 +98,11 @@ fn lanes(dir: &Path) -> Result<Vec<String>> {
     let mut names: Vec<_> = entries.filter_map(name).collect();
     names.sort();
     if names.is_empty() {
-        return Err(Error::input(dir.display(), "no lane has a control page here", "start a sidecar with `pillion run`"));
+        return Err(Error::input(
+            dir.display(),
+            "no lane has a control page here",
+            "start a sidecar with `pillion run`",
+        ));
     }
     Ok(names)
 }
@@ -178,13 +183,30 @@ fn to_text(l: &Look) -> String {
          rates     {} ticks/s, {} signals/s\n\
          counts    {} ticks, {} events, {} signals\n\
          outcomes  {} gaps ({} lost), {} rejects, {} conflated, {} invalid, {} feed restarts\n",
-        l.lane, l.state, l.pid, n(l.heartbeat_age_ns / 1000), if l.feed_alive { "alive" } else { "none" }, n(l.backlog),
-        n(l.ticks_per_second as u64), n(l.signals_per_second as u64), n(l.ticks), n(l.events), n(l.signals),
-        n(l.gaps), n(l.lost), n(l.rejects), n(l.conflated), n(l.invalid), n(l.generation_changes),
+        l.lane,
+        l.state,
+        l.pid,
+        n(l.heartbeat_age_ns / 1000),
+        if l.feed_alive { "alive" } else { "none" },
+        n(l.backlog),
+        n(l.ticks_per_second as u64),
+        n(l.signals_per_second as u64),
+        n(l.ticks),
+        n(l.events),
+        n(l.signals),
+        n(l.gaps),
+        n(l.lost),
+        n(l.rejects),
+        n(l.conflated),
+        n(l.invalid),
+        n(l.generation_changes),
     );
     for m in &l.models {
         let sha = &m.sha256[..m.sha256.len().min(12)];
-        text.push_str(&format!("model     {} r{} ({sha}) on {}, {}, {}\n", m.name, m.revision, m.engine, m.isa, m.runtime));
+        text.push_str(&format!(
+            "model     {} r{} ({sha}) on {}, {}, {}\n",
+            m.name, m.revision, m.engine, m.isa, m.runtime
+        ));
     }
     text + &table::stages(&l.stages)
 }

@@ -62,6 +62,12 @@ impl DbnWriter {
         self.stream.write_all(bytemuck::bytes_of(record)).map_err(|e| write_failed(&self.target, e))
     }
 
+    /// Appends one record as [`super::Feed`] holds it.
+    pub fn write_words(&mut self, record: &[u64]) -> Result<()> {
+        self.records += 1;
+        self.stream.write_all(bytemuck::cast_slice(record)).map_err(|e| write_failed(&self.target, e))
+    }
+
     /// Records written so far.
     pub fn records(&self) -> u64 {
         self.records

@@ -1,0 +1,47 @@
+# Thin: every line is a command a person could type. `make demo` and `make test` do their own set-up.
+
+export CARGO_INCREMENTAL ?= 1
+PILLION = target/release/pillion
+DATA = ../shared/data
+INPUT ?=
+RATE ?= 50000/s
+
+.PHONY: demo test loom lint bench soak models release onnxruntime
+
+# Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
+demo: onnxruntime release
+	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
+
+test: onnxruntime
+	cargo test --workspace
+	$(MAKE) --no-print-directory loom
+
+# Every interleaving of the shared-memory protocols, shrunk; and the mutations that must be caught.
+loom:
+	RUSTFLAGS="--cfg loom" cargo test -p pillion-shm --release --test loom --target-dir target/loom
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+bench: onnxruntime release
+	cargo bench --bench stages
+	cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --bin hop
+	scripts/bench-replay $(PILLION) $(DATA)
+
+# Whole days at several rates, and ten million ticks at flat memory: minutes, not seconds.
+soak: onnxruntime release
+	scripts/soak $(PILLION) $(DATA)
+
+# Trains the bundled models anew (Python packages go to .venv).
+models: onnxruntime release
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --requirement models/requirements.txt
+	.venv/bin/python models/train.py
+
+release:
+	cargo build --release --bin pillion
+
+onnxruntime:
+	scripts/fetch-onnxruntime

@@ -1,0 +1,85 @@
+//! A hot lane inside the test process, fed through a real ring.
+#![allow(dead_code)]
+
+use pillion::cold::data::Feed;
+use pillion::engine::{Engine, EngineError, EngineInfo};
+use pillion::hot::book::Limits;
+use pillion::hot::decode::Instruments;
+use pillion::hot::features::FeatureSet;
+use pillion::hot::infer::Model;
+use pillion::hot::publish::Publisher;
+use pillion::hot::state::State;
+use pillion::hot::{Lane, Parts, Stamps, Trigger};
+use pillion_shm::{Access, BoardWriter, Clock, From, Kind, Lane as Name, LockMemory, RingReader, RingSpec, RingWriter};
+
+/// Regions and a lane over them.
+pub struct Line {
+    /// Folder of the regions; removed when dropped.
+    pub dir: tempfile::TempDir,
+    /// Their name.
+    pub name: Name,
+    /// Their clock.
+    pub clock: Clock,
+    /// The feed's end.
+    pub ticks: RingWriter,
+    /// The hot side.
+    pub lane: Lane,
+}
+
+/// Regions are small here and need no lock.
+pub fn access() -> Access {
+    Access { lock: LockMemory::No, ..Access::default() }
+}
+
+/// Builds a lane for a recording's instruments. `slots` bounds the tick ring.
+pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots: u64) -> Line {
+    let dir = super::shm_dir();
+    let name = Name::in_dir(dir.path(), "line").expect("a name");
+    let clock = Clock::attach_or_create(dir.path()).expect("a clock");
+    let spec = |capacity, record_words| RingSpec { capacity, record_words, table: Vec::new() };
+    let words = pillion::cold::replay::slot_words(feed);
+    let ticks = RingWriter::create(&name, Kind::Ticks, &spec(slots, words), &clock, &access()).expect("ticks");
+    let signals = RingWriter::create(&name, Kind::Signals, &spec(1 << 16, 14), &clock, &access()).expect("signals");
+    let models = engines.len().max(1) as u32;
+    let board = BoardWriter::create(&name, feed.instruments.len() as u32, models, &clock, &access()).expect("board");
+    let state = |tick| State::new(Limits { max_orders: 16_384, max_levels: 2_048 }, set, tick);
+    let lane = Lane::new(Parts {
+        ticks: RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).expect("a reader"),
+        instruments: Instruments::new(&feed.instruments).expect("instruments"),
+        states: feed.instruments.iter().map(|i| state(i.tick_size)).collect(),
+        features: set.len(),
+        models: engines.into_iter().map(|engine| Model { engine, revision: 1 }).collect(),
+        publisher: Some(Publisher::new(signals, board)),
+        clock,
+        trigger: Trigger::EventEnd,
+        conflate: false,
+        stamps: Stamps::Full,
+        budget_ns: 0,
+    });
+    Line { dir, name, clock, ticks, lane }
+}
+
+/// An engine that is a function of its input.
+pub struct Function<F>(EngineInfo, F);
+
+/// Boxes `f`, from `inputs` features to `outputs` values, as an engine.
+pub fn function<F>(inputs: usize, outputs: usize, f: F) -> Box<dyn Engine>
+where
+    F: FnMut(&[f32], &mut [f32]) -> Result<(), EngineError> + Send + 'static,
+{
+    let info = EngineInfo { engine: "test", isa: "none".into(), runtime: "test".into(), inputs, outputs };
+    Box::new(Function(info, f))
+}
+
+impl<F> Engine for Function<F>
+where
+    F: FnMut(&[f32], &mut [f32]) -> Result<(), EngineError> + Send,
+{
+    fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
+        (self.1)(input, output)
+    }
+
+    fn info(&self) -> &EngineInfo {
+        &self.0
+    }
+}

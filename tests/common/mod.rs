@@ -1,0 +1,165 @@
+//! What the tests of whole processes share: private region folders, the binary, data slices, one spinning test a time.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use pillion::cold::data::{self, DbnWriter, Feed, FileInfo};
+use pillion_shm::{Clock, CncClient, Lane, State};
+
+/// A file of the shared data, or `None` with a line that says what is skipped.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path);
+    if full.exists() {
+        return Some(full);
+    }
+    eprintln!("skipped: {path} is not in ../shared/data");
+    None
+}
+
+/// The ES day.
+pub const ES: &str = "dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst";
+
+/// Directory of a bundled model.
+pub fn model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
+}
+
+/// True when ONNX Runtime is where `make test` puts it; else says what is skipped.
+pub fn has_onnxruntime() -> bool {
+    let here = std::env::var_os("ORT_DYLIB_PATH").is_some()
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("onnxruntime").join("WHEEL").exists();
+    if !here {
+        eprintln!("skipped: ONNX Runtime is not in ./onnxruntime (scripts/fetch-onnxruntime puts it there)");
+    }
+    here
+}
+
+/// Two threads spin in a running pair of feed and sidecar; on two cores only one pair may run at a time.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static SPINNING: Mutex<()> = Mutex::new(());
+    SPINNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A folder in /dev/shm of this test's own.
+pub fn shm_dir() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("pillion-test-").tempdir_in("/dev/shm").expect("/dev/shm can be written")
+}
+
+/// The binary under test.
+pub fn pillion() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pillion"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub fn output(command: &mut Command) -> Output {
+    command.output().expect("the binary starts")
+}
+
+/// stderr as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// stdout as text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The snapshot of `feed` and the `live` records after it, written as a file of its own.
+pub fn slice(feed: &Feed, skip: usize, live: usize, to: &Path) -> Feed {
+    let info = FileInfo {
+        dataset: feed.dataset.clone(),
+        only_mbo: feed.schema == "mbo",
+        start_ns: feed.words[1],
+        end_ns: feed.words[1] + 1,
+        symbols: feed.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+    };
+    let mut writer = DbnWriter::create(to, &info).expect("writable");
+    let is_snapshot = |r: &&[u64]| pillion::cold::pace::is_snapshot(r);
+    let (snapshot, rest): (Vec<_>, Vec<_>) = feed.iter().partition(is_snapshot);
+    for record in snapshot.into_iter().chain(rest.into_iter().skip(skip).take(live)) {
+        writer.write_words(record).expect("writable");
+    }
+    writer.finish().expect("writable");
+    data::load(to).expect("just written")
+}
+
+/// Waits for a fact, for up to a minute: a busy machine may be slow, a fact that never comes is a failure.
+pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = fact() {
+            return value;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A child that is killed when the test ends early.
+pub struct Running(pub Child);
+
+impl Running {
+    /// Starts with its output kept.
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts"))
+    }
+
+    /// SIGKILL.
+    pub fn kill9(mut self) {
+        self.0.kill().expect("still running");
+        self.0.wait().expect("killed");
+    }
+
+    /// Waits for its end by itself.
+    pub fn finish(mut self) -> Output {
+        wait_for("the process to end", || self.0.try_wait().expect("a child"));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        use std::io::Read;
+        self.0.stdout.take().map(|mut s| s.read_to_end(&mut out));
+        self.0.stderr.take().map(|mut s| s.read_to_end(&mut err));
+        Output { status: self.0.wait().expect("ended"), stdout: out, stderr: err }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The control page of a lane once it is in `state`.
+pub fn cnc_in(dir: &Path, lane: &str, state: State) -> CncClient {
+    let lane = Lane::in_dir(dir, lane).expect("a lane name");
+    let clock = Clock::attach_or_create(dir).expect("a clock");
+    wait_for(&format!("state {state}"), || {
+        CncClient::attach_operator(&lane, &clock).ok().filter(|c| c.state() == state && c.owner_alive())
+    })
+}
+
+/// A configuration file in `dir` for one or more lanes; `lanes` is TOML that comes after the process section.
+pub fn config(dir: &Path, lanes: &str) -> PathBuf {
+    let path = dir.join("config.toml");
+    std::fs::write(&path, format!("[process]\nshm_dir = {:?}\n{lanes}", dir.display().to_string())).expect("writable");
+    path
+}
+
+/// `[lane]` keys for a recording's instruments and models.
+pub fn lane_keys(name: &str, feed: &Feed, models: &[&str]) -> String {
+    let rows: Vec<_> = feed
+        .instruments
+        .iter()
+        .map(|i| {
+            let tick = pillion::cold::config::TickSize(i.tick_size);
+            format!("{{ id = {}, symbol = {:?}, tick_size = \"{tick}\" }}", i.id, i.symbol)
+        })
+        .collect();
+    let models: Vec<_> = models.iter().map(|m| format!("{:?}", model(m).display().to_string())).collect();
+    format!("name = {name:?}\nmodels = [{}]\ninstruments = [{}]\n", models.join(", "), rows.join(", "))
+}

@@ -1,0 +1,257 @@
+//! A sidecar beside a feed, as an operator sees them: status, halt, resume, stop, and a feed that is killed.
+
+mod common;
+
+use std::path::Path;
+
+use common::*;
+use pillion::cold::data::{self, synth};
+use pillion::cold::report::SidecarReport;
+use pillion_shm::{Clock, From, Kind, Lane, Poll, RingReader, Signal, State, signal_flags};
+
+const MODELS: [&str; 1] = ["mlp-k10"];
+
+fn run(config: &Path, report: &Path) -> Running {
+    let mut command = pillion();
+    Running::start(command.arg("run").arg("--config").arg(config).arg("--report").arg(report))
+}
+
+fn feed(config: &Path, lane: &str, input: &Path, rate: &str) -> Running {
+    let mut command = pillion();
+    command.arg("feed").arg("--config").arg(config).arg("--input").arg(input);
+    Running::start(command.args(["--lane", lane, "--rate", rate, "--linger"]))
+}
+
+fn ctl(dir: &Path, lane: &str, order: &str) -> std::process::Output {
+    let mut command = pillion();
+    output(command.args(["ctl", lane, order, "--shm-dir"]).arg(dir))
+}
+
+fn status(dir: &Path, lane: &str) -> serde_json::Value {
+    let mut command = pillion();
+    let out = output(command.args(["status", lane, "--json", "--shm-dir"]).arg(dir));
+    assert!(out.status.success(), "{}", stderr(&out));
+    serde_json::from_slice(&out.stdout).expect("one JSON object")
+}
+
+fn signals(dir: &Path, lane: &str) -> RingReader {
+    let clock = Clock::attach_or_create(dir).expect("a clock");
+    RingReader::attach(&Lane::in_dir(dir, lane).unwrap(), Kind::Signals, From::Oldest, &clock).expect("the signal ring")
+}
+
+fn drain(reader: &mut RingReader, into: &mut Vec<Signal>) {
+    let mut words = [0; 14];
+    while let Poll::Record { .. } = reader.poll(&mut words) {
+        into.push(Signal::from_words(&words));
+    }
+}
+
+fn synthetic(dir: &Path, events: u64) -> (std::path::PathBuf, data::Feed) {
+    let path = dir.join("synth.dbn.zst");
+    let plan = synth::Plan { seed: 3, instruments: 3, events, events_per_second: 20_000 };
+    synth::write(&path, &plan).expect("writable");
+    let feed = data::load(&path).expect("just written");
+    (path, feed)
+}
+
+/// HALT flags every signal and keeps the board, resume ends it, stop ends the process; a HALT outlives a restart.
+#[test]
+fn halt_resume_stop() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 400_000);
+    let report = dir.path().join("report.json");
+    let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("live", &recording, &MODELS)));
+    let sidecar = run(&config, &report);
+    let ticks = feed(&config, "live", &input, "5000/s");
+    let cnc = cnc_in(dir.path(), "live", State::Run);
+    let mut reader = signals(dir.path(), "live");
+    let mut seen = Vec::new();
+    wait_for("a tradable signal", || {
+        drain(&mut reader, &mut seen);
+        seen.iter().any(|s| s.tradable()).then_some(())
+    });
+    let look = status(dir.path(), "live");
+    assert_eq!(
+        (look["state"].as_str(), look["alive"].as_bool(), look["feed_alive"].as_bool()),
+        (Some("RUN"), Some(true), Some(true))
+    );
+    assert!(look["ticks_per_second"].as_f64() > Some(0.0), "{look}");
+    assert_eq!(look["models"][0]["name"], "mlp-k10");
+    wait_for("stage percentiles", || {
+        status(dir.path(), "live")["stages"]["infer"]["count"].as_u64().filter(|n| *n > 0)
+    });
+
+    assert!(ctl(dir.path(), "live", "halt").status.success());
+    assert_eq!(cnc.state(), State::Halt);
+    drain(&mut reader, &mut seen);
+    seen.clear();
+    wait_for("signals while halted", || {
+        drain(&mut reader, &mut seen);
+        (seen.len() > 10).then_some(())
+    });
+    assert!(seen.iter().all(|s| s.flags & signal_flags::HALTED != 0 && !s.tradable()), "all are flagged");
+
+    // A second sidecar cannot take the name of a live one.
+    let refused = run(&config, &report).finish();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("held by"), "{}", stderr(&refused));
+
+    assert!(ctl(dir.path(), "live", "stop").status.success());
+    let ended = sidecar.finish();
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    assert_eq!((account.lanes[0].gaps, account.lanes[0].rejects), (0, 0));
+
+    let again = run(&config, &report);
+    let cnc = cnc_in(dir.path(), "live", State::Halt);
+    assert!(ctl(dir.path(), "live", "resume").status.success());
+    assert_eq!(cnc.state(), State::Run);
+    drop(ticks);
+    // SIGTERM is a clean stop too.
+    let pid = rustix::process::Pid::from_raw(again.0.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(again.finish().status.success());
+    assert_eq!(cnc.state(), State::Stopped);
+}
+
+/// kill -9 the feed mid-replay, start another on the lane: a new generation is noticed, signals are flagged until each
+/// book is whole again, and the lane goes on.
+#[test]
+fn a_killed_feed_is_replaced() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 400_000);
+    // The second feed starts without a snapshot for a while: its books stay suspect until the snapshot comes.
+    let late = dir.path().join("late.dbn");
+    let live_first = late_snapshot(&recording, &late);
+    let report = dir.path().join("report.json");
+    let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("gap", &recording, &MODELS)));
+    let sidecar = run(&config, &report);
+    let first = feed(&config, "gap", &input, "5000/s");
+    let cnc = cnc_in(dir.path(), "gap", State::Run);
+    let mut reader = signals(dir.path(), "gap");
+    let mut seen = Vec::new();
+    wait_for("tradable signals", || {
+        drain(&mut reader, &mut seen);
+        (seen.iter().filter(|s| s.tradable()).count() > 100).then_some(())
+    });
+    assert!(seen.iter().all(|s| s.flags & signal_flags::AFTER_GAP == 0), "nothing was lost so far");
+    first.kill9();
+    let consumed = wait_for("the old ring to be drained", || {
+        let before = cnc.ticks_consumed();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        (before == cnc.ticks_consumed()).then_some(before)
+    });
+    drain(&mut reader, &mut seen);
+    seen.clear();
+    let second = feed(&config, "gap", &late, "20000/s");
+    wait_for("the new generation", || (cnc.counters().generation_changes == 1).then_some(()));
+    wait_for("whole books", || {
+        drain(&mut reader, &mut seen);
+        seen.iter().any(|s| s.tradable()).then_some(())
+    });
+    assert!(cnc.ticks_consumed() > consumed + live_first, "it read on");
+    let whole_from = seen.iter().position(|s| s.flags & signal_flags::AFTER_GAP == 0).expect("whole again");
+    let flagged = &seen[..whole_from];
+    assert!(flagged.len() > 10, "signals before the snapshot are flagged: {}", flagged.len());
+    assert!(flagged.iter().all(|s| !s.tradable()));
+    assert!(flagged.iter().all(|s| s.ring_seq < live_first), "they end with the snapshot");
+    assert!(ctl(dir.path(), "gap", "stop").status.success());
+    assert!(sidecar.finish().status.success());
+    drop(second);
+    let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    assert_eq!((account.lanes[0].generation_changes, account.lanes[0].end.as_str()), (1, "stopped"));
+}
+
+/// Writes 2,000 live records, then the snapshot and all the rest; returns how many records come before the snapshot.
+fn late_snapshot(recording: &data::Feed, to: &Path) -> u64 {
+    let info = data::FileInfo {
+        dataset: recording.dataset.clone(),
+        only_mbo: true,
+        start_ns: recording.words[1],
+        end_ns: recording.words[1] + 1,
+        symbols: recording.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+    };
+    let mut writer = data::DbnWriter::create(to, &info).expect("writable");
+    let live = || recording.iter().filter(|r| !pillion::cold::pace::is_snapshot(r));
+    let snapshot = recording.iter().filter(|r| pillion::cold::pace::is_snapshot(r));
+    for record in live().take(2_000).chain(snapshot).chain(live()) {
+        writer.write_words(record).expect("writable");
+    }
+    writer.finish().expect("writable");
+    2_000
+}
+
+/// A feed faster than the sidecar: losses are counted exactly and flagged, and the sum is what was published.
+#[test]
+fn a_flood_is_counted() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 200_000);
+    let report = dir.path().join("report.json");
+    let lane = format!("[feed]\nslots = 64\n[lane]\n{}", lane_keys("flood", &recording, &MODELS));
+    let config = config(dir.path(), &lane);
+    let sidecar = run(&config, &report);
+    let ticks = feed(&config, "flood", &input, "20000000/s");
+    let cnc = cnc_in(dir.path(), "flood", State::Run);
+    wait_for("every tick to be read or lost", || (cnc.ticks_consumed() == recording.records).then_some(()));
+    assert!(ctl(dir.path(), "flood", "stop").status.success());
+    assert!(sidecar.finish().status.success());
+    drop(ticks);
+    let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    let lane = &account.lanes[0];
+    assert!(lane.gaps > 0 && lane.lost > 0, "a 64-slot ring is lapped");
+    assert_eq!(lane.ticks + lane.lost, recording.records, "each record is read or counted as lost");
+}
+
+/// Two lanes in one process, each with its own feed: neither sees the other's ticks.
+#[test]
+fn two_lanes() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    if pillion::cold::cores::allowed().len() < 2 {
+        eprintln!("skipped: two lanes need two CPUs");
+        return;
+    }
+    let (input, recording) = synthetic(dir.path(), 4_000);
+    let other = dir.path().join("other.dbn.zst");
+    synth::write(&other, &synth::Plan { seed: 9, instruments: 2, events: 6_000, events_per_second: 20_000 }).unwrap();
+    let other_recording = data::load(&other).unwrap();
+    let report = dir.path().join("report.json");
+    let lanes = format!(
+        "[[lanes]]\n{}[[lanes]]\n{}",
+        lane_keys("one", &recording, &MODELS),
+        lane_keys("two", &other_recording, &["lgbm-k10", "mlp-k10"])
+    );
+    let config = config(dir.path(), &lanes);
+    let sidecar = run(&config, &report);
+    // Feeds choose a CPU of their own in a configuration of their own: both CPUs carry a lane already.
+    let feeds = dir.path().join("feed.toml");
+    std::fs::write(&feeds, format!("[process]\nshm_dir = {:?}\n", dir.path().display().to_string())).unwrap();
+    let one = feed(&feeds, "one", &input, "20000/s");
+    let two = feed(&feeds, "two", &other, "20000/s");
+    for (lane, recording) in [("one", &recording), ("two", &other_recording)] {
+        let cnc = cnc_in(dir.path(), lane, State::Run);
+        wait_for("every tick", || (cnc.ticks_consumed() == recording.records).then_some(()));
+    }
+    assert!(ctl(dir.path(), "two", "stop").status.success());
+    let ended = sidecar.finish();
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    drop((one, two));
+    let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    let counts: Vec<_> = account
+        .lanes
+        .iter()
+        .map(|l| (l.lane.as_str(), l.ticks, l.rejects, l.signals == l.events * l.models.len() as u64))
+        .collect();
+    assert_eq!(counts, [("one", recording.records, 0, true), ("two", other_recording.records, 0, true)]);
+}
