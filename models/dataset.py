@@ -11,6 +11,12 @@ import pyarrow.parquet
 CLASSES = ("down", "flat", "up")
 TRAIN, VALIDATION = 0.70, 0.15  # by time; what remains is the test part
 EVENT_COLUMNS = ("ts_event", "instrument_id", "sequence", "event", "bid_px_00", "ask_px_00", "warm")
+# How a feature changes when bid and ask change places: it turns its sign, or stays. Those that name a side swap.
+ODD = (
+    "imbalance", "microprice_distance", "depth_ratio", "order_count_imbalance", "ofi", "trade_imbalance",
+    "signed_volume", "last_mid_change", "mid_change", "mid_deviation", "ewma_return",
+)  # fmt: skip
+EVEN = ("spread", "ewma_volatility", "time_since_mid_change", "time_since_trade", "inter_arrival")
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,32 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """The market with bid and ask exchanged: as likely a market, and one without the day's trend."""
+
+    order: list[int]
+    sign: np.ndarray  # float32 [features]
+
+    def __call__(self, part: Part) -> Part:
+        """The part and its mirror image."""
+        x = np.concatenate([part.x, part.x[:, self.order] * self.sign])
+        return Part(x, np.concatenate([part.y, len(CLASSES) - 1 - part.y]))
+
+
+@dataclass(frozen=True)
 class Split:
     """One horizon's parts. The test part is for the final figures alone."""
 
     horizon: int
+    mirror: Mirror | None  # none where a feature has no mirror image, like a price
     train: Part
     validation: Part
     test: Part
+
+    def trainings(self) -> list[tuple[str, Part]]:
+        """The train part as it is, and with its mirror image: one more choice for the validation part to make."""
+        plain = ("", self.train)
+        return [plain] if self.mirror is None else [plain, (", mirrored rows added", self.mirror(self.train))]
 
     @property
     def rows(self) -> list[int]:
@@ -92,7 +117,7 @@ def split(day: Day, horizon: int) -> Split:
     events = len(day.mid2)
     borders = [0, int(events * TRAIN), int(events * (TRAIN + VALIDATION)), events]
     parts = [part(day, horizon, start, end - horizon) for start, end in zip(borders, borders[1:])]
-    return Split(horizon, *parts)
+    return Split(horizon, mirror(day.names), *parts)
 
 
 def part(day: Day, horizon: int, start: int, end: int) -> Part:
@@ -100,6 +125,19 @@ def part(day: Day, horizon: int, start: int, end: int) -> Part:
     rows = rows[day.warm[rows] & day.quoted[rows] & day.quoted[rows + horizon]]
     direction = np.sign(day.mid2[rows + horizon] - day.mid2[rows])
     return Part(day.values[rows], (direction + 1).astype(np.int64))
+
+
+def mirror(names: list[str]) -> Mirror | None:
+    def image(name: str) -> str:
+        return name.replace("_bid", "_\0").replace("_ask", "_bid").replace("_\0", "_ask")
+
+    def sign(name: str) -> int:
+        return 1 if image(name) != name or name.startswith(EVEN) else -1 if name.startswith(ODD) else 0
+
+    signs = [sign(name) for name in names]
+    if 0 in signs or any(image(name) not in names for name in names):
+        return None
+    return Mirror([names.index(image(name)) for name in names], np.array(signs, np.float32))
 
 
 def run(pillion: Path, arguments: list[object]) -> None:

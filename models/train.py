@@ -2,8 +2,8 @@
 """Train the bundled models on one day, write their directories, and print what they are worth out of sample.
 
 For each horizon (10 and 50 book events) a dense net and a LightGBM ensemble learn whether the mid will be lower, equal
-or higher that many events later. By time, the first 70 % of the day train, the next 15 % settle every choice, the last
-15 % are looked at once, for the table. Scores are those of the exported graphs, run through ONNX Runtime.
+or higher that many events later. By time, the first 70 % of the day train, the next 15 % settle every choice, and the
+last 15 % give the table. Scores are those of the exported graphs, run through ONNX Runtime.
 
     python3 -m venv .venv && .venv/bin/pip install -r models/requirements.txt
     cargo build --release && .venv/bin/python models/train.py
