@@ -1,5 +1,6 @@
 """The day as arrays, from `pillion features`: rows, labels, and a split in time without overlap."""
 
+import itertools
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,7 @@ def convert(pillion: Path, lobster: Path, symbol: str, date: str, into: Path) ->
     dbn = into / f"{symbol.lower()}-{date}.mbo.dbn.zst"
     if not dbn.is_file():
         into.mkdir(parents=True, exist_ok=True)
-        arguments = ["convert", "lobster", lobster, "-o", dbn, "--symbol", symbol, "--date", date, "--instrument-id", "1"]
-        run(pillion, arguments)
+        run(pillion, ["convert", "lobster", lobster, "-o", dbn, "--symbol", symbol, "--date", date])
     return dbn
 
 
@@ -116,7 +116,7 @@ def split(day: Day, horizon: int) -> Split:
     labels would look into the next part."""
     events = len(day.mid2)
     borders = [0, int(events * TRAIN), int(events * (TRAIN + VALIDATION)), events]
-    parts = [part(day, horizon, start, end - horizon) for start, end in zip(borders, borders[1:])]
+    parts = [part(day, horizon, start, end - horizon) for start, end in itertools.pairwise(borders)]
     return Split(horizon, mirror(day.names), *parts)
 
 

@@ -1,7 +1,6 @@
 """The estimators: two models and two baselines. Each fits on the train part and settles every choice, the number of
 rounds or epochs included, by the log-loss of the validation part. None sees the test part."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import lightgbm
@@ -13,13 +12,12 @@ from sklearn.neural_network import MLPClassifier
 
 import export
 from dataset import CLASSES, Part, Split
+from export import Predict
 
 LABELS = list(range(len(CLASSES)))
 CLIP = 3.0  # standard deviations: a feature outside what was seen moves the answer no further
 EPOCHS, PATIENCE, BATCH = 40, 6, 512
 ROUNDS, STOP_AFTER = 80, 20  # × 3 trees: a few microseconds a run, a few hundred kilobytes
-
-Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,9 @@ def mlp_candidate(
         now = loss(data.validation, net.predict_proba(x_validation))
         if now < best:
             best, best_epoch = now, epoch
-            layers = [(w.astype(np.float32), b.astype(np.float32)) for w, b in zip(net.coefs_, net.intercepts_)]
+            layers = [
+                (w.astype(np.float32), b.astype(np.float32)) for w, b in zip(net.coefs_, net.intercepts_, strict=True)
+            ]
         elif epoch - best_epoch >= PATIENCE:
             break
     shape = "-".join(map(str, (x.shape[1], *hidden, len(CLASSES))))
