@@ -166,10 +166,13 @@ fn child_under_the_filter() {
 #[test]
 fn the_loop_never_calls_the_system() {
     use std::os::unix::process::ExitStatusExt;
-    let _guard = one_at_a_time();
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
     let fate = |child: &str| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "child_under_the_filter", "--test-threads=1"]).env(CHILD, child);
+        command
+            .args(["--exact", "child_under_the_filter", "--test-threads=1"])
+            .env(CHILD, child)
+            .env(SHM_DIR, dir.path());
         let out = command.output().unwrap();
         (out.status.code(), out.status.signal())
     };
