@@ -143,6 +143,7 @@ fn rows() -> Vec<Row> {
         row::<8, Queue>("crossbeam ArrayQueue"),
         row::<6, Ours<6>>("ours, 64 B slots"),
         row::<6, Plain<6>>("plain copy, 64 B slots"),
+        row::<6, Rtrb>("rtrb (48 B)"),
         row::<46, Ours<46>>("ours, 384 B slots (MBP-10)"),
         row::<46, Plain<46>>("plain copy, 384 B slots (MBP-10)"),
         row::<46, Rtrb>("rtrb (MBP-10)"),
