@@ -72,6 +72,8 @@ def read(features: Path) -> Day:
     table = pyarrow.parquet.read_table(features)
     meta = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     names = [name for name in table.column_names if name not in EVENT_COLUMNS]
+    if len(instruments := table["instrument_id"].unique()) != 1:
+        raise SystemExit(f"{features}: one instrument is expected, there are {len(instruments)}")
     mid2 = pyarrow.compute.add(table["bid_px_00"], table["ask_px_00"])
     return Day(
         feature_set=meta["pillion.set"],

@@ -108,6 +108,7 @@ def lgbm(data: Split, seed: int) -> Fitted:
         for fraction in (0.3, 0.6):
             best = min(best, lgbm_candidate(data, train, leaves, fraction, seed), key=first)
     _, settings, booster = best
+    booster = export.with_float32_thresholds(booster)
     return Fitted(settings, booster.predict, export.trees(booster, data.train.x.shape[1], CLASSES))
 
 

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import onnx
 import onnxmltools
@@ -47,7 +48,26 @@ def dense_net(layers: list[Layer], scaler: Any, clip: float, classes: tuple[str,
     return finish("mlp", nodes, len(scaler.mean), classes, constants)
 
 
-def trees(booster: Any, features: int, classes: tuple[str, ...]) -> ModelProto:
+def with_float32_thresholds(booster: lightgbm.Booster) -> lightgbm.Booster:
+    """The same ensemble, best rounds only, with every threshold rounded down to a float32: for float32 features the
+    same splits. The graph holds float32, and rounding to the nearest would send some rows down the other branch."""
+
+    def snap(text: str) -> str:
+        exact = float(text)
+        near = np.float32(exact)
+        return repr(float(near if near <= exact else np.nextafter(near, np.float32(-np.inf))))
+
+    lines = []
+    for line in booster.model_to_string(num_iteration=booster.best_iteration).splitlines():
+        key, _, values = line.partition("=")
+        if key == "threshold":
+            line = f"threshold={' '.join(map(snap, values.split()))}"
+        if key != "tree_sizes":  # byte offsets of the text that was
+            lines.append(line)
+    return lightgbm.Booster(model_str="\n".join(lines) + "\n")
+
+
+def trees(booster: lightgbm.Booster, features: int, classes: tuple[str, ...]) -> ModelProto:
     """The ensemble as one TreeEnsembleClassifier: of what the converter writes, the node alone. The integer label
     leads nowhere, and there is no ZipMap."""
     inputs = [(INPUT, FloatTensorType([1, features]))]
