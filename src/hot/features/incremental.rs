@@ -1,5 +1,6 @@
 //! The state of one instrument's features, moved on by one event at a time.
 
+use std::array::from_fn;
 use std::sync::Arc;
 
 use super::math::exp2_neg;
@@ -13,6 +14,8 @@ use crate::hot::book::{Book, Event};
 const NOTHING: f64 = 1e-30;
 /// How often that is seen to.
 const FLUSH_EVENTS: u64 = 64;
+
+type Levels = [f64; MAX_LEVELS];
 
 /// Features of one instrument. All memory is taken by [`Features::new`].
 #[derive(Clone, Debug)]
@@ -144,31 +147,22 @@ impl Features {
 
     #[inline]
     fn see_flow(&mut self) {
-        const OFI: usize = input::OFI as usize;
-        const OFI_SUM: usize = input::OFI_SUM as usize;
-        const DEPTH: usize = input::DEPTH as usize;
-        if !self.plan.flow || self.past.seen == 0 {
-            return self.see_no_flow();
+        if !self.plan.flow {
+            return;
         }
+        // All levels, whatever the set: loops of known length over local arrays become vector code without branches.
         let (now, before) = (&self.views[self.turn & 1].sides, &self.views[!self.turn & 1].sides);
-        // All levels, whatever the set: loops of known length need no branches and use vectors.
-        for i in 0..MAX_LEVELS {
-            self.inputs[OFI + i] = now[0].flow(&before[0], i) - now[1].flow(&before[1], i);
-            self.inputs[DEPTH + i] = (now[0].sizes[i] + now[1].sizes[i]) * 0.5;
+        let depth: Levels = from_fn(|i| (now[0].sizes[i] + now[1].sizes[i]) * 0.5);
+        let mut flow: Levels = from_fn(|i| now[0].flow(&before[0], i) - now[1].flow(&before[1], i));
+        if self.past.seen == 0 {
+            flow = [0.0; MAX_LEVELS];
         }
-        let mut total = 0.0;
-        for i in 0..MAX_LEVELS {
-            total += self.inputs[OFI + i];
-            self.inputs[OFI_SUM + i] = total;
+        self.inputs[usize::from(input::DEPTH)..][..MAX_LEVELS].copy_from_slice(&depth);
+        self.inputs[usize::from(input::OFI)..][..MAX_LEVELS].copy_from_slice(&flow);
+        for i in 1..MAX_LEVELS {
+            flow[i] += flow[i - 1];
         }
-    }
-
-    /// The first event: no flow yet, but depth.
-    fn see_no_flow(&mut self) {
-        let sides = &self.views[self.turn & 1].sides;
-        for i in 0..MAX_LEVELS {
-            self.inputs[usize::from(input::DEPTH) + i] = (sides[0].sizes[i] + sides[1].sizes[i]) * 0.5;
-        }
+        self.inputs[usize::from(input::OFI_SUM)..][..MAX_LEVELS].copy_from_slice(&flow);
     }
 
     #[inline]
@@ -229,11 +223,13 @@ impl Features {
 
     #[inline]
     fn decay_and_add(&mut self) {
-        let mut sums = self.sums.iter_mut();
+        let mut rest = &mut self.sums[..];
         for (decay, inputs) in self.decays.iter().zip(&self.plan.sums) {
-            for (at, sum) in inputs.iter().zip(&mut sums) {
+            let (sums, others) = rest.split_at_mut(inputs.len());
+            for (sum, at) in sums.iter_mut().zip(inputs) {
                 *sum = *sum * decay + self.inputs[usize::from(*at) % input::ROOM];
             }
+            rest = others;
         }
         if self.past.seen % FLUSH_EVENTS == 0 {
             self.sums.iter_mut().filter(|sum| sum.abs() < NOTHING).for_each(|sum| *sum = 0.0);

@@ -1,7 +1,7 @@
 //! From state to a row: one step of the plan per column.
 
 use super::incremental::Features;
-use super::math::ln_1p;
+use super::math::{ln, ln_1p};
 use super::plan::{Op, Step, input};
 use super::view::{MAX_LEVELS, View};
 
@@ -64,7 +64,7 @@ impl Features {
                 balance(sides[0].sizes[i], sides[1].sizes[i])
             }
             Op::Depth { s, k } => size(s, k),
-            Op::DepthRatio { k } => ln_1p(size(0, k)) - ln_1p(size(1, k)),
+            Op::DepthRatio { k } => ln((1.0 + size(0, k)) / (1.0 + size(1, k))),
             Op::Concentration { s, k } => over(size(s, 1), size(s, k)),
             Op::DepthDistance { s, k } => over(self.moment(s, k), size(s, k)),
             Op::LevelGap { s, k } => self.gap(usize::from(s), usize::from(k)),

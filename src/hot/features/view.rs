@@ -27,10 +27,10 @@ impl ViewSide {
     fn load(&mut self, worst_first: &[Level], sign: f64, depth: usize) {
         let had = self.levels;
         self.levels = worst_first.len().min(depth).min(MAX_LEVELS);
-        for (i, level) in worst_first.iter().rev().enumerate().take(self.levels) {
-            self.keys[i] = level.price as f64 * sign;
-            self.sizes[i] = size(level.size);
-            self.counts[i] = f64::from(level.orders);
+        let best_first = worst_first[worst_first.len() - self.levels..].iter().rev();
+        let cells = self.keys.iter_mut().zip(&mut self.sizes).zip(&mut self.counts);
+        for (level, ((key, units), count)) in best_first.zip(cells) {
+            (*key, *units, *count) = (level.price as f64 * sign, size(level.size), f64::from(level.orders));
         }
         for i in self.levels..had {
             (self.keys[i], self.sizes[i], self.counts[i]) = (ABSENT, 0.0, 0.0);
@@ -47,10 +47,10 @@ impl ViewSide {
     }
 }
 
-/// A quantity; through `i64`, from which processors convert in one step.
+/// A quantity; through `i64`, from which processors convert in one step, and which sums of `u32` sizes do not fill.
 #[inline]
 pub fn size(units: u64) -> f64 {
-    units.min(i64::MAX as u64) as i64 as f64
+    units.cast_signed() as f64
 }
 
 /// Both sides, indexed by `Side`.
