@@ -63,7 +63,9 @@ fn hot_neither_blocks_nor_logs() {
         "HashMap",
         "async ",
     ];
-    let found = lines_with(&files("src/hot", ".rs"), &words);
+    let mut hot = files("src/hot", ".rs");
+    hot.retain(|(path, _)| !path.ends_with("tests.rs"));
+    let found = lines_with(&hot, &words);
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -83,15 +85,14 @@ fn the_line_is_straight() {
     assert_eq!(pillion::hot::stamp::STAGE_NAMES, pillion_shm::STAGES, "the control page names the same stages");
 }
 
-/// Unsafe code is fenced: none in the sidecar, and in the shared-memory crate only where memory is mapped.
+/// Unsafe code is fenced: where memory is mapped, where plain bytes are declared plain, where a library is opened.
 #[test]
 fn unsafe_is_fenced() {
-    let found = lines_with(&files("src", ".rs"), &["unsafe "]);
-    assert!(found.is_empty(), "{found:#?}");
-    for found in lines_with(&files("shm/src", ".rs"), &["unsafe {", "unsafe impl"]) {
-        let fenced =
-            ["shm/src/region.rs", "shm/src/records.rs", "shm/src/layout.rs"].iter().any(|f| found.starts_with(f));
-        assert!(fenced, "{found}");
+    let fence = ["shm/src/region.rs", "shm/src/records.rs", "src/engine/runtime.rs"];
+    for folder in ["src", "shm/src"] {
+        for found in lines_with(&files(folder, ".rs"), &["unsafe "]) {
+            assert!(fence.iter().any(|file| found.starts_with(file)), "{found}");
+        }
     }
 }
 
