@@ -1,4 +1,4 @@
-//! What decode, book and features cost on real days: `cargo bench --bench stages [-- FILE..]`.
+//! What decode, book and features cost on real days: `cargo bench --bench stages [-- --quick] [FILE..]`.
 //!
 //! Means come from whole passes, each with one stage more than the one before, in turn, best of some; the median is of
 //! single events with a clock read around each, whose own median cost is taken off and stated.
@@ -13,16 +13,17 @@ use pillion::hot::decode::{Instruments, decode};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
 
-const ROUNDS: usize = 7;
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let feeds: Vec<Feed> =
         if named.is_empty() { days() } else { named.iter().map(|path| data::load(path).unwrap()).collect() };
-    for set in ["book", "all"] {
+    let (rounds, sets) =
+        if std::env::args().any(|arg| arg == "--quick") { (1, &["book"][..]) } else { (7, &["book", "all"][..]) };
+    for set in sets {
         let set = FeatureSet::bundled(set).unwrap();
-        feeds.iter().for_each(|feed| stages(feed, &set));
+        feeds.iter().for_each(|feed| stages(feed, &set, rounds));
     }
 }
 
@@ -47,14 +48,14 @@ struct Day<'a> {
     limits: Vec<Limits>,
 }
 
-fn stages(feed: &Feed, set: &FeatureSet) {
+fn stages(feed: &Feed, set: &FeatureSet, rounds: usize) {
     let instruments = Instruments::new(&feed.instruments).unwrap();
     let limits = limits::needed(feed, &instruments);
     let day = Day { feed, set, instruments, limits };
     let passes: [fn(&Day) -> (f64, u64); 4] = [decode_only, decode_book, update, write];
     let mut best = [f64::INFINITY; 4];
     let mut events = 0;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (best, pass) in best.iter_mut().zip(passes) {
             let (seconds, n) = pass(&day);
             *best = best.min(seconds);
@@ -79,7 +80,7 @@ fn stages(feed: &Feed, set: &FeatureSet) {
         per_event[3],
         feed.records as f64 / best[3] / 1e6,
     );
-    let (p50, p99, stamp) = (0..3).map(|_| singles(&day)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let (p50, p99, stamp) = (0..rounds.min(3)).map(|_| singles(&day)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
     println!("  p50 {p50:.0} ns an event, p99 {p99:.0} (clock reads taken off: {stamp:.0} ns)");
 }
 

@@ -43,7 +43,7 @@ impl Error {
 impl From<pillion_shm::Error> for Error {
     fn from(e: pillion_shm::Error) -> Self {
         let text = e.to_string();
-        let (problem, mend) = text.split_once("\n  mend: ").unwrap_or((&text, "see shm/README.md"));
+        let (problem, mend) = text.split_once("; mend: ").unwrap_or((&text, "see shm/README.md"));
         Self::input("shared memory", problem, mend)
     }
 }

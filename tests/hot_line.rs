@@ -156,7 +156,7 @@ fn a_venue_halt_flags_its_instrument() {
     let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
     let records: Vec<_> = feed.iter().collect();
     let (first, second) = records.split_at(records.len() / 2);
-    first.iter().for_each(|r| drop(line.ticks.publish(r)));
+    first.iter().for_each(|r| _ = line.ticks.publish(r));
     let mut status: StatusMsg = bytemuck::Zeroable::zeroed();
     status.hd = RecordHeader {
         length: 10,
@@ -167,7 +167,7 @@ fn a_venue_halt_flags_its_instrument() {
     };
     (status.action, status.is_trading) = (8, b'N');
     line.ticks.publish(&bytemuck::cast::<StatusMsg, [u64; 5]>(status));
-    second.iter().for_each(|r| drop(line.ticks.publish(r)));
+    second.iter().for_each(|r| _ = line.ticks.publish(r));
     turn_until_idle(&mut line.lane);
     let halted_from = first.len() as u64;
     let signals = all_signals(&mut reader);

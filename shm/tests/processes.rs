@@ -97,7 +97,11 @@ fn child_board() {
     let (lane, clock) = Place::of_parent();
     let mut board = BoardWriter::create(&lane, 2, 2, &clock, &Access::default()).unwrap();
     say("ready");
-    (1..).for_each(|n| board.set(1, 1, &signal(n)));
+    let mut n = 0;
+    loop {
+        n += 1;
+        board.set(1, 1, &signal(n));
+    }
 }
 
 /// Obeys until killed or stopped, as a sidecar does.

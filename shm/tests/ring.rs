@@ -189,6 +189,15 @@ fn senseless_sizes_are_refused() {
     assert_eq!(place.files(), [""; 0]);
 }
 
+/// The other half, that they are not `Sync`, is a `compile_fail` example at each of them.
+#[test]
+fn handles_may_move_to_another_thread() {
+    fn needs_send<T: Send>() {}
+    needs_send::<(RingWriter, RingReader)>();
+    needs_send::<(pillion_shm::BoardWriter, pillion_shm::BoardReader)>();
+    needs_send::<(pillion_shm::CncOwner, pillion_shm::CncClient)>();
+}
+
 #[test]
 fn lane_names_are_plain() {
     for name in ["", "A", "a/b", "..", "a b", "é", &"x".repeat(33)] {

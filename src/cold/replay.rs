@@ -147,7 +147,13 @@ impl Replay<'_> {
         if lane.instruments.is_empty() {
             lane.instruments = self.feed.instruments.iter().map(entry).collect();
         }
-        Ok(())
+        let held = |id: u32| self.feed.instruments.iter().any(|i| i.id == id);
+        if lane.instruments.iter().any(|i| held(i.id)) {
+            return Ok(());
+        }
+        let ids: Vec<_> = self.feed.instruments.iter().map(|i| i.id).take(8).collect();
+        let problem = format!("lane.instruments: none of them is in {}, which has {ids:?}", self.input.display());
+        Err(Error::input(&self.config.origin, problem, "leave lane.instruments out to take them from the file"))
     }
 
     fn report(&self, sidecar: SidecarReport, mut tap: SignalTap, injected: Injected) -> Result<ReplayReport> {

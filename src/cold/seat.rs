@@ -66,11 +66,13 @@ impl Seat {
         let ring = RingWriter::create(&name, Kind::Signals, &spec, &clock, &access)?;
         let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len() as u32);
         let board = BoardWriter::create(&name, instruments, models.max(1), &clock, &access)?;
-        let states: Vec<_> = prepared
+        let mut states: Vec<_> = prepared
             .instruments
             .iter()
             .map(|i| InstrumentState::new(prepared.limits(), &prepared.features, i.tick_size))
             .collect();
+        // A book is trusted once a clear or a whole snapshot has been seen, not because nothing was seen yet.
+        states.iter_mut().for_each(InstrumentState::gap);
         let report = blank_report(&prepared, states.first().map_or(0, InstrumentState::state_bytes));
         let link = Arc::new(Link::new(cnc, stop));
         drop(link.empty.push(Box::default()));

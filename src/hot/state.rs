@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use pillion_shm::records::flags::MAYBE_BAD_BOOK;
-
 use super::book::{Applied, Book, Limits};
 use super::decode::{Body, Tick};
 use super::features::{FeatureSet, Features};
@@ -28,11 +26,6 @@ impl State {
     #[inline]
     pub fn apply(&mut self, tick: &Tick) -> Applied {
         let applied = self.book.apply(tick);
-        if tick.flags & MAYBE_BAD_BOOK != 0 {
-            // The venue's own capture has lost something; what this tick left behind is not to be trusted either.
-            self.gap();
-            return applied;
-        }
         let mended = self.was_suspect && !self.book.suspect();
         self.was_suspect = self.book.suspect();
         if mended || matches!(tick.body, Body::Clear) {

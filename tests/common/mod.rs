@@ -43,9 +43,13 @@ pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     SPINNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Names the folder that a child process of a test puts its own folders in, so that the parent removes them.
+pub const SHM_DIR: &str = "PILLION_TEST_SHM_DIR";
+
 /// A folder in /dev/shm of this test's own.
 pub fn shm_dir() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("pillion-test-").tempdir_in("/dev/shm").expect("/dev/shm can be written")
+    let parent = std::env::var_os(SHM_DIR).unwrap_or("/dev/shm".into());
+    tempfile::Builder::new().prefix("pillion-test-").tempdir_in(parent).expect("/dev/shm can be written")
 }
 
 /// The binary under test.

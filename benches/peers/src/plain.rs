@@ -8,7 +8,7 @@ use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// `WORDS` counts the record; slots of `WORDS` + 2 words, rounded up to lines by the alignment.
+/// `WORDS` counts the record; slots of `WORDS` + 2 words, rounded up to whole lines by the alignment.
 #[repr(C, align(64))]
 struct Slot<const WORDS: usize> {
     seq: AtomicU64,

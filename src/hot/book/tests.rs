@@ -273,6 +273,11 @@ fn quotes_set_the_levels() {
     assert_eq!((book.depth(Side::Bid), book.depth(Side::Ask)), (1, 0));
     assert_eq!((book.event().trades, book.event().sell_volume, book.event().notional), (1, 6, 60));
 
+    book.apply(&tick(quotes(&levels, b'A', Side::Bid), flags::LAST | flags::MAYBE_BAD_BOOK));
+    assert!(book.suspect(), "levels in doubt mend nothing");
+    book.apply(&tick(quotes(&[pair(99, UNDEF_PRICE)], b'N', Side::None), flags::LAST));
+    assert!(!book.suspect());
+
     // The trades schema: no levels, no say about the book.
     book.mark_suspect();
     book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));

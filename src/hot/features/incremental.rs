@@ -1,16 +1,21 @@
 //! The state of one instrument's features, moved on by one event at a time.
 
+use std::array::from_fn;
 use std::sync::Arc;
 
 use super::math::exp2_neg;
 use super::plan::{Plan, Source, input};
 use super::set::FeatureSet;
-use super::view::View;
+use super::view::{MAX_LEVELS, View, size};
 use super::window::{MAX_VALUE, Ring, Window};
-use crate::hot::book::{Book, Event, Flow};
+use crate::hot::book::{Book, Event};
 
 /// Decayed sums smaller than this are nothing: keeps them out of the slow range of subnormal numbers.
 const NOTHING: f64 = 1e-30;
+/// How often that is seen to.
+const FLUSH_EVENTS: u64 = 64;
+
+type Levels = [f64; MAX_LEVELS];
 
 /// Features of one instrument. All memory is taken by [`Features::new`].
 #[derive(Clone, Debug)]
@@ -18,7 +23,9 @@ pub struct Features {
     pub(super) plan: Arc<Plan>,
     /// Half a tick's worth of 1e-9 units: multiplies doubled prices into ticks.
     pub(super) half_ticks: f64,
-    pub(super) views: [View; 2],
+    /// The view after the last event is the one at `turn`, the other is the one before it.
+    views: [View; 2],
+    turn: usize,
     pub(super) inputs: [f64; input::ROOM],
     decays: Box<[f64]>,
     pub(super) sums: Box<[f64]>,
@@ -38,11 +45,11 @@ pub(super) struct Past {
     pub trade_ns: u64,
     pub mid_change_ns: u64,
     /// Twice the last mid and twice the first, 1e-9.
-    pub mid2: Option<i64>,
-    pub first_mid2: i64,
+    pub mid2: Option<f64>,
+    pub first_mid2: f64,
     /// Change at the last event, and the last change that was not 0.
-    pub mid2_step: i64,
-    pub last_mid2_change: i64,
+    pub mid2_step: f64,
+    pub last_mid2_change: f64,
     /// Twice the price that trades are measured from, 1e-9: the first trade's.
     pub trade_mid2: Option<i64>,
     /// Twice Σ size × (price - reference): of the event, and of all.
@@ -54,8 +61,8 @@ pub(super) struct Past {
 impl Past {
     /// Twice the last mid less twice the first, 1e-9.
     #[inline]
-    pub fn moved2(&self) -> i64 {
-        self.mid2.map_or(0, |mid2| mid2 - self.first_mid2)
+    pub fn moved2(&self) -> f64 {
+        self.mid2.map_or(0.0, |mid2| mid2 - self.first_mid2)
     }
 }
 
@@ -66,9 +73,10 @@ impl Features {
         Self {
             half_ticks: 0.5 / tick_size.max(1) as f64,
             views: [View::EMPTY, View::EMPTY],
+            turn: 0,
             inputs: [0.0; input::ROOM],
             decays: plan.decays.clone().into_boxed_slice(),
-            sums: vec![0.0; plan.sums.len()].into_boxed_slice(),
+            sums: vec![0.0; plan.sums.iter().map(Vec::len).sum()].into_boxed_slice(),
             rings: plan.rings.iter().map(Ring::new).collect(),
             windows: plan.windows.iter().map(Window::new).collect(),
             past: Past::default(),
@@ -80,8 +88,8 @@ impl Features {
     #[inline]
     pub fn update(&mut self, ts_event: u64, book: &Book) {
         self.pass_time(ts_event);
-        self.views.swap(0, 1);
-        self.views[0].load(book, self.plan.depth);
+        self.turn ^= 1;
+        self.views[self.turn & 1].load(book, self.plan.depth);
         self.see_flow();
         self.see_mid();
         self.see_event(book.event());
@@ -115,6 +123,12 @@ impl Features {
             + self.rings.iter().map(Ring::bytes).sum::<usize>()
     }
 
+    /// The book after the last event.
+    #[inline]
+    pub(super) fn view(&self) -> &View {
+        &self.views[self.turn & 1]
+    }
+
     #[inline]
     fn pass_time(&mut self, ts_event: u64) {
         let past = &mut self.past;
@@ -133,42 +147,47 @@ impl Features {
 
     #[inline]
     fn see_flow(&mut self) {
-        let [now, before] = &self.views;
-        let mut total = 0.0;
-        for i in 0..self.plan.flow_levels {
-            let flow = match self.past.seen {
-                0 => 0.0,
-                _ => now.sides[0].flow(&before.sides[0], i) - now.sides[1].flow(&before.sides[1], i),
-            };
-            total += flow;
-            self.inputs[usize::from(input::OFI) + i] = flow;
-            self.inputs[usize::from(input::OFI_SUM) + i] = total;
-            self.inputs[usize::from(input::DEPTH) + i] = (now.sides[0].sizes[i] + now.sides[1].sizes[i]) * 0.5;
+        if !self.plan.flow {
+            return;
         }
+        // All levels, whatever the set: loops of known length over local arrays become vector code without branches.
+        let (now, before) = (&self.views[self.turn & 1].sides, &self.views[!self.turn & 1].sides);
+        let depth: Levels = from_fn(|i| (now[0].sizes[i] + now[1].sizes[i]) * 0.5);
+        let mut flow: Levels = from_fn(|i| now[0].flow(&before[0], i) - now[1].flow(&before[1], i));
+        if self.past.seen == 0 {
+            flow = [0.0; MAX_LEVELS];
+        }
+        self.inputs[usize::from(input::DEPTH)..][..MAX_LEVELS].copy_from_slice(&depth);
+        self.inputs[usize::from(input::OFI)..][..MAX_LEVELS].copy_from_slice(&flow);
+        for i in 1..MAX_LEVELS {
+            flow[i] += flow[i - 1];
+        }
+        self.inputs[usize::from(input::OFI_SUM)..][..MAX_LEVELS].copy_from_slice(&flow);
     }
 
     #[inline]
     fn see_mid(&mut self) {
         let past = &mut self.past;
         let before = past.mid2;
-        if self.views[0].two_sided() {
-            let mid2 = self.views[0].mid2();
+        let view = &self.views[self.turn & 1];
+        if view.two_sided() {
+            let mid2 = view.mid2();
             past.mid2 = Some(mid2);
             if before.is_none() {
                 past.first_mid2 = mid2;
             }
         }
-        past.mid2_step = before.zip(past.mid2).map_or(0, |(before, now)| now - before);
+        past.mid2_step = before.zip(past.mid2).map_or(0.0, |(before, now)| now - before);
         let mut change = 0.0;
-        if past.mid2_step != 0 {
+        if past.mid2_step != 0.0 {
             past.last_mid2_change = past.mid2_step;
             past.mid_change_ns = past.now_ns;
-            let base = before.unwrap_or(0).unsigned_abs() as f64;
-            change = if base > 0.0 { past.mid2_step as f64 / base * 1e4 } else { 0.0 };
+            let base = before.unwrap_or(0.0).abs();
+            change = if base > 0.0 { past.mid2_step / base * 1e4 } else { 0.0 };
         }
         self.inputs[usize::from(input::RETURN)] = change;
         self.inputs[usize::from(input::RETURN_SQUARED)] = change * change;
-        self.inputs[usize::from(input::MID)] = past.moved2() as f64 * self.half_ticks;
+        self.inputs[usize::from(input::MID)] = past.moved2() * self.half_ticks;
         self.inputs[usize::from(input::MID_SEEN)] = f64::from(u8::from(past.mid2.is_some()));
     }
 
@@ -180,7 +199,7 @@ impl Features {
             self.inputs[usize::from(input::MODIFIES) + s] = f64::from(event.modified[s].count);
             self.inputs[usize::from(input::FILLS) + s] = f64::from(event.filled[s].count);
         }
-        let net = |s: usize| size(event.added[s]) - size(event.cancelled[s]) - size(event.filled[s]);
+        let net = |s: usize| size(event.added[s].size) - size(event.cancelled[s].size) - size(event.filled[s].size);
         self.inputs[usize::from(input::NET_FLOW)] = net(0) - net(1);
         self.see_trades(event);
     }
@@ -195,18 +214,25 @@ impl Features {
             self.inputs[usize::from(input::NOTIONAL)] = 0.0;
             return;
         }
-        let signed = event.buy_volume as f64 - event.sell_volume as f64;
+        let signed = size(event.buy_volume) - size(event.sell_volume);
         let sign = f64::from(u8::from(signed > 0.0)) - f64::from(u8::from(signed < 0.0));
-        trades.copy_from_slice(&[signed, event.volume as f64, sign, 1.0]);
+        trades.copy_from_slice(&[signed, size(event.volume), sign, 1.0]);
         self.inputs[usize::from(input::TRADES)] = f64::from(event.trades);
         self.inputs[usize::from(input::NOTIONAL)] = self.past.trade(event) as f64 * self.half_ticks;
     }
 
     #[inline]
     fn decay_and_add(&mut self) {
-        for (sum, spec) in self.sums.iter_mut().zip(&self.plan.sums) {
-            let next = *sum * self.decays[usize::from(spec.decay)] + self.inputs[usize::from(spec.input) % input::ROOM];
-            *sum = if next.abs() < NOTHING { 0.0 } else { next };
+        let mut rest = &mut self.sums[..];
+        for (decay, inputs) in self.decays.iter().zip(&self.plan.sums) {
+            let (sums, others) = rest.split_at_mut(inputs.len());
+            for (sum, at) in sums.iter_mut().zip(inputs) {
+                *sum = *sum * decay + self.inputs[usize::from(*at) % input::ROOM];
+            }
+            rest = others;
+        }
+        if self.past.seen % FLUSH_EVENTS == 0 {
+            self.sums.iter_mut().filter(|sum| sum.abs() < NOTHING).for_each(|sum| *sum = 0.0);
         }
     }
 
@@ -225,12 +251,12 @@ impl Features {
     /// What the event adds to a ring.
     #[inline]
     fn whole(&self, source: Source) -> i64 {
-        let view = &self.views[0];
+        let view = self.view();
         let value = match source {
             Source::Input(at) => self.inputs[usize::from(at) % input::ROOM] as i64,
-            Source::Mid => self.past.moved2(),
-            Source::MidStep => self.past.mid2_step,
-            Source::Spread if view.two_sided() => view.spread(),
+            Source::Mid => self.past.moved2() as i64,
+            Source::MidStep => self.past.mid2_step as i64,
+            Source::Spread if view.two_sided() => view.spread() as i64,
             Source::Spread => 0,
             Source::BestSize(side) => view.sides[usize::from(side)].sizes[0] as i64,
             Source::GapNs => i64::try_from(self.past.gap_ns).unwrap_or(i64::MAX),
@@ -252,11 +278,6 @@ impl Past {
         self.volume = self.volume.saturating_add(event.volume);
         self.event_notional
     }
-}
-
-#[inline]
-fn size(flow: Flow) -> f64 {
-    flow.size as f64
 }
 
 fn saturated(value: i128) -> i64 {

@@ -54,12 +54,6 @@ pub enum Source {
     Notional,
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct SumSpec {
-    pub decay: u16,
-    pub input: u8,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RingSpec {
     pub source: Source,
@@ -71,19 +65,14 @@ pub struct RingSpec {
 pub struct WindowSpec {
     pub ring: u16,
     pub events: u32,
+    /// Whether Σ x² is wanted beside Σ x.
+    pub squares: bool,
 }
 
-/// How one column is read. `s` is a side and `k` a level from 1; `u16`s are positions of sums, windows and rings.
+/// How a column is read: first from the book as it is, then from what was kept of the past. `s` is a side, `k` a level
+/// from 1; `u16`s are positions of sums, windows and rings.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Op {
-    /// From the book as it is.
-    Now(Now),
-    /// From what was kept of the past.
-    Past(Past),
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Now {
     Spread,
     Mid,
     Microprice,
@@ -101,10 +90,6 @@ pub enum Now {
     MeanOrder { s: u8, k: u8 },
     LevelPrice { s: u8, k: u8 },
     LevelSize { s: u8, k: u8 },
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Past {
     Input { input: u8, gain: f64 },
     Sum { sum: u16, gain: f64 },
     SumRatio { over: u16, under: u16 },
@@ -134,38 +119,43 @@ pub struct Step {
 /// Everything that [`super::Features`] needs to know of its set.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Plan {
+    /// One for each column, in order.
     pub steps: Vec<Step>,
     pub warmup_events: u64,
     /// Factors by which sums shrink at each event; those by time are set anew at each event.
     pub decays: Vec<f64>,
     /// Positions in `decays` and 1 / half-life in 1/ns.
     pub time_decays: Vec<(usize, f64)>,
-    pub sums: Vec<SumSpec>,
+    /// For each decay the inputs that are summed under it; sums lie in this order.
+    pub sums: Vec<Vec<u8>>,
     pub rings: Vec<RingSpec>,
     pub windows: Vec<WindowSpec>,
     /// Levels to read from the book, at least 1.
     pub depth: usize,
-    /// Levels whose order flow is an input.
-    pub flow_levels: usize,
-    /// Whether any column needs distances from the mid.
-    pub distances: bool,
+    /// Whether the order flow of levels is an input.
+    pub flow: bool,
     memories: Vec<Memory>,
 }
 
 impl Plan {
     pub fn compile(columns: &[Column], warmup_events: u64) -> Plan {
         let mut plan = Plan { depth: 1, warmup_events, ..Plan::default() };
-        for column in columns {
-            plan.look_at(column);
-            let op = plan.op(column);
-            let log = match (column.log, column.kind) {
-                (false, _) => 0.0,
-                (_, Kind::InterArrival | Kind::TimeSinceTrade | Kind::TimeSinceMidChange) => 1e6,
-                _ => 1.0,
-            };
-            plan.steps.push(Step { op, log });
+        // Twice, because the position of a sum is known only when the sums of all decays before its own are.
+        for _ in 0..2 {
+            plan.steps = columns.iter().map(|column| plan.step(column)).collect();
         }
         plan
+    }
+
+    fn step(&mut self, column: &Column) -> Step {
+        self.look_at(column);
+        let op = now(column).unwrap_or_else(|| self.past(column));
+        let log = match (column.log, column.kind) {
+            (false, _) => 0.0,
+            (_, Kind::InterArrival | Kind::TimeSinceTrade | Kind::TimeSinceMidChange) => 1e6,
+            _ => 1.0,
+        };
+        Step { op, log }
     }
 
     fn look_at(&mut self, column: &Column) {
@@ -176,43 +166,13 @@ impl Plan {
             _ => level,
         };
         self.depth = self.depth.max(depth);
-        if matches!(column.kind, Kind::Ofi | Kind::OfiMean | Kind::OfiScaled) {
-            self.flow_levels = self.flow_levels.max(level);
-        }
-        if column.of == Some(Series::Ofi) {
-            self.flow_levels = self.flow_levels.max(1);
-        }
-        self.distances |= matches!(column.kind, Kind::DepthDistance | Kind::BookSlope);
-    }
-
-    fn op(&mut self, column: &Column) -> Op {
-        let k = column.level.unwrap_or(1);
-        let s = column.side.unwrap_or(BookSide::Bid) as u8;
-        let now = match column.kind {
-            Kind::Spread => Now::Spread,
-            Kind::Mid => Now::Mid,
-            Kind::Microprice => Now::Microprice,
-            Kind::MicropriceDistance => Now::MicropriceDistance { k },
-            Kind::Imbalance => Now::Imbalance { k },
-            Kind::LevelImbalance => Now::LevelImbalance { k },
-            Kind::Depth => Now::Depth { s, k },
-            Kind::DepthRatio => Now::DepthRatio { k },
-            Kind::DepthConcentration => Now::Concentration { s, k },
-            Kind::DepthDistance => Now::DepthDistance { s, k },
-            Kind::LevelGap => Now::LevelGap { s, k },
-            Kind::BookSlope => Now::Slope { s, k },
-            Kind::OrderCount => Now::Orders { s, k },
-            Kind::OrderCountImbalance => Now::OrderImbalance { k },
-            Kind::MeanOrderSize => Now::MeanOrder { s, k },
-            Kind::LevelPrice => Now::LevelPrice { s, k },
-            Kind::LevelSize => Now::LevelSize { s, k },
-            _ => return Op::Past(self.past(column, s, k)),
-        };
-        Op::Now(now)
+        self.flow |= matches!(column.kind, Kind::Ofi | Kind::OfiMean | Kind::OfiScaled);
+        self.flow |= column.of == Some(Series::Ofi);
     }
 
     /// Columns that look back.
-    fn past(&mut self, column: &Column, side: u8, level: u8) -> Past {
+    fn past(&mut self, column: &Column) -> Op {
+        let (side, level) = (column.side.unwrap_or(BookSide::Bid) as u8, column.level.unwrap_or(1));
         let memory = column.memory;
         match column.kind {
             Kind::Ofi => self.total(input::OFI + level - 1, 1.0, memory),
@@ -233,62 +193,63 @@ impl Plan {
             Kind::EwmaReturn => self.total(input::RETURN, 1.0, memory),
             Kind::EwmaVolatility => {
                 let sum = self.sum(input::RETURN_SQUARED, memory);
-                Past::SumRoot { sum, gain: rate_gain(memory) }
+                Op::SumRoot { sum, gain: rate_gain(memory) }
             }
             Kind::MidDeviation => {
-                Past::MidDeviation { sum: self.sum(input::MID, memory), weight: self.sum(input::MID_SEEN, memory) }
+                Op::MidDeviation { sum: self.sum(input::MID, memory), weight: self.sum(input::MID_SEEN, memory) }
             }
             Kind::VwapDistance => self.vwap(memory),
             Kind::MidChange => {
                 let lag = window_events(memory);
-                Past::MidChange { ring: self.ring(Source::Mid, lag), lag }
+                Op::MidChange { ring: self.ring(Source::Mid, lag), lag }
             }
-            Kind::RealisedVolatility => Past::WindowRoot { window: self.window(Source::MidStep, memory) },
-            Kind::Zscore => Past::Zscore { window: self.window(series_source(column.of), memory) },
-            Kind::TimeSinceTrade => Past::SinceTrade,
-            Kind::TimeSinceMidChange => Past::SinceMidChange,
-            Kind::LastMidChange => Past::LastMidChange,
-            kind => unreachable!("{kind:?} is of the book as it is: compiled by `op`"),
+            Kind::RealisedVolatility => Op::WindowRoot { window: self.window(Source::MidStep, memory, true) },
+            Kind::Zscore => Op::Zscore { window: self.window(series_source(column.of), memory, true) },
+            Kind::TimeSinceTrade => Op::SinceTrade,
+            Kind::TimeSinceMidChange => Op::SinceMidChange,
+            Kind::LastMidChange => Op::LastMidChange,
+            kind => unreachable!("{kind:?} is of the book as it is: compiled by `now`"),
         }
     }
 
     /// The input of the last event, its decayed sum, or its sum over a window, times a gain.
-    fn total(&mut self, input: u8, gain: f64, memory: Memory) -> Past {
+    fn total(&mut self, input: u8, gain: f64, memory: Memory) -> Op {
         match memory {
-            Memory::Plain => Past::Input { input, gain },
-            Memory::Window { .. } => Past::Window { window: self.window(Source::Input(input), memory), gain },
-            _ => Past::Sum { sum: self.sum(input, memory), gain },
+            Memory::Plain => Op::Input { input, gain },
+            Memory::Window { .. } => Op::Window { window: self.window(Source::Input(input), memory, false), gain },
+            _ => Op::Sum { sum: self.sum(input, memory), gain },
         }
     }
 
-    fn ratio(&mut self, over: u8, under: u8, memory: Memory) -> Past {
+    fn ratio(&mut self, over: u8, under: u8, memory: Memory) -> Op {
         match memory {
-            Memory::Window { .. } => Past::WindowRatio {
-                over: self.window(Source::Input(over), memory),
-                under: self.window(Source::Input(under), memory),
+            Memory::Window { .. } => Op::WindowRatio {
+                over: self.window(Source::Input(over), memory, false),
+                under: self.window(Source::Input(under), memory, false),
             },
-            _ => Past::SumRatio { over: self.sum(over, memory), under: self.sum(under, memory) },
+            _ => Op::SumRatio { over: self.sum(over, memory), under: self.sum(under, memory) },
         }
     }
 
-    fn rate(&mut self, input: u8, memory: Memory) -> Past {
-        Past::Sum { sum: self.sum(input, memory), gain: rate_gain(memory) }
+    fn rate(&mut self, input: u8, memory: Memory) -> Op {
+        Op::Sum { sum: self.sum(input, memory), gain: rate_gain(memory) }
     }
 
-    fn vwap(&mut self, memory: Memory) -> Past {
+    fn vwap(&mut self, memory: Memory) -> Op {
         match memory {
-            Memory::Plain => Past::TotalPrice,
-            Memory::Window { .. } => Past::WindowPrice {
-                over: self.window(Source::Notional, memory),
-                under: self.window(Source::Input(input::VOLUME), memory),
+            Memory::Plain => Op::TotalPrice,
+            Memory::Window { .. } => Op::WindowPrice {
+                over: self.window(Source::Notional, memory, false),
+                under: self.window(Source::Input(input::VOLUME), memory, false),
             },
-            _ => Past::SumPrice { over: self.sum(input::NOTIONAL, memory), under: self.sum(input::VOLUME, memory) },
+            _ => Op::SumPrice { over: self.sum(input::NOTIONAL, memory), under: self.sum(input::VOLUME, memory) },
         }
     }
 
     fn sum(&mut self, input: u8, memory: Memory) -> u16 {
-        let decay = self.decay(memory);
-        find_or_push(&mut self.sums, SumSpec { decay, input })
+        let decay = usize::from(self.decay(memory));
+        let before: usize = self.sums[..decay].iter().map(Vec::len).sum();
+        before as u16 + find_or_push(&mut self.sums[decay], input)
     }
 
     fn decay(&mut self, memory: Memory) -> u16 {
@@ -300,6 +261,7 @@ impl Plan {
                 _ => debug_assert!(matches!(memory, Memory::Events { .. })),
             }
             self.decays.push(event_decay(memory));
+            self.sums.push(Vec::new());
         }
         at
     }
@@ -314,11 +276,37 @@ impl Plan {
         at as u16
     }
 
-    fn window(&mut self, source: Source, memory: Memory) -> u16 {
+    fn window(&mut self, source: Source, memory: Memory, squares: bool) -> u16 {
         let events = window_events(memory);
         let ring = self.ring(source, events);
-        find_or_push(&mut self.windows, WindowSpec { ring, events })
+        find_or_push(&mut self.windows, WindowSpec { ring, events, squares })
     }
+}
+
+/// Columns of the book as it is.
+fn now(column: &Column) -> Option<Op> {
+    let k = column.level.unwrap_or(1);
+    let s = column.side.unwrap_or(BookSide::Bid) as u8;
+    Some(match column.kind {
+        Kind::Spread => Op::Spread,
+        Kind::Mid => Op::Mid,
+        Kind::Microprice => Op::Microprice,
+        Kind::MicropriceDistance => Op::MicropriceDistance { k },
+        Kind::Imbalance => Op::Imbalance { k },
+        Kind::LevelImbalance => Op::LevelImbalance { k },
+        Kind::Depth => Op::Depth { s, k },
+        Kind::DepthRatio => Op::DepthRatio { k },
+        Kind::DepthConcentration => Op::Concentration { s, k },
+        Kind::DepthDistance => Op::DepthDistance { s, k },
+        Kind::LevelGap => Op::LevelGap { s, k },
+        Kind::BookSlope => Op::Slope { s, k },
+        Kind::OrderCount => Op::Orders { s, k },
+        Kind::OrderCountImbalance => Op::OrderImbalance { k },
+        Kind::MeanOrderSize => Op::MeanOrder { s, k },
+        Kind::LevelPrice => Op::LevelPrice { s, k },
+        Kind::LevelSize => Op::LevelSize { s, k },
+        _ => return None,
+    })
 }
 
 /// By how much a sum with this memory shrinks at an event at the same time as the one before.

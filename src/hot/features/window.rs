@@ -38,13 +38,14 @@ impl Ring {
 pub struct Window {
     ring: u16,
     events: u32,
+    squared: bool,
     pub sum: i128,
     pub squares: i128,
 }
 
 impl Window {
     pub fn new(spec: &WindowSpec) -> Self {
-        Self { ring: spec.ring, events: spec.events, sum: 0, squares: 0 }
+        Self { ring: spec.ring, events: spec.events, squared: spec.squares, sum: 0, squares: 0 }
     }
 
     /// Takes in event number `event`, which is in the ring already, and lets go of the one that left the window.
@@ -57,7 +58,9 @@ impl Window {
             None => 0,
         };
         self.sum += new - old;
-        self.squares += (new - old) * (new + old);
+        if self.squared {
+            self.squares += (new - old) * (new + old);
+        }
     }
 
     pub fn clear(&mut self) {

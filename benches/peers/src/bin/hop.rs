@@ -1,16 +1,17 @@
 //! What one hop between two pinned cores costs, ours beside others': `hop [--rounds N] [--cores A,B]`.
 //!
-//! Rounds are interleaved (A B C A B C ...), since a shared machine is quiet for seconds at a time: read the ratios,
-//! which are medians of ratios within one round. The stamp's clock read is left out (`publish_at`), for all links.
+//! Rounds are interleaved (A B C A B C ...), since a shared machine is quiet only in spells: read the ratios. "By rounds"
+//! is the median of the ratios within one round, "by p10" the ratio of each side's quiet rounds. The stamp's clock read is left out (`publish_at`), for all links.
 
 use pillion_peers::links::{Bench, Link, Ours, Plain, Queue, Receive, Rtrb, Send};
 use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
 use std::time::Instant;
 
-const TRIPS: u64 = 10_000;
-const STREAM: u64 = 200_000;
-const SOLO: u64 = 50_000;
+// Short rounds and many: some of them fall into the quiet spells of a shared machine.
+const TRIPS: u64 = 2_000;
+const STREAM: u64 = 20_000;
+const SOLO: u64 = 20_000;
 
 /// A measurement of one link: ns per hop or record.
 type Measure = fn(&Bench, Cores) -> f64;
@@ -107,12 +108,14 @@ fn solo<const N: usize, L: Link<N>>(bench: &Bench, cores: Cores) -> f64 {
     start.elapsed().as_nanos() as f64 / SOLO as f64
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The value that a share `at` of `values` lies below.
+fn quantile(values: &[f64], at: f64) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    values[((values.len() - 1) as f64 * at) as usize]
 }
 
-/// Rows against the row that they are compared with, rounds interleaved.
+/// Rows against ours with the same bytes, rounds interleaved.
 fn table(title: &str, rows: &[Row], pick: fn(&Row) -> Measure, bench: &Bench, cores: Cores, rounds: usize) {
     let mut times = vec![Vec::new(); rows.len()];
     for _ in 0..rounds {
@@ -120,14 +123,15 @@ fn table(title: &str, rows: &[Row], pick: fn(&Row) -> Measure, bench: &Bench, co
             times.push(pick(row)(bench, cores));
         }
     }
-    println!("\n{title} ({rounds} rounds, ns)");
-    println!("{:<34}{:>6}{:>9}{:>9}{:>16}", "", "bytes", "median", "least", "ours / this");
-    for (i, row) in rows.iter().enumerate() {
-        // Ours with the same bytes stands first in its group.
-        let ours = rows.iter().position(|ours| ours.bytes == row.bytes).unwrap_or(i);
-        let ratio = median(times[ours].iter().zip(&times[i]).map(|(ours, this)| ours / this).collect());
-        let least = times[i].iter().copied().fold(f64::INFINITY, f64::min);
-        println!("{:<34}{:>6}{:>9.1}{:>9.1}{:>16.2}", row.name, row.bytes, median(times[i].clone()), least, ratio);
+    println!("\n{title}: ns over {rounds} rounds, and ours / this");
+    println!("{:<34}{:>6}{:>9}{:>9}{:>9}{:>12}{:>12}", "", "bytes", "p10", "p25", "median", "by rounds", "by p10");
+    for (row, own) in rows.iter().zip(&times) {
+        let ours = &times[rows.iter().position(|ours| ours.bytes == row.bytes).unwrap_or(0)];
+        let by_rounds: Vec<f64> = ours.iter().zip(own).map(|(ours, this)| ours / this).collect();
+        let [p10, p25, p50] = [0.1, 0.25, 0.5].map(|at| quantile(own, at));
+        let ratios = (quantile(&by_rounds, 0.5), quantile(ours, 0.1) / p10);
+        let (name, bytes) = (row.name, row.bytes);
+        println!("{name:<34}{bytes:>6}{p10:>9.1}{p25:>9.1}{p50:>9.1}{:>12.2}{:>12.2}", ratios.0, ratios.1);
     }
 }
 
@@ -139,6 +143,7 @@ fn rows() -> Vec<Row> {
         row::<8, Queue>("crossbeam ArrayQueue"),
         row::<6, Ours<6>>("ours, 64 B slots"),
         row::<6, Plain<6>>("plain copy, 64 B slots"),
+        row::<6, Rtrb>("rtrb (48 B)"),
         row::<46, Ours<46>>("ours, 384 B slots (MBP-10)"),
         row::<46, Plain<46>>("plain copy, 384 B slots (MBP-10)"),
         row::<46, Rtrb>("rtrb (MBP-10)"),
@@ -146,7 +151,7 @@ fn rows() -> Vec<Row> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut rounds, mut cores) = (31, Cores(0, 1));
+    let (mut rounds, mut cores) = (151, Cores(0, 1));
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().ok_or_else(|| format!("{arg} needs a value: hop [--rounds N] [--cores A,B]"))?;
