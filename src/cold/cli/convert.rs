@@ -11,12 +11,12 @@ use crate::cold::data::lobster;
 pub struct Args {
     /// The format to convert from.
     #[command(subcommand)]
-    pub from: From,
+    pub from: Format,
 }
 
 /// Formats that can be converted.
 #[derive(clap::Subcommand, Debug)]
-pub enum From {
+pub enum Format {
     /// LOBSTER message and orderbook files (NASDAQ, lobsterdata.com).
     Lobster(Lobster),
 }
@@ -43,7 +43,7 @@ pub struct Lobster {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let From::Lobster(args) = args.from;
+    let Format::Lobster(args) = args.from;
     let options = lobster::Options { symbol: args.symbol, date: args.date, instrument_id: args.instrument_id };
     let made = lobster::convert_file(&args.input, &args.output, options)?;
     println!(

@@ -187,7 +187,9 @@ impl Gather {
     fn one(&mut self, record: RecordRef<'_>) -> std::result::Result<(), String> {
         let bytes: &[u8] = record.as_ref();
         let Some(keep) = kept_bytes(bytes[1]) else {
-            if let Some(mapping) = record.get::<SymbolMappingMsg>() {
+            if bytes[1] == dbn::rtype::SYMBOL_MAPPING {
+                // `get` would panic on a record of this type that is too short.
+                let mapping: &SymbolMappingMsg = record.try_get().map_err(|e| format!("corrupt: {e}"))?;
                 let symbol = mapping.stype_out_symbol().map_err(|e| format!("corrupt: {e}"))?;
                 self.symbols.insert(mapping.hd.instrument_id, symbol.to_owned());
             }

@@ -4,7 +4,7 @@ use super::feed::Feed;
 use crate::hot::book::{Applied, Book, Limits};
 use crate::hot::decode::{Instruments, decode};
 
-const FIRST_TRY: Limits = Limits { max_orders: 4096, max_levels: 512 };
+const FIRST_TRY: Limits = Limits { max_orders: 512, max_levels: 128 };
 
 /// For each instrument in index order, limits within which its whole feed fits: found by trying, doubling each time.
 pub fn needed(feed: &Feed, instruments: &Instruments) -> Vec<Limits> {

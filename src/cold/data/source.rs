@@ -37,10 +37,16 @@ enum At {
     Inside { left: usize },
     /// Between two records.
     Between,
+    /// At a record that says it is this many bytes long, which none can be: nothing is passed on from here.
+    Corrupt { length: usize },
 }
 
+/// Length of a record's header in bytes; a record is no shorter, and a multiple of 8.
+const HEADER_BYTES: usize = 16;
+
 /// Passes a DBN stream on and knows whether it ended between two records. The `dbn` decoder takes the end of the file
-/// anywhere, and a cut compressed frame, for a normal end; a truncated file must not pass for a whole one.
+/// anywhere, and a cut compressed frame, for a normal end; a truncated file must not pass for a whole one. It also
+/// trusts that records are aligned, so one whose length is impossible stops here.
 pub(super) struct Boundaries<R> {
     inner: R,
     at: At,
@@ -64,6 +70,7 @@ impl<R: Read> Boundaries<R> {
         match self.at {
             At::Between => None,
             At::Prelude { .. } => Some("the file ends inside its metadata".to_owned()),
+            At::Corrupt { length } => Some(format!("corrupt: a record says that it is {length} bytes long")),
             At::Inside { left } => Some(format!("the file ends in the middle of a record, {left} bytes short")),
         }
     }
@@ -77,31 +84,39 @@ impl<R: Read> Boundaries<R> {
         &mut self.inner
     }
 
-    fn walk(&mut self, mut bytes: &[u8]) {
-        while let Some(&first) = bytes.first() {
-            let step = match &mut self.at {
+    /// Goes through `bytes` and returns how many of them may be passed on.
+    fn walk(&mut self, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            match &mut self.at {
                 At::Prelude { have, bytes: prelude } => {
-                    prelude[*have] = first;
+                    prelude[*have] = bytes[done];
                     *have += 1;
+                    done += 1;
                     if *have == 8 {
                         self.version = prelude[3];
                         let length = u32::from_le_bytes([prelude[4], prelude[5], prelude[6], prelude[7]]);
                         self.at = inside(length as usize);
                     }
-                    1
                 }
                 At::Inside { left } => {
-                    let step = bytes.len().min(*left);
+                    let step = (bytes.len() - done).min(*left);
                     self.at = inside(*left - step);
-                    step
+                    done += step;
                 }
                 At::Between => {
-                    self.at = inside((usize::from(first) * 4).saturating_sub(1));
-                    1
+                    let length = usize::from(bytes[done]) * 4;
+                    if length < HEADER_BYTES || length % 8 != 0 {
+                        self.at = At::Corrupt { length };
+                        return done;
+                    }
+                    self.at = inside(length - 1);
+                    done += 1;
                 }
-            };
-            bytes = &bytes[step..];
+                At::Corrupt { .. } => return done,
+            }
         }
+        done
     }
 }
 
@@ -112,10 +127,7 @@ fn inside(left: usize) -> At {
 impl<R: Read> Read for Boundaries<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.inner.read(buffer) {
-            Ok(n) => {
-                self.walk(&buffer[..n]);
-                Ok(n)
-            }
+            Ok(n) => Ok(self.walk(&buffer[..n])),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
             // Told as an end, so that every whole record before the break is still decoded; `broken` tells the rest.
             Err(e) => {

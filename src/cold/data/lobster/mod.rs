@@ -9,6 +9,7 @@
 
 mod book;
 mod csv;
+mod input;
 mod records;
 
 use std::io::BufRead;
@@ -18,7 +19,8 @@ use super::calendar::Date;
 use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
 use book::Replica;
-use csv::{BookRow, Lines, Message, open};
+use csv::{BookRow, Lines, Message};
+use input::open;
 use records::Emitter;
 
 /// Set on the ids of the orders that stand for what LOBSTER does not list.

@@ -29,8 +29,6 @@ const OPENING_LEVELS: i64 = 20;
 const FEWEST_LEVELS: usize = 8;
 /// Orders per side that the flow reverts to.
 const USUAL_ORDERS: usize = 120;
-/// Prices stay this many ticks above zero.
-const LOWEST_PRICE: i64 = 100;
 
 const BID: usize = 0;
 const ASK: usize = 1;
@@ -119,10 +117,8 @@ impl Market {
         } else {
             best - inward * random.geometric(0.3, OPENING_LEVELS as u64) as i64
         };
-        let floor = if side == BID { LOWEST_PRICE } else { self.best(BID).map_or(LOWEST_PRICE, |b| b + 1) };
-        price.max(
-            floor.min(self.best(1 - side).map_or(i64::MAX, |other| if side == BID { other - 1 } else { i64::MAX })),
-        )
+        // Only bids can sink that far, and below an ask of at least 2 they cross nothing.
+        price.max(1)
     }
 
     /// A level beyond the worst.

@@ -1,6 +1,6 @@
 //! Synthetic order flow: seeded, the same bytes on every machine, with bursts, for machines that have no data.
 //!
-//! Arrivals are self-exciting ([`arrivals`]); each arrival is one event of one instrument's market ([`market`]): an add,
+//! Arrivals are self-exciting (`arrivals`); each arrival is one event of one instrument's market (`market`): an add,
 //! a cancel, a modify, or a market order that trades through the queue as DBN tells it (`T`, `F` ..., then `C` or `M`).
 
 mod arrivals;
