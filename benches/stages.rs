@@ -1,4 +1,4 @@
-//! What decode, book and features cost, in time and memory, on real days: `cargo bench --bench stages [-- --quick] [FILE..]`.
+//! What decode, book and features cost, in time and memory, on real days: `cargo bench --bench stages [-- [--quick] [--set=NAME_OR_PATH] [FILE..]]`.
 //!
 //! Means come from whole passes, each with one stage more than the one before, in turn, best of some; the median is of
 //! single events with a clock read around each, whose own median cost is taken off and stated.
@@ -19,10 +19,11 @@ fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let feeds: Vec<Feed> =
         if named.is_empty() { days() } else { named.iter().map(|path| data::load(path).unwrap()).collect() };
-    let (rounds, sets) =
-        if std::env::args().any(|arg| arg == "--quick") { (1, &["book"][..]) } else { (7, &["book", "all"][..]) };
+    let option = |name: &str| std::env::args().find_map(|arg| arg.strip_prefix(name).map(str::to_string));
+    let rounds = if option("--quick").is_some() { 1 } else { 7 };
+    let sets = option("--set=").map_or(vec!["book".to_string(), "all".to_string()], |set| vec![set]);
     for set in sets {
-        let set = FeatureSet::bundled(set).unwrap();
+        let set = FeatureSet::load(&set).unwrap();
         feeds.iter().for_each(|feed| stages(feed, &set, rounds));
     }
 }
