@@ -112,8 +112,8 @@ pub enum Op {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Step {
     pub op: Op,
-    /// 0 for the value itself, otherwise ln(1 + value × this).
-    pub log: f64,
+    /// None for the value itself, otherwise ln(1 + value × this).
+    pub log: Option<f64>,
 }
 
 /// Everything that [`super::Features`] needs to know of its set.
@@ -151,9 +151,9 @@ impl Plan {
         self.look_at(column);
         let op = now(column).unwrap_or_else(|| self.past(column));
         let log = match (column.log, column.kind) {
-            (false, _) => 0.0,
-            (_, Kind::InterArrival | Kind::TimeSinceTrade | Kind::TimeSinceMidChange) => 1e6,
-            _ => 1.0,
+            (false, _) => None,
+            (_, Kind::InterArrival | Kind::TimeSinceTrade | Kind::TimeSinceMidChange) => Some(1e6),
+            _ => Some(1.0),
         };
         Step { op, log }
     }

@@ -23,6 +23,10 @@ impl Features {
         for (out, step) in out.iter_mut().zip(&self.plan.steps) {
             *out = self.value(step, &sizes) as f32;
         }
+        // All at once: vectors, where a test of each would be a branch of each.
+        if !out.iter().fold(true, |finite, x| finite & x.is_finite()) {
+            out.iter_mut().for_each(|x| *x = finite(f64::from(*x)) as f32);
+        }
     }
 
     /// The same row before it is rounded to `f32`.
@@ -33,17 +37,17 @@ impl Features {
         assert_eq!(out.len(), self.plan.steps.len(), "a row has one place per column");
         let sizes = running(self.view());
         for (out, step) in out.iter_mut().zip(&self.plan.steps) {
-            *out = self.value(step, &sizes);
+            *out = finite(self.value(step, &sizes));
         }
     }
 
-    /// One column, finite also as `f32`.
     #[inline(always)]
     fn value(&self, step: &Step, sizes: &Sizes) -> f64 {
-        const MOST: f64 = f32::MAX as f64;
         let raw = self.raw(step.op, sizes);
-        let value = if step.log == 0.0 { raw } else { ln_1p(raw * step.log) };
-        if value.abs() <= MOST { value } else { no_number(value) }
+        match step.log {
+            None => raw,
+            Some(unit) => ln_1p(raw * unit),
+        }
     }
 
     #[inline(always)]
@@ -190,9 +194,8 @@ fn running(view: &View) -> Sizes {
     sizes
 }
 
-/// What stands for a value that is no finite `f32`.
-#[cold]
-fn no_number(value: f64) -> f64 {
+/// The nearest value that is a finite `f32`; 0 for what is not a number.
+fn finite(value: f64) -> f64 {
     const MOST: f64 = f32::MAX as f64;
     if value.is_nan() { 0.0 } else { value.clamp(-MOST, MOST) }
 }
