@@ -60,7 +60,7 @@ fn a_panic_is_a_failed_lane() {
     let cold = std::thread::spawn(move || sidecar::serve_prepared(&cold_config, lanes, cold_stop, None));
     let clock = Clock::attach_or_create(dir.path()).unwrap();
     let spec = RingSpec { capacity: 4096, record_words: 14, table: Vec::new() };
-    let mut ring = |name: &str| {
+    let ring = |name: &str| {
         let lane = Lane::in_dir(dir.path(), name).unwrap();
         let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access()).unwrap();
         feed.iter().for_each(|r| _ = writer.publish(r));
