@@ -48,11 +48,14 @@ struct Day<'a> {
     limits: Vec<Limits>,
 }
 
+/// Seconds that a pass over the day took, and its events.
+type Pass = fn(&Day) -> (f64, u64);
+
 fn stages(feed: &Feed, set: &FeatureSet, rounds: usize) {
     let instruments = Instruments::new(&feed.instruments).unwrap();
     let limits = limits::needed(feed, &instruments);
     let day = Day { feed, set, instruments, limits };
-    let passes: [fn(&Day) -> (f64, u64); 4] = [decode_only, decode_book, update, write];
+    let passes: [Pass; 4] = [decode_only, decode_book, update, write];
     let mut best = [f64::INFINITY; 4];
     let mut events = 0;
     for _ in 0..rounds {

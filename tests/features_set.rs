@@ -130,7 +130,7 @@ fn hashes_of_the_bundled_sets_change_only_on_purpose() {
     assert_eq!(line("book"), BOOK);
 }
 
-const BOOK: &str = "82504e6baef09c870c98c01706d9ea67343a732e2a95f00822d02297e4f5de23";
+const BOOK: &str = "5d0e53a639556da15e2e9865a4e577b568d1b275589cccdb14f0332e60a95865";
 
 #[test]
 fn refusals_name_file_key_value_and_mend() {

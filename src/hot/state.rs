@@ -28,7 +28,7 @@ impl State {
         let applied = self.book.apply(tick);
         let mended = self.was_suspect && !self.book.suspect();
         self.was_suspect = self.book.suspect();
-        if mended || matches!(tick.body, Body::Clear) {
+        if mended || matches!(tick.body, Body::Clear | Body::Quotes { action: b'R', .. }) {
             self.features.reset();
         }
         applied

@@ -21,7 +21,7 @@ pub struct Seen {
 impl Seen {
     pub fn of(ts_event: u64, book: &Book) -> Seen {
         let copy = |side| (0..11).map_while(|i| book.level(side, i)).map(|l| (l.price, l.size, l.orders)).collect();
-        Seen { ts_event, levels: [copy(Side::Bid), copy(Side::Ask)], event: book.event().clone() }
+        Seen { ts_event, levels: [copy(Side::Bid), copy(Side::Ask)], event: *book.event() }
     }
 }
 
@@ -45,7 +45,7 @@ pub fn run<'a>(set: &FeatureSet, tick_size: i64, ticks: impl IntoIterator<Item =
     let mut run = Run::default();
     for tick in ticks {
         state.apply(&tick);
-        if matches!(tick.body, Body::Clear) {
+        if matches!(tick.body, Body::Clear | Body::Quotes { action: b'R', .. }) {
             run.start = run.history.len();
         }
         if state.event_end(&tick) {

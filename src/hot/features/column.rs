@@ -133,16 +133,24 @@ impl Column {
 
     /// Unit of the value, of this column's memory and scale.
     pub fn unit(&self) -> &'static str {
-        match (self.kind, self.memory, self.log) {
-            (_, _, true) => "ln(1 + x)",
-            (Kind::EwmaVolatility, Memory::Time { .. }, _) => "basis points per sqrt(s)",
-            (Kind::EwmaVolatility, ..) => "basis points per sqrt(event)",
-            (kind, memory, _) => match (kind.spec().unit, memory) {
-                ("1/s (time) or 1/event (events)", Memory::Time { .. }) => "1/s",
-                ("1/s (time) or 1/event (events)", _) => "1/event",
-                ("s (log: of µs)", _) => "s",
-                (unit, _) => unit,
-            },
+        let by_time = matches!(self.memory, Memory::Time { .. });
+        match self.kind {
+            _ if self.log => "ln(1 + x)",
+            Kind::EwmaVolatility if by_time => "basis points per sqrt(s)",
+            Kind::EwmaVolatility => "basis points per sqrt(event)",
+            Kind::AddIntensity
+            | Kind::CancelIntensity
+            | Kind::ModifyIntensity
+            | Kind::FillIntensity
+            | Kind::TradeIntensity => {
+                if by_time {
+                    "1/s"
+                } else {
+                    "1/event"
+                }
+            }
+            Kind::InterArrival | Kind::TimeSinceTrade | Kind::TimeSinceMidChange => "s",
+            kind => kind.spec().unit,
         }
     }
 }

@@ -231,7 +231,7 @@ impl Features {
             }
             rest = others;
         }
-        if self.past.seen % FLUSH_EVENTS == 0 {
+        if self.past.seen.is_multiple_of(FLUSH_EVENTS) {
             self.sums.iter_mut().filter(|sum| sum.abs() < NOTHING).for_each(|sum| *sum = 0.0);
         }
     }

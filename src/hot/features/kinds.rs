@@ -8,6 +8,7 @@
 //! Memory. A feature of the flow looks at the last event alone, or at all events since the last reset with weights
 //! `w = 2^(-age / half-life)` (age in seconds of `ts_event`, or in events), or at the last n events with equal weights.
 //! Time never goes backwards: an event stamped before its predecessor counts as simultaneous with it.
+//! Over windows, what is summed is held within ±2^50 (of 1e-9 of price, ns or size units), so that the sums are exact.
 //! A ratio of weighted sums is 0 where its denominator is below 1e-12 (nothing seen for about 40 half-lives).
 
 /// What an entry of one kind may and must say.

@@ -85,7 +85,7 @@ impl Features {
             Op::Sum { sum: at, gain } => sum(at) * gain,
             Op::SumRoot { sum: at, gain } => (sum(at) * gain).sqrt(),
             Op::SumRatio { over, under } => weighted(sum(over), sum(under)),
-            Op::SumPrice { over, under } if sum(under) >= NO_WEIGHT => self.from_trades(sum(over) / sum(under)),
+            Op::SumPrice { over, under } if sum(under) >= NO_WEIGHT => self.to_trades(sum(over) / sum(under)),
             Op::MidDeviation { sum: at, weight } if sum(weight) >= NO_WEIGHT => {
                 past.moved2() * self.half_ticks - sum(at) / sum(weight)
             }
@@ -170,12 +170,12 @@ impl Features {
     /// Mid less a volume-weighted price, from exact sums.
     #[inline]
     fn vwap(&self, notional: i128, volume: i128) -> f64 {
-        if volume > 0 { self.from_trades(to_f64(notional) * self.half_ticks / to_f64(volume)) } else { 0.0 }
+        if volume > 0 { self.to_trades(to_f64(notional) * self.half_ticks / to_f64(volume)) } else { 0.0 }
     }
 
     /// Mid less a price that is given in ticks above the trades' reference; 0 before the first mid.
     #[inline]
-    fn from_trades(&self, above: f64) -> f64 {
+    fn to_trades(&self, above: f64) -> f64 {
         match (self.past.mid2, self.past.trade_mid2) {
             (Some(mid2), Some(reference)) => (mid2 - reference as f64) * self.half_ticks - above,
             _ => 0.0,

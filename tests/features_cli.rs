@@ -1,0 +1,116 @@
+//! `pillion features`: what it writes reads back to the same bits, and what it refuses leaves nothing.
+
+mod features_common;
+
+use std::path::{Path, PathBuf};
+
+use features_common::streams::data;
+use pillion::cold::cli::features::{Args, run};
+use pillion::cold::data;
+use pillion::cold::offline::{Event, Offline};
+use pillion::hot::features::FeatureSet;
+
+const FILE: &str = "dbn-es/es-20240701.mbp-1.dbn.zst";
+
+fn args(file: &Path, output: &Path) -> Args {
+    let (file, output) = (Some(file.to_path_buf()), Some(output.to_path_buf()));
+    Args { file, set: "book".to_string(), output, list: false, hash: false }
+}
+
+fn rows(file: &Path, set: &FeatureSet) -> Vec<(Event, Vec<f32>)> {
+    let feed = data::load(file).unwrap();
+    let mut offline = Offline::for_feed(&feed, set).unwrap();
+    let mut rows = Vec::new();
+    for record in &feed {
+        rows.extend(offline.turn(record).map(|(event, row)| (event, row.to_vec())));
+    }
+    assert!(rows.len() > 1_000, "{}", rows.len());
+    rows
+}
+
+#[test]
+fn csv_reads_back_to_the_same_bits() {
+    let Some(file) = data(FILE) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("rows.csv");
+    run(args(&file, &out)).unwrap();
+    let set = FeatureSet::bundled("book").unwrap();
+    let mut reader = csv::Reader::from_path(&out).unwrap();
+    let head: Vec<String> = reader.headers().unwrap().iter().map(str::to_string).collect();
+    assert_eq!(head[..7].join(","), "ts_event,instrument_id,sequence,event,bid_px_00,ask_px_00,warm");
+    assert_eq!(head[7..], *set.names());
+    let mut read = 0;
+    for (record, (event, row)) in reader.records().map(Result::unwrap).zip(rows(&file, &set)) {
+        let price =
+            |level: Option<pillion::hot::book::Level>| level.map_or(String::new(), |level| level.price.to_string());
+        let known = [
+            event.ts_event.to_string(),
+            event.instrument_id.to_string(),
+            event.sequence.to_string(),
+            event.number.to_string(),
+            price(event.bid),
+            price(event.ask),
+            u8::from(event.warm).to_string(),
+        ];
+        assert!(record.iter().zip(&known).all(|(a, b)| a == b), "{record:?}");
+        assert!(record.iter().skip(7).zip(&row).all(|(a, b)| a.parse::<f32>().unwrap().to_bits() == b.to_bits()));
+        read += 1;
+    }
+    assert_eq!(read, rows(&file, &set).len());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing beside the file");
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_reads_back_to_the_same_bits() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
+
+    let Some(file) = data(FILE) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("rows.parquet");
+    run(args(&file, &out)).unwrap();
+    let set = FeatureSet::bundled("book").unwrap();
+    let reader = SerializedFileReader::new(std::fs::File::open(&out).unwrap()).unwrap();
+    let facts = reader.metadata().file_metadata().key_value_metadata().unwrap();
+    let fact = |key: &str| facts.iter().find(|fact| fact.key == key).and_then(|fact| fact.value.clone()).unwrap();
+    assert_eq!((fact("pillion.set"), fact("pillion.features_hash")), ("book".to_string(), set.hash_hex()));
+    assert_eq!(fact("pillion.features"), set.canonical());
+    assert_eq!(fact("pillion.input_blake3"), blake3::hash(&std::fs::read(&file).unwrap()).to_hex().to_string());
+    let expected = rows(&file, &set);
+    assert_eq!(reader.metadata().file_metadata().num_rows(), expected.len() as i64);
+    for (read, (event, row)) in reader.get_row_iter(None).unwrap().map(Result::unwrap).zip(&expected) {
+        let fields: Vec<(&String, &Field)> = read.get_column_iter().collect();
+        let price =
+            |level: Option<pillion::hot::book::Level>| level.map_or(Field::Null, |level| Field::Long(level.price));
+        assert_eq!(*fields[0].1, Field::Long(event.ts_event as i64));
+        assert_eq!(*fields[2].1, Field::Int(event.sequence as i32));
+        assert_eq!((fields[4].1, fields[5].1), (&price(event.bid), &price(event.ask)));
+        assert_eq!(*fields[6].1, Field::Bool(event.warm));
+        for ((name, field), (column, value)) in fields[7..].iter().zip(set.names().iter().zip(row)) {
+            let Field::Float(read) = field else { panic!("{name} is {field:?}") };
+            assert_eq!((*name, read.to_bits()), (column, value.to_bits()));
+        }
+    }
+}
+
+#[test]
+fn refusals_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let refused = |file: &Path, output: PathBuf, set: &str| {
+        let error = run(Args { set: set.to_string(), ..args(file, &output) }).unwrap_err();
+        assert_eq!(error.exit_code, pillion::Error::INPUT);
+        error.to_string()
+    };
+    let file = path("no.dbn");
+    assert!(
+        refused(&file, path("x.txt"), "book").contains("x.txt: says no format\n  mend: name a .parquet or .csv file")
+    );
+    assert!(refused(&file, path("x.csv"), "book").contains("no.dbn: cannot be opened"));
+    assert!(refused(&file, path("x.csv"), "boook").contains("feature set boook: is not a bundled set"));
+    std::fs::write(&file, b"DBN\x01 and then nothing").unwrap();
+    let said = refused(&file, path("x.csv"), "book");
+    assert!(said.contains("no.dbn: "), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
