@@ -1,5 +1,6 @@
 """The day as arrays, from `pillion features`: rows, labels, and a split in time without overlap."""
 
+import itertools
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,12 @@ import pyarrow.parquet
 CLASSES = ("down", "flat", "up")
 TRAIN, VALIDATION = 0.70, 0.15  # by time; what remains is the test part
 EVENT_COLUMNS = ("ts_event", "instrument_id", "sequence", "event", "bid_px_00", "ask_px_00", "warm")
+# How a feature changes when bid and ask change places: it turns its sign, or stays. Those that name a side swap.
+ODD = (
+    "imbalance", "microprice_distance", "depth_ratio", "order_count_imbalance", "ofi", "trade_imbalance",
+    "signed_volume", "last_mid_change", "mid_change", "mid_deviation", "ewma_return",
+)  # fmt: skip
+EVEN = ("spread", "ewma_volatility", "time_since_mid_change", "time_since_trade", "inter_arrival")
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,32 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Mirror:
+    """The market with bid and ask exchanged: as likely a market, and one without the day's trend."""
+
+    order: list[int]
+    sign: np.ndarray  # float32 [features]
+
+    def __call__(self, part: Part) -> Part:
+        """The part and its mirror image."""
+        x = np.concatenate([part.x, part.x[:, self.order] * self.sign])
+        return Part(x, np.concatenate([part.y, len(CLASSES) - 1 - part.y]))
+
+
+@dataclass(frozen=True)
 class Split:
     """One horizon's parts. The test part is for the final figures alone."""
 
     horizon: int
+    mirror: Mirror | None  # none where a feature has no mirror image, like a price
     train: Part
     validation: Part
     test: Part
+
+    def trainings(self) -> list[tuple[str, Part]]:
+        """The train part as it is, and with its mirror image: one more choice for the validation part to make."""
+        plain = ("", self.train)
+        return [plain] if self.mirror is None else [plain, (", mirrored rows added", self.mirror(self.train))]
 
     @property
     def rows(self) -> list[int]:
@@ -56,8 +82,7 @@ def convert(pillion: Path, lobster: Path, symbol: str, date: str, into: Path) ->
     dbn = into / f"{symbol.lower()}-{date}.mbo.dbn.zst"
     if not dbn.is_file():
         into.mkdir(parents=True, exist_ok=True)
-        arguments = ["convert", "lobster", lobster, "-o", dbn, "--symbol", symbol, "--date", date, "--instrument-id", "1"]
-        run(pillion, arguments)
+        run(pillion, ["convert", "lobster", lobster, "-o", dbn, "--symbol", symbol, "--date", date])
     return dbn
 
 
@@ -91,8 +116,8 @@ def split(day: Day, horizon: int) -> Split:
     labels would look into the next part."""
     events = len(day.mid2)
     borders = [0, int(events * TRAIN), int(events * (TRAIN + VALIDATION)), events]
-    parts = [part(day, horizon, start, end - horizon) for start, end in zip(borders, borders[1:])]
-    return Split(horizon, *parts)
+    parts = [part(day, horizon, start, end - horizon) for start, end in itertools.pairwise(borders)]
+    return Split(horizon, mirror(day.names), *parts)
 
 
 def part(day: Day, horizon: int, start: int, end: int) -> Part:
@@ -100,6 +125,19 @@ def part(day: Day, horizon: int, start: int, end: int) -> Part:
     rows = rows[day.warm[rows] & day.quoted[rows] & day.quoted[rows + horizon]]
     direction = np.sign(day.mid2[rows + horizon] - day.mid2[rows])
     return Part(day.values[rows], (direction + 1).astype(np.int64))
+
+
+def mirror(names: list[str]) -> Mirror | None:
+    def image(name: str) -> str:
+        return name.replace("_bid", "_\0").replace("_ask", "_bid").replace("_\0", "_ask")
+
+    def sign(name: str) -> int:
+        return 1 if image(name) != name or name.startswith(EVEN) else -1 if name.startswith(ODD) else 0
+
+    signs = [sign(name) for name in names]
+    if 0 in signs or any(image(name) not in names for name in names):
+        return None
+    return Mirror([names.index(image(name)) for name in names], np.array(signs, np.float32))
 
 
 def run(pillion: Path, arguments: list[object]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ OPSETS = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)]  # 
 IR_VERSION = 8  # what those came with: old enough for any reader
 GOLDEN_ROWS, GOLDEN_TOLERANCE = 32, 1e-5
 
+Predict = Callable[[np.ndarray], np.ndarray]
 Layer = tuple[np.ndarray, np.ndarray]  # weights [in, out], biases [out]
 
 
@@ -88,7 +90,7 @@ def finish(
     return model
 
 
-def predictor(model: bytes):
+def predictor(model: bytes) -> Predict:
     """Predicts row by row through ONNX Runtime, the way the sidecar will."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -96,7 +98,7 @@ def predictor(model: bytes):
     return lambda x: np.concatenate([session.run([OUTPUT], {INPUT: x[i : i + 1]})[0] for i in range(len(x))])
 
 
-def golden(x: np.ndarray, predict) -> bytes:
+def golden(x: np.ndarray, predict: Predict) -> bytes:
     rows = x[np.linspace(0, len(x) - 1, GOLDEN_ROWS).astype(int)]
     parts = {"tolerance": GOLDEN_TOLERANCE, "inputs": rows.tolist(), "outputs": predict(rows).tolist()}
     return (json.dumps(parts) + "\n").encode()

@@ -2,8 +2,8 @@
 """Train the bundled models on one day, write their directories, and print what they are worth out of sample.
 
 For each horizon (10 and 50 book events) a dense net and a LightGBM ensemble learn whether the mid will be lower, equal
-or higher that many events later. By time, the first 70 % of the day train, the next 15 % settle every choice, the last
-15 % are looked at once, for the table. Scores are those of the exported graphs, run through ONNX Runtime.
+or higher that many events later. By time, the first 70 % of the day train, the next 15 % settle every choice, and the
+last 15 % give the table. Scores are those of the exported graphs, run through ONNX Runtime.
 
     python3 -m venv .venv && .venv/bin/pip install -r models/requirements.txt
     cargo build --release && .venv/bin/python models/train.py
@@ -12,7 +12,6 @@ or higher that many events later. By time, the first 70 % of the day train, the 
 import argparse
 import importlib.metadata
 import platform
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ import dataset
 import estimators
 import export
 from dataset import CLASSES, Day, Part, Split
+from estimators import Fitted, Predict
 
 ROOT = Path(__file__).resolve().parent.parent
 LOBSTER = ROOT / "../shared/data/lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip"
@@ -33,6 +33,7 @@ LIBRARIES = ("lightgbm", "numpy", "onnxmltools", "onnxruntime", "scikit-learn")
 EXPORT_TOLERANCE = 1e-4  # between the estimator in Python and its graph
 
 Scores = dict[str, float]
+Row = tuple[str, str, Scores]  # name, settings, scores
 
 
 def arguments() -> argparse.Namespace:
@@ -63,32 +64,29 @@ def normalised(probabilities: np.ndarray) -> np.ndarray:
     return wide / wide.sum(axis=1, keepdims=True)
 
 
-def train_horizon(options: argparse.Namespace, day: Day, horizon: int) -> list[tuple[str, str, Scores]]:
+def train_horizon(options: argparse.Namespace, day: Day, data: Split) -> list[Row]:
     """Fits everything for one horizon, writes the two models, and gives the rows of the table."""
-    data = dataset.split(day, horizon)
     found = {name: fit(data, options.seed) for name, fit in BASELINES.items()}
     baselines = {name: scores(data.test, fitted.predict(data.test.x)) for name, fitted in found.items()}
     rows = [(name, found[name].settings, baselines[name]) for name in BASELINES]
     for kind, fit in MODELS.items():
-        fitted = fit(data, options.seed)
-        own = export_model(options, day, data, f"{kind}-k{horizon}", fitted, baselines)
-        rows.append((f"{kind}-k{horizon}", fitted.settings, own))
+        name, fitted = f"{kind}-k{data.horizon}", fit(data, options.seed)
+        onnx_bytes = fitted.onnx.SerializeToString(deterministic=True)
+        predict = export.predictor(onnx_bytes)
+        own = scores_of_graph(name, data.test, fitted, predict)
+        manifest = describe(options, day, data, fitted.settings) | {"scores": {"model": own} | baselines}
+        export.write(options.out / name, onnx_bytes, export.golden(data.test.x, predict), manifest)
+        rows.append((name, fitted.settings, own))
     return rows
 
 
-def export_model(
-    options: argparse.Namespace, day: Day, data: Split, name: str, fitted: estimators.Fitted, baselines: dict[str, Scores]
-) -> Scores:
-    onnx_bytes = fitted.onnx.SerializeToString(deterministic=True)
-    predict = export.predictor(onnx_bytes)
-    probabilities = predict(data.test.x)
-    difference = float(np.abs(probabilities - fitted.predict(data.test.x)).max())
+def scores_of_graph(name: str, part: Part, fitted: Fitted, predict: Predict) -> Scores:
+    """What the exported graph is worth; it must be the estimator it was made from."""
+    probabilities = predict(part.x)
+    difference = float(np.abs(probabilities - fitted.predict(part.x)).max())
     if not difference <= EXPORT_TOLERANCE:
         raise SystemExit(f"{name}: the graph differs from the estimator by {difference:g}")
-    own = scores(data.test, probabilities)
-    manifest = describe(options, day, data, fitted.settings) | {"scores": {"model": own} | baselines}
-    export.write(options.out / name, onnx_bytes, export.golden(data.test.x, predict), manifest)
-    return own
+    return scores(part, probabilities)
 
 
 def describe(options: argparse.Namespace, day: Day, data: Split, settings: str) -> dict:
@@ -115,26 +113,28 @@ def describe(options: argparse.Namespace, day: Day, data: Split, settings: str) 
 
 
 def libraries() -> list[str]:
-    return [f"python {platform.python_version()}", *(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
+    return [f"python {platform.python_version()}", *versions]
 
 
-def print_table(horizon: int, data_rows: list[int], rows: list[tuple[str, str, Scores]]) -> None:
-    print(f"\nnext {horizon} book events, test part ({data_rows[2]} rows; train {data_rows[0]}, validation {data_rows[1]})")
+def print_table(data: Split, rows: list[Row]) -> None:
+    train, validation, test = data.rows
+    print(f"\nnext {data.horizon} book events, test part ({test} rows; train {train}, validation {validation})")
     print(f"  {'':10} {'macro-F1':>9} {'accuracy':>9} {'log-loss':>9}")
     for name, settings, own in rows:
-        print(f"  {name:10} {own['macro_f1']:9.4f} {own['accuracy']:9.4f} {own['log_loss']:9.4f}  {settings}", flush=True)
+        figures = " ".join(f"{own[key]:9.4f}" for key in ("macro_f1", "accuracy", "log_loss"))
+        print(f"  {name:10} {figures}  {settings}", flush=True)
 
 
 def main() -> None:
     options = arguments()
-    warnings.filterwarnings("ignore", message="X does not have valid feature names")
     dbn = dataset.convert(options.pillion, options.lobster, options.symbol, options.date, options.work)
     day = dataset.load(options.pillion, dbn, options.set, options.work)
-    print(f"{len(day.mid2)} events, {len(day.names)} features, set {day.feature_set} {day.features_hash}")
+    print(f"{len(day.mid2)} events, {len(day.names)} features, set {day.feature_set} {day.features_hash}", flush=True)
     with threadpool_limits(1):  # one thread: sums come in one order
         for horizon in HORIZONS:
-            rows = train_horizon(options, day, horizon)
-            print_table(horizon, dataset.split(day, horizon).rows, rows)
+            data = dataset.split(day, horizon)
+            print_table(data, train_horizon(options, day, data))
 
 
 if __name__ == "__main__":

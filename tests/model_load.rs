@@ -5,6 +5,7 @@ mod model_support;
 
 use pillion::cold::model::{Missing, Model};
 use pillion::engine::{Runtime, RuntimeConfig};
+use pillion::hot::features::FeatureSet;
 
 const RUNTIME: RuntimeConfig = RuntimeConfig { onnxruntime: None };
 
@@ -50,6 +51,26 @@ fn of_each_horizon_one_model_is_above_both_baselines() {
         };
         assert!(beats(|scores| scores.macro_f1), "macro-F1, k = {horizon}");
         assert!(beats(|scores| -scores.log_loss), "log-loss, k = {horizon}");
+    }
+}
+
+#[test]
+fn bundled_models_were_trained_on_the_bundled_set_as_it_is() {
+    let set = FeatureSet::bundled("book").unwrap();
+    for dir in model_support::bundled() {
+        Model::read(&dir).unwrap().manifest().fits(set.name(), set.names(), &set.hash()).unwrap();
+    }
+}
+
+#[test]
+fn the_readme_has_the_manifests_figures() {
+    let readme = std::fs::read_to_string(model_support::root().join("models/README.md")).unwrap();
+    for dir in model_support::bundled() {
+        let model = Model::read(&dir).unwrap();
+        for (name, scores) in &model.manifest().scores {
+            let row = format!("| {:.4} | {:.4} | {:.4} |", scores.macro_f1, scores.accuracy, scores.log_loss);
+            assert!(readme.contains(&row), "{}: {name} is not in models/README.md as {row}", dir.display());
+        }
     }
 }
 
