@@ -8,18 +8,18 @@ use crate::hot::stamp::STAGE_NAMES;
 /// Percentiles per stage, ns, in the order of the hot path.
 pub fn stages(stages: &Stages) -> String {
     let mut text = format!(
-        "{:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}\n",
+        "{:<15}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}{:>15}\n",
         "stage (ns)", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
     );
     for name in STAGE_NAMES {
         let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } =
             stages.get(name).copied().unwrap_or_default();
         let line = if count == 0 {
-            format!("{name:<15}{:>12}{:>10}", 0, "-")
+            format!("{name:<15}{:>12}{:>11}", 0, "-")
         } else {
             let n = thousands;
             format!(
-                "{name:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}",
+                "{name:<15}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}{:>15}",
                 n(count),
                 n(p50_ns),
                 n(p90_ns),
