@@ -51,9 +51,9 @@ fn a_panic_is_a_failed_lane() {
     let breaks = function(columns, 3, move |_, out| {
         runs += 1;
         assert!(runs < 100, "the hundredth run breaks");
-        Ok(out.fill(0.0))
+        out.fill(0.0);
     });
-    let works = function(columns, 3, |_, out| Ok(out.fill(0.0)));
+    let works = function(columns, 3, |_, out| out.fill(0.0));
     let lanes = vec![prepared(&config, 0, &feed, breaks), prepared(&config, 1, &feed, works)];
     let stop = Arc::new(AtomicBool::new(false));
     let (cold_config, cold_stop) = (config.clone(), Arc::clone(&stop));

@@ -281,10 +281,10 @@ impl Sidecar {
         let start = Instant::now();
         loop {
             self.look()?;
-            if let Ok(cnc) = CncClient::attach_operator(lane, clock) {
-                if matches!(cnc.state(), State::Run | State::Halt) {
-                    return Ok(cnc);
-                }
+            if let Ok(cnc) = CncClient::attach_operator(lane, clock)
+                && matches!(cnc.state(), State::Run | State::Halt)
+            {
+                return Ok(cnc);
             }
             if start.elapsed() > PATIENCE {
                 return Err(Error::run(

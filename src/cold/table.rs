@@ -40,7 +40,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -57,7 +57,7 @@ pub fn histogram(lane: &LaneReport, stage: &str) -> String {
         let octave = ns.max(1).ilog2();
         2 * octave + u32::from(ns >= 3 << octave >> 1)
     };
-    let bound = |row: u32| if row % 2 == 0 { 1u64 << (row / 2) } else { 3u64 << (row / 2) >> 1 };
+    let bound = |row: u32| if row.is_multiple_of(2) { 1u64 << (row / 2) } else { 3u64 << (row / 2) >> 1 };
     let mut rows = std::collections::BTreeMap::<u32, u64>::new();
     for &(ns, count) in buckets {
         *rows.entry(row_of(ns)).or_default() += count;
