@@ -1,4 +1,4 @@
-//! What decode, book and features cost on real days: `cargo bench --bench stages [-- --quick] [FILE..]`.
+//! What decode, book and features cost, in time and memory, on real days: `cargo bench --bench stages [-- [--quick] [--set=NAME_OR_PATH] [FILE..]]`.
 //!
 //! Means come from whole passes, each with one stage more than the one before, in turn, best of some; the median is of
 //! single events with a clock read around each, whose own median cost is taken off and stated.
@@ -19,10 +19,11 @@ fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let feeds: Vec<Feed> =
         if named.is_empty() { days() } else { named.iter().map(|path| data::load(path).unwrap()).collect() };
-    let (rounds, sets) =
-        if std::env::args().any(|arg| arg == "--quick") { (1, &["book"][..]) } else { (7, &["book", "all"][..]) };
+    let option = |name: &str| std::env::args().find_map(|arg| arg.strip_prefix(name).map(str::to_string));
+    let rounds = if option("--quick").is_some() { 1 } else { 7 };
+    let sets = option("--set=").map_or(vec!["book".to_string(), "all".to_string()], |set| vec![set]);
     for set in sets {
-        let set = FeatureSet::bundled(set).unwrap();
+        let set = FeatureSet::load(&set).unwrap();
         feeds.iter().for_each(|feed| stages(feed, &set, rounds));
     }
 }
@@ -65,6 +66,8 @@ fn stages(feed: &Feed, set: &FeatureSet, rounds: usize) {
             events = n;
         }
     }
+    let state = &states(&day)[0];
+    let (bytes, of_features) = (state.state_bytes(), state.features.state_bytes());
     let per_event = best.map(|seconds| seconds * 1e9 / events as f64);
     println!(
         "{} · set {} ({} features) · {} records, {events} events",
@@ -84,6 +87,7 @@ fn stages(feed: &Feed, set: &FeatureSet, rounds: usize) {
         feed.records as f64 / best[3] / 1e6,
     );
     let (p50, p99, stamp) = (0..rounds.min(3)).map(|_| singles(&day)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    println!("  state of an instrument: {bytes} bytes, of which features {of_features}");
     println!("  p50 {p50:.0} ns an event, p99 {p99:.0} (clock reads taken off: {stamp:.0} ns)");
 }
 

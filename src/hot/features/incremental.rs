@@ -3,8 +3,9 @@
 use std::array::from_fn;
 use std::sync::Arc;
 
+use super::input;
 use super::math::exp2_neg;
-use super::plan::{Plan, Source, input};
+use super::plan::{Plan, Source};
 use super::set::FeatureSet;
 use super::view::{MAX_LEVELS, View, size};
 use super::window::{MAX_VALUE, Ring, Window};

@@ -11,6 +11,7 @@
 pub mod column;
 mod entry;
 mod incremental;
+mod input;
 pub mod kinds;
 mod math;
 mod plan;

@@ -1,8 +1,9 @@
 //! From state to a row: one step of the plan per column.
 
 use super::incremental::Features;
+use super::input;
 use super::math::{ln, ln_1p};
-use super::plan::{Op, Step, input};
+use super::plan::{Op, Step};
 use super::view::{MAX_LEVELS, View};
 
 /// Below this, a denominator of decayed weights counts as 0.
@@ -220,6 +221,13 @@ fn weighted(sum: f64, weight: f64) -> f64 {
 fn to_f64(x: i128) -> f64 {
     match i64::try_from(x) {
         Ok(x) => x as f64,
-        Err(_) => x as f64,
+        Err(_) => wide(x),
     }
+}
+
+/// Kept apart, or the compiler converts both ways before it chooses.
+#[cold]
+#[inline(never)]
+fn wide(x: i128) -> f64 {
+    x as f64
 }
