@@ -186,9 +186,10 @@ fn hand_histograms(lane: &mut Lane, link: &Link) {
 
 /// Takes a restarted feed's ring once the old one is drained.
 fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
-    if turn == Turn::Idle && link.old_ticks.is_empty() {
-        if let Some(reader) = link.next_ticks.pop() {
-            drop(link.old_ticks.push(lane.switch_ticks(reader)));
-        }
+    if turn == Turn::Idle
+        && link.old_ticks.is_empty()
+        && let Some(reader) = link.next_ticks.pop()
+    {
+        drop(link.old_ticks.push(lane.switch_ticks(reader)));
     }
 }

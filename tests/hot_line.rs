@@ -49,7 +49,6 @@ fn a_bad_output_is_flagged_counted_and_kept_off_the_board() {
         runs += 1;
         out[0] = if runs % 5 == 0 { f32::NAN } else { runs as f32 };
         out[1] = if runs % 7 == 0 { f32::INFINITY } else { 0.5 };
-        Ok(())
     });
     let mut line = line(&feed, &set, vec![sometimes], 1 << 13);
     let board = BoardReader::attach(&line.name, &line.clock).unwrap();
@@ -81,7 +80,7 @@ fn a_bad_output_is_flagged_counted_and_kept_off_the_board() {
 fn rejects_are_counted_and_harmless() {
     let (feed, set) = (recording(200), book_set());
     let columns = set.len();
-    let sum = || function(columns, 1, |input: &[f32], out: &mut [f32]| Ok(out[0] = input.iter().sum()));
+    let sum = || function(columns, 1, |input: &[f32], out: &mut [f32]| out[0] = input.iter().sum());
     let (mut clean, mut dirty) = (line(&feed, &set, vec![sum()], 1 << 13), line(&feed, &set, vec![sum()], 1 << 13));
     let mut rejects = 0;
     for (i, record) in feed.iter().enumerate() {
@@ -112,7 +111,7 @@ fn rejects_are_counted_and_harmless() {
 #[test]
 fn a_lapped_lane_says_so_until_its_books_are_whole() {
     let (feed, set) = (recording(3_000), book_set());
-    let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| Ok(out[0] = 1.0))], 256);
+    let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| out[0] = 1.0)], 256);
     let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
     let records: Vec<_> = feed.iter().collect();
     let (head, rest) = records.split_at(records.len() - 600);
@@ -152,7 +151,7 @@ fn a_lapped_lane_says_so_until_its_books_are_whole() {
 #[test]
 fn a_venue_halt_flags_its_instrument() {
     let (feed, set) = (recording(400), book_set());
-    let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| Ok(out[0] = 1.0))], 1 << 13);
+    let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| out[0] = 1.0)], 1 << 13);
     let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
     let records: Vec<_> = feed.iter().collect();
     let (first, second) = records.split_at(records.len() / 2);
@@ -199,7 +198,7 @@ fn live_vectors_equal_offline_rows() {
         for record in &feed {
             offline.extend(driver.turn(record).map(|(event, row)| (event.ts_event, bits(row))));
         }
-        let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| Ok(out[0] = 1.0))], 1 << 10);
+        let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| out[0] = 1.0)], 1 << 10);
         let mut live = Vec::new();
         for record in &feed {
             line.ticks.publish(record);

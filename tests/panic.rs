@@ -51,16 +51,16 @@ fn a_panic_is_a_failed_lane() {
     let breaks = function(columns, 3, move |_, out| {
         runs += 1;
         assert!(runs < 100, "the hundredth run breaks");
-        Ok(out.fill(0.0))
+        out.fill(0.0);
     });
-    let works = function(columns, 3, |_, out| Ok(out.fill(0.0)));
+    let works = function(columns, 3, |_, out| out.fill(0.0));
     let lanes = vec![prepared(&config, 0, &feed, breaks), prepared(&config, 1, &feed, works)];
     let stop = Arc::new(AtomicBool::new(false));
     let (cold_config, cold_stop) = (config.clone(), Arc::clone(&stop));
     let cold = std::thread::spawn(move || sidecar::serve_prepared(&cold_config, lanes, cold_stop, None));
     let clock = Clock::attach_or_create(dir.path()).unwrap();
     let spec = RingSpec { capacity: 4096, record_words: 14, table: Vec::new() };
-    let mut ring = |name: &str| {
+    let ring = |name: &str| {
         let lane = Lane::in_dir(dir.path(), name).unwrap();
         let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access()).unwrap();
         feed.iter().for_each(|r| _ = writer.publish(r));

@@ -106,7 +106,7 @@ pub mod slot {
 
 /// Byte offsets inside the body of a cnc region.
 pub mod cnc {
-    /// `u64` [`crate::cnc`] state.
+    /// `u64` state of the page.
     pub const STATE: usize = 0;
     /// `u64` ns since the epoch of the last heartbeat.
     pub const HEARTBEAT: usize = 8;

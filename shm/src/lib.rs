@@ -2,7 +2,7 @@
 //!
 //! One writer per region that never waits, any number of readers that cannot write. The protocol fits a page: see
 //! this crate's `README.md`. [`ring`], [`seqlock`] and [`mailbox`] are protocols over atomic words that somebody
-//! hands in, so that loom checks the code that ships; [`region`] alone maps memory and alone holds the unsafe for it.
+//! hands in, so that loom checks the code that ships; `region` alone maps memory and alone holds the unsafe for it.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 pub mod layout;

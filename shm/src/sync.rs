@@ -1,7 +1,7 @@
 //! Atomics: the standard library's in the build that ships, loom's when the protocol is model-checked.
 //!
-//! Every ordering of the protocol passes through [`at`] or [`fence`] with the [`Site`] it stands at. In the build that
-//! ships both vanish; under loom [`without`] takes one away, and the tests assert that its loss is found.
+//! Every ordering of the protocol passes through `at` or `fence` with the [`Site`] it stands at. In the build that
+//! ships both vanish; under loom `without` takes one away, and the tests assert that its loss is found.
 
 pub use core::sync::atomic::Ordering;
 

@@ -135,7 +135,13 @@ fn child_operator() {
     let operator = CncClient::attach_operator(&lane, &clock).unwrap();
     say("ready");
     while wait() {
-        let done = (0..200).filter(|_| operator.request(Command::Halt, SOON).unwrap() == Outcome::Done).count();
+        let done = (0..200).filter(|_| match operator.request(Command::Halt, SOON) {
+            Ok(outcome) => outcome == Outcome::Done,
+            // Eight others were served while this one was not scheduled: said plainly, never mistaken for another's.
+            Err(Error::AnswerLost { .. }) => false,
+            Err(error) => panic!("{error}"),
+        });
+        let done = done.count();
         say(done);
     }
 }
@@ -181,7 +187,7 @@ fn a_stopped_reader_holds_nobody_up() {
         })
     };
     publish(BURST / 4);
-    stopped.signal(Kill::STOP);
+    stopped.stop();
     publish(BURST / 4);
     killed.kill();
     publish(BURST / 2);
@@ -387,7 +393,8 @@ fn operators_race_for_the_mailbox() {
         operator.go();
     }
     for operator in &mut operators {
-        assert_eq!(operator.hear(), "200");
+        let done: u64 = operator.hear().parse().unwrap();
+        assert!((100..=200).contains(&done), "{done} of 200 requests answered");
     }
     let [mut killed, other] = operators;
     for round in 0..5 {
@@ -410,7 +417,7 @@ fn an_operator_hears_when_nobody_answers() {
     let mut sidecar = place.child("sidecar");
     sidecar.hear();
     let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
-    sidecar.signal(Kill::STOP);
+    sidecar.stop();
     let started = Instant::now();
     let error = operator.request(Command::Halt, Duration::from_millis(50)).unwrap_err().to_string();
     assert!(started.elapsed() >= Duration::from_millis(50));

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
-use super::data::Feed;
+use super::data::{Feed, limits};
 use super::inject::{Injected, Peer, inject};
 use super::pace::Rate;
 use super::prepare::access;
@@ -24,6 +24,7 @@ use super::report::{Build, Host, LaneReport, ModelInUse, SCHEMA_VERSION, Sidecar
 use super::seat::hex;
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
+use crate::hot::decode::Instruments;
 use crate::hot::poll::MAX_RECORD_WORDS;
 
 /// How long the sidecar may take to load its models and start, and to finish what is in the ring.
@@ -146,6 +147,9 @@ impl Replay<'_> {
         lane.name = format!("replay-{}", std::process::id());
         if lane.instruments.is_empty() {
             lane.instruments = self.feed.instruments.iter().map(entry).collect();
+            let needed = limits::needed(self.feed, &Instruments::new(&self.feed.instruments)?);
+            lane.max_orders = needed.iter().map(|l| l.max_orders).fold(lane.max_orders, usize::max);
+            lane.max_levels = needed.iter().map(|l| l.max_levels).fold(lane.max_levels, usize::max);
         }
         let held = |id: u32| self.feed.instruments.iter().any(|i| i.id == id);
         if lane.instruments.iter().any(|i| held(i.id)) {
@@ -277,10 +281,10 @@ impl Sidecar {
         let start = Instant::now();
         loop {
             self.look()?;
-            if let Ok(cnc) = CncClient::attach_operator(lane, clock) {
-                if matches!(cnc.state(), State::Run | State::Halt) {
-                    return Ok(cnc);
-                }
+            if let Ok(cnc) = CncClient::attach_operator(lane, clock)
+                && matches!(cnc.state(), State::Run | State::Halt)
+            {
+                return Ok(cnc);
             }
             if start.elapsed() > PATIENCE {
                 return Err(Error::run(

@@ -193,10 +193,10 @@ impl Seat {
             self.link.cnc.publish_stages(&self.totals.summaries());
         }
         drop(self.link.old_ticks.pop());
-        if self.link.next_ticks.is_empty() {
-            if let Some(reader) = self.attach_ticks()? {
-                drop(self.link.next_ticks.push(reader));
-            }
+        if self.link.next_ticks.is_empty()
+            && let Some(reader) = self.attach_ticks()?
+        {
+            drop(self.link.next_ticks.push(reader));
         }
         Ok(())
     }

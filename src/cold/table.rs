@@ -8,18 +8,18 @@ use crate::hot::stamp::STAGE_NAMES;
 /// Percentiles per stage, ns, in the order of the hot path.
 pub fn stages(stages: &Stages) -> String {
     let mut text = format!(
-        "{:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}\n",
+        "{:<15}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}{:>15}\n",
         "stage (ns)", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
     );
     for name in STAGE_NAMES {
         let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } =
             stages.get(name).copied().unwrap_or_default();
         let line = if count == 0 {
-            format!("{name:<15}{:>12}{:>10}", 0, "-")
+            format!("{name:<15}{:>12}{:>11}", 0, "-")
         } else {
             let n = thousands;
             format!(
-                "{name:<15}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>12}",
+                "{name:<15}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}{:>15}",
                 n(count),
                 n(p50_ns),
                 n(p90_ns),
@@ -40,7 +40,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -57,7 +57,7 @@ pub fn histogram(lane: &LaneReport, stage: &str) -> String {
         let octave = ns.max(1).ilog2();
         2 * octave + u32::from(ns >= 3 << octave >> 1)
     };
-    let bound = |row: u32| if row % 2 == 0 { 1u64 << (row / 2) } else { 3u64 << (row / 2) >> 1 };
+    let bound = |row: u32| if row.is_multiple_of(2) { 1u64 << (row / 2) } else { 3u64 << (row / 2) >> 1 };
     let mut rows = std::collections::BTreeMap::<u32, u64>::new();
     for &(ns, count) in buckets {
         *rows.entry(row_of(ns)).or_default() += count;

@@ -93,7 +93,7 @@ pub fn drain(reader: &mut RingReader) -> (u64, u64) {
 /// A second process: this test binary, running its test `child` as some role.
 pub struct Process {
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -103,7 +103,7 @@ impl Process {
         command.env("PILLION_TEST_ROLE", role).env("PILLION_TEST_DIR", place.dir.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, input, output }
     }
 
@@ -126,12 +126,21 @@ impl Process {
 
     /// Lets it go on from [`wait`].
     pub fn go(&mut self) {
-        self.input.write_all(b"go\n").unwrap();
+        self.input.as_mut().unwrap().write_all(b"go\n").unwrap();
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Stops it, and waits until it stands still: the signal alone returns before that.
+    pub fn stop(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        while !stat().rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+            std::thread::yield_now();
+        }
     }
 
     pub fn kill(mut self) {
@@ -140,8 +149,16 @@ impl Process {
     }
 
     pub fn end(mut self) {
-        drop(self.input);
+        drop(self.input.take());
         assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// A test that fails leaves no process behind, which would also hold its output open.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,13 +1,16 @@
 //! `pillion ctl`: halt, resume or stop a live lane through its mailbox.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pillion_shm::Clock;
 use pillion_shm::Lane;
-use pillion_shm::{CncClient, Command};
+use pillion_shm::{CncClient, Command, Outcome};
 
 use crate::error::{Error, Result};
+
+/// How long an order may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Arguments of `pillion ctl`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +50,15 @@ pub fn run(args: &Args) -> Result<()> {
         Order::Resume => Command::Resume,
         Order::Stop => Command::Stop,
     };
-    cnc.request(command, Duration::from_secs(5))?;
-    println!("lane {}: {:?} done, state {:?}", args.lane, args.order, cnc.state());
+    if cnc.request(command, PATIENCE)? != Outcome::Done {
+        let problem = "the sidecar does not know this order";
+        return Err(Error::run(format!("lane {}", args.lane), problem, "use the pillion that the sidecar is"));
+    }
+    // A stop is answered at once and done when the process lets go of its page.
+    let start = Instant::now();
+    while command == Command::Stop && cnc.owner_alive() && start.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    println!("lane {}: {}", args.lane, cnc.state());
     Ok(())
 }

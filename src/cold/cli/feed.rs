@@ -31,7 +31,7 @@ pub struct Args {
     /// realtime, xN, N/s, or max (as fast as the lane's sidecar consumes; needs one)
     #[arg(long, default_value = "realtime")]
     rate: Rate,
-    /// Configuration file for [feed] and [process]; defaults without it
+    /// Configuration file; its feed and process sections count. Defaults without it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Keep the ring alive after the last tick until interrupted
