@@ -15,7 +15,7 @@ EVENT_COLUMNS = ("ts_event", "instrument_id", "sequence", "event", "bid_px_00", 
 # How a feature changes when bid and ask change places: it turns its sign, or stays. Those that name a side swap.
 ODD = (
     "imbalance", "microprice_distance", "depth_ratio", "order_count_imbalance", "ofi", "trade_imbalance",
-    "signed_volume", "last_mid_change", "mid_change", "mid_deviation", "ewma_return",
+    "signed_volume", "last_mid_change", "mid_change", "mid_deviation", "ewma_return", "vwap_distance",
 )  # fmt: skip
 EVEN = ("spread", "ewma_volatility", "time_since_mid_change", "time_since_trade", "inter_arrival")
 
@@ -135,7 +135,9 @@ def mirror(names: list[str]) -> Mirror | None:
         return 1 if image(name) != name or name.startswith(EVEN) else -1 if name.startswith(ODD) else 0
 
     signs = [sign(name) for name in names]
-    if 0 in signs or any(image(name) not in names for name in names):
+    without = [name for name, sign in zip(names, signs, strict=True) if sign == 0 or image(name) not in names]
+    if without:
+        print(f"no mirrored rows: no mirror image is known of {', '.join(without)}")
         return None
     return Mirror([names.index(image(name)) for name in names], np.array(signs, np.float32))
 
