@@ -64,9 +64,9 @@ fn halt_resume_stop() {
     let (input, recording) = synthetic(dir.path(), 400_000);
     let report = dir.path().join("report.json");
     let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("live", &recording, &MODELS)));
-    let sidecar = run(&config, &report);
+    let mut sidecar = run(&config, &report);
     let ticks = feed(&config, "live", &input, "5000/s");
-    let cnc = cnc_in(dir.path(), "live", State::Run);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "live", State::Run);
     let mut reader = signals(dir.path(), "live");
     let mut seen = Vec::new();
     wait_for("a tradable signal", || {
@@ -105,8 +105,8 @@ fn halt_resume_stop() {
     let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
     assert_eq!((account.lanes[0].gaps, account.lanes[0].rejects), (0, 0));
 
-    let again = run(&config, &report);
-    let cnc = cnc_in(dir.path(), "live", State::Halt);
+    let mut again = run(&config, &report);
+    let cnc = cnc_of(&mut again, dir.path(), "live", State::Halt);
     assert!(ctl(dir.path(), "live", "resume").status.success());
     assert_eq!(cnc.state(), State::Run);
     drop(ticks);
@@ -131,9 +131,9 @@ fn a_killed_feed_is_replaced() {
     let live_first = late_snapshot(&recording, &late);
     let report = dir.path().join("report.json");
     let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("gap", &recording, &MODELS)));
-    let sidecar = run(&config, &report);
+    let mut sidecar = run(&config, &report);
     let first = feed(&config, "gap", &input, "5000/s");
-    let cnc = cnc_in(dir.path(), "gap", State::Run);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "gap", State::Run);
     let mut reader = signals(dir.path(), "gap");
     let mut seen = Vec::new();
     wait_for("tradable signals", || {
@@ -198,9 +198,9 @@ fn a_flood_is_counted() {
     let report = dir.path().join("report.json");
     let lane = format!("[feed]\nslots = 64\n[lane]\n{}", lane_keys("flood", &recording, &MODELS));
     let config = config(dir.path(), &lane);
-    let sidecar = run(&config, &report);
+    let mut sidecar = run(&config, &report);
     let ticks = feed(&config, "flood", &input, "20000000/s");
-    let cnc = cnc_in(dir.path(), "flood", State::Run);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "flood", State::Run);
     wait_for("every tick to be read or lost", || (cnc.ticks_consumed() == recording.records).then_some(()));
     assert!(ctl(dir.path(), "flood", "stop").status.success());
     assert!(sidecar.finish().status.success());
@@ -233,14 +233,14 @@ fn two_lanes() {
         lane_keys("two", &other_recording, &["lgbm-k10", "mlp-k10"])
     );
     let config = config(dir.path(), &lanes);
-    let sidecar = run(&config, &report);
+    let mut sidecar = run(&config, &report);
     // Feeds choose a CPU of their own in a configuration of their own: both CPUs carry a lane already.
     let feeds = dir.path().join("feed.toml");
     std::fs::write(&feeds, format!("[process]\nshm_dir = {:?}\n", dir.path().display().to_string())).unwrap();
     let one = feed(&feeds, "one", &input, "20000/s");
     let two = feed(&feeds, "two", &other, "20000/s");
     for (lane, recording) in [("one", &recording), ("two", &other_recording)] {
-        let cnc = cnc_in(dir.path(), lane, State::Run);
+        let cnc = cnc_of(&mut sidecar, dir.path(), lane, State::Run);
         wait_for("every tick", || (cnc.ticks_consumed() == recording.records).then_some(()));
     }
     assert!(ctl(dir.path(), "two", "stop").status.success());

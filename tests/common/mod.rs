@@ -1,8 +1,9 @@
 //! What the tests of whole processes share: private region folders, the binary, data slices, one spinning test a time.
 #![allow(dead_code)]
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -122,12 +123,15 @@ impl Running {
 
     /// Waits for its end by itself.
     pub fn finish(mut self) -> Output {
-        wait_for("the process to end", || self.0.try_wait().expect("a child"));
+        let status = wait_for("the process to end", || self.0.try_wait().expect("a child"));
+        self.take_output(status)
+    }
+
+    fn take_output(&mut self, status: ExitStatus) -> Output {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        use std::io::Read;
         self.0.stdout.take().map(|mut s| s.read_to_end(&mut out));
         self.0.stderr.take().map(|mut s| s.read_to_end(&mut err));
-        Output { status: self.0.wait().expect("ended"), stdout: out, stderr: err }
+        Output { status, stdout: out, stderr: err }
     }
 }
 
@@ -140,11 +144,23 @@ impl Drop for Running {
 
 /// The control page of a lane once it is in `state`.
 pub fn cnc_in(dir: &Path, lane: &str, state: State) -> CncClient {
+    wait_for(&format!("state {state}"), || cnc_now(dir, lane, state))
+}
+
+/// The same for a sidecar process, whose own words are the failure if it ends before.
+pub fn cnc_of(sidecar: &mut Running, dir: &Path, lane: &str, state: State) -> CncClient {
+    wait_for(&format!("state {state}"), || {
+        if let Some(status) = sidecar.0.try_wait().expect("a child") {
+            panic!("the sidecar ended before state {state}: {status}\n{}", stderr(&sidecar.take_output(status)));
+        }
+        cnc_now(dir, lane, state)
+    })
+}
+
+fn cnc_now(dir: &Path, lane: &str, state: State) -> Option<CncClient> {
     let lane = Lane::in_dir(dir, lane).expect("a lane name");
     let clock = Clock::attach_or_create(dir).expect("a clock");
-    wait_for(&format!("state {state}"), || {
-        CncClient::attach_operator(&lane, &clock).ok().filter(|c| c.state() == state && c.owner_alive())
-    })
+    CncClient::attach_operator(&lane, &clock).ok().filter(|c| c.state() == state && c.owner_alive())
 }
 
 /// A configuration file in `dir` for one or more lanes; `lanes` is TOML that comes after the process section.
