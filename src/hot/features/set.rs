@@ -1,7 +1,6 @@
 //! Feature sets: TOML in, an ordered list of columns and its hash out.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::column::Column;
@@ -68,19 +67,9 @@ impl FeatureSet {
         Some(Self::parse(text, &format!("bundled set {name}")).expect("bundled sets are parsed by a test"))
     }
 
-    /// A bundled set by name, or a file by path (anything with a `/` or ending in `.toml`).
-    pub fn load(name_or_path: &str) -> Result<Self> {
-        if let Some(set) = Self::bundled(name_or_path) {
-            return Ok(set);
-        }
-        let bundled: Vec<&str> = BUNDLED.iter().map(|(name, _)| *name).collect();
-        let mend = format!("give the path of a TOML file or a bundled set: {}", bundled.join(", "));
-        if !name_or_path.contains('/') && !name_or_path.ends_with(".toml") {
-            return Err(Error::input(format!("feature set {name_or_path}"), "is not a bundled set", mend));
-        }
-        let text = std::fs::read_to_string(Path::new(name_or_path))
-            .map_err(|error| Error::input(format!("feature set {name_or_path}"), error, mend))?;
-        Self::parse(&text, name_or_path)
+    /// Names of the sets that the program carries.
+    pub fn bundled_names() -> impl Iterator<Item = &'static str> {
+        BUNDLED.iter().map(|(name, _)| *name)
     }
 
     /// Name; it is not part of the hash.
