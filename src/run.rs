@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crossbeam::queue::ArrayQueue;
+use crossbeam::atomic::AtomicCell;
 use pillion_shm::RingReader;
 use pillion_shm::{CncOwner, Command, Outcome, State};
 
@@ -15,20 +15,27 @@ const HOUSEKEEPING_NS: u64 = 50_000;
 /// The consumed count is published at the latest after this many ticks; a paced feed waits on it.
 const CONSUMED_EVERY: u64 = 32;
 
+/// A hand-over slot of one: one atomic exchange each way, so that neither side ever waits for the other.
+pub type Slot<T> = AtomicCell<Option<Box<T>>>;
+
+// A slot with a lock inside would let a preempted cold thread stop the hot one.
+const _: () = assert!(Slot::<StageSet>::is_lock_free() && Slot::<RingReader>::is_lock_free());
+
 /// What the hot and the cold side of a lane share: hand-over slots and shared-memory cells, nothing that blocks.
 pub struct Link {
     /// The lane's control page.
     pub cnc: CncOwner,
     /// Ends every lane of the process.
     pub stop: Arc<AtomicBool>,
-    /// Empty histograms, cold to hot.
-    pub empty: ArrayQueue<Box<StageSet>>,
+    /// Empty histograms, cold to hot. Besides the set in use one circulates: here, in `full` or in the cold side's hands.
+    pub empty: Slot<StageSet>,
     /// Filled histograms, hot to cold.
-    pub full: ArrayQueue<Box<StageSet>>,
-    /// Reader of a restarted feed's ring, cold to hot: mapped, touched and locked.
-    pub next_ticks: ArrayQueue<RingReader>,
+    pub full: Slot<StageSet>,
+    /// Reader of a restarted feed's ring, cold to hot: mapped, touched and locked. The cold side puts the next one here
+    /// only once it has the old one back.
+    pub next_ticks: Slot<RingReader>,
     /// Reader of the replaced ring, hot to cold, to be unmapped.
-    pub old_ticks: ArrayQueue<RingReader>,
+    pub old_ticks: Slot<RingReader>,
     /// ns of the hot thread's time by [`Regime`].
     pub regimes: [AtomicU64; 3],
 }
@@ -50,10 +57,10 @@ impl Link {
         Self {
             cnc,
             stop,
-            empty: ArrayQueue::new(1),
-            full: ArrayQueue::new(1),
-            next_ticks: ArrayQueue::new(1),
-            old_ticks: ArrayQueue::new(1),
+            empty: Slot::default(),
+            full: Slot::default(),
+            next_ticks: Slot::default(),
+            old_ticks: Slot::default(),
             regimes: [const { AtomicU64::new(0) }; 3],
         }
     }
@@ -66,29 +73,31 @@ pub fn run(lane: &mut Lane, link: &Link) {
     let mut loop_ = Loop { step: 0, stop: false, consumed: 0, regimes_raw: [0; 3] };
     lane.set_halted(link.cnc.halted());
     link.cnc.set_state(if lane.halted() { State::Halt } else { State::Run });
+    tell_ring(lane, link);
     let mut now = clock.raw();
     let mut due = now;
+    // A turn is charged up to where the next begins, so its regime is known one round later.
+    let mut regime = Regime::Idle;
     while !loop_.stop {
         let turn = lane.turn();
         let then = now;
-        let regime = match turn {
+        now = match turn {
             Turn::Idle => {
                 std::hint::spin_loop();
-                now = clock.raw();
-                Regime::Idle
+                clock.raw()
             }
-            Turn::Worked => {
-                now = lane.turn_started_raw().max(then);
-                Regime::Working
-            }
+            Turn::Worked => lane.turn_started_raw().max(then),
         };
         loop_.regimes_raw[regime as usize] += now - then;
+        regime = if turn == Turn::Idle { Regime::Idle } else { Regime::Working };
         loop_.tell_consumed(lane, link, turn);
         if now >= due {
             let begun = clock.raw();
+            loop_.regimes_raw[regime as usize] += begun - now;
             loop_.housekeeping(lane, link, turn);
             now = clock.raw();
             loop_.regimes_raw[Regime::Housekeeping as usize] += now - begun;
+            regime = Regime::Idle;
             due = now + period_raw;
         }
     }
@@ -176,20 +185,25 @@ impl Loop {
 }
 
 fn hand_histograms(lane: &mut Lane, link: &Link) {
-    if let Some(empty) = link.empty.pop() {
-        // One set circulates besides the one in use, so the slot is free; were it not, the set comes back later.
-        if let Err(full) = link.full.push(lane.swap_stages(empty)) {
-            drop(link.empty.push(lane.swap_stages(full)));
-        }
+    if let Some(empty) = link.empty.take() {
+        link.full.store(Some(lane.swap_stages(empty)));
     }
 }
 
 /// Takes a restarted feed's ring once the old one is drained.
 fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
-    if turn == Turn::Idle
-        && link.old_ticks.is_empty()
-        && let Some(reader) = link.next_ticks.pop()
-    {
-        drop(link.old_ticks.push(lane.switch_ticks(reader)));
+    if turn != Turn::Idle {
+        return;
     }
+    if let Some(mut reader) = link.next_ticks.take() {
+        lane.switch_ticks(&mut reader);
+        tell_ring(lane, link);
+        link.old_ticks.store(Some(reader));
+    }
+}
+
+/// Says on the control page which ring is read from here on.
+fn tell_ring(lane: &Lane, link: &Link) {
+    let counts = lane.counts();
+    link.cnc.set_ticks_ring(lane.ticks_generation(), counts.ticks + counts.lost);
 }

@@ -65,6 +65,7 @@ fn halt_resume_stop() {
     let report = dir.path().join("report.json");
     let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("live", &recording, &MODELS)));
     let mut sidecar = run(&config, &report);
+    cnc_of(&mut sidecar, dir.path(), "live", State::Boot);
     let ticks = feed(&config, "live", &input, "5000/s");
     let cnc = cnc_of(&mut sidecar, dir.path(), "live", State::Run);
     let mut reader = signals(dir.path(), "live");
@@ -132,6 +133,7 @@ fn a_killed_feed_is_replaced() {
     let report = dir.path().join("report.json");
     let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("gap", &recording, &MODELS)));
     let mut sidecar = run(&config, &report);
+    cnc_of(&mut sidecar, dir.path(), "gap", State::Boot);
     let first = feed(&config, "gap", &input, "5000/s");
     let cnc = cnc_of(&mut sidecar, dir.path(), "gap", State::Run);
     let mut reader = signals(dir.path(), "gap");
@@ -199,6 +201,7 @@ fn a_flood_is_counted() {
     let lane = format!("[feed]\nslots = 64\n[lane]\n{}", lane_keys("flood", &recording, &MODELS));
     let config = config(dir.path(), &lane);
     let mut sidecar = run(&config, &report);
+    cnc_of(&mut sidecar, dir.path(), "flood", State::Boot);
     let ticks = feed(&config, "flood", &input, "20000000/s");
     let cnc = cnc_of(&mut sidecar, dir.path(), "flood", State::Run);
     wait_for("every tick to be read or lost", || (cnc.ticks_consumed() == recording.records).then_some(()));
@@ -254,4 +257,80 @@ fn two_lanes() {
         .map(|l| (l.lane.as_str(), l.ticks, l.rejects, l.signals == l.events * l.models.len() as u64))
         .collect();
     assert_eq!(counts, [("one", recording.records, 0, true), ("two", other_recording.records, 0, true)]);
+}
+
+/// A ring that cannot be used in place of the feed's is said once; the lane keeps the ring it has, and the process lives.
+#[test]
+fn a_foreign_ring_does_not_end_a_lane() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 100_000);
+    let report = dir.path().join("report.json");
+    let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("foreign", &recording, &[])));
+    let mut sidecar = run(&config, &report);
+    cnc_of(&mut sidecar, dir.path(), "foreign", State::Boot);
+    let ticks = feed(&config, "foreign", &input, "5000/s");
+    let cnc = cnc_of(&mut sidecar, dir.path(), "foreign", State::Run);
+    let junk = dir.path().join("junk");
+    std::fs::write(&junk, vec![7u8; 4096]).unwrap();
+    std::fs::rename(&junk, dir.path().join("pillion.foreign.ticks")).unwrap();
+    let then = cnc.ticks_consumed();
+    wait_for("ticks of the ring it has", || (cnc.ticks_consumed() > then + 1_000).then_some(()));
+    assert_eq!((cnc.state(), cnc.counters().generation_changes), (State::Run, 0));
+    assert!(ctl(dir.path(), "foreign", "stop").status.success());
+    let ended = sidecar.finish();
+    assert!(ended.status.success(), "{}", stderr(&ended));
+    assert!(stderr(&ended).contains("a new tick ring cannot be used"), "{}", stderr(&ended));
+    drop(ticks);
+}
+
+/// A sidecar that comes late counts what it came too late for, and trusts no book until a snapshot.
+#[test]
+fn what_was_overwritten_before_the_start_is_counted() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 3_000);
+    let report = dir.path().join("report.json");
+    let lane = format!("[feed]\nslots = 256\n[lane]\n{}", lane_keys("late", &recording, &[]));
+    let config = config(dir.path(), &lane);
+    let ticks = feed(&config, "late", &input, "1000000/s");
+    let clock = Clock::attach_or_create(dir.path()).unwrap();
+    let lane = Lane::in_dir(dir.path(), "late").unwrap();
+    wait_for("the whole recording", || {
+        let reader = RingReader::attach(&lane, Kind::Ticks, From::Next, &clock).ok()?;
+        (reader.head() == recording.records).then_some(())
+    });
+    let mut sidecar = run(&config, &report);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "late", State::Run);
+    wait_for("what is left of it", || (cnc.ticks_consumed() == recording.records).then_some(()));
+    assert!(ctl(dir.path(), "late", "stop").status.success());
+    assert!(sidecar.finish().status.success());
+    drop(ticks);
+    let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+    let lane = &account.lanes[0];
+    assert_eq!((lane.gaps, lane.ticks, lane.lost), (1, 256, recording.records - 256));
+    assert!(lane.regimes_ns.iter().all(|ns| *ns > 0), "idle, working, housekeeping: {:?}", lane.regimes_ns);
+}
+
+/// A feed at the sidecar's pace ends with an error when the sidecar does.
+#[test]
+fn a_feed_says_when_its_sidecar_is_gone() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 400_000);
+    let report = dir.path().join("report.json");
+    // Stops early: a lane that is never read on stands for one that died.
+    let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("peer", &recording, &[])));
+    let mut sidecar = run(&config, &report);
+    cnc_of(&mut sidecar, dir.path(), "peer", State::Boot);
+    let pid = rustix::process::Pid::from_raw(sidecar.0.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let ticks = feed(&config, "peer", &input, "max");
+    let clock = Clock::attach_or_create(dir.path()).unwrap();
+    let lane = Lane::in_dir(dir.path(), "peer").unwrap();
+    wait_for("a full window", || {
+        let reader = RingReader::attach(&lane, Kind::Ticks, From::Next, &clock).ok()?;
+        (reader.head() > 0).then_some(())
+    });
+    sidecar.kill9();
+    let ended = ticks.finish();
+    assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));
+    assert!(stderr(&ended).contains("the sidecar that set its pace is gone"), "{}", stderr(&ended));
 }

@@ -86,7 +86,7 @@ fn play(with_model: bool, before: fn(), after: fn() -> u64) -> (u64, Counts, u64
     feed.iter().for_each(|r| _ = line.ticks.publish(r));
     let cnc = CncOwner::create(&line.name, &line.clock, &access()).unwrap();
     let link = Arc::new(Link::new(cnc, Arc::new(AtomicBool::new(false))));
-    link.empty.push(Box::<StageSet>::default()).unwrap();
+    link.empty.store(Some(Box::<StageSet>::default()));
     let (hot_link, mut lane) = (Arc::clone(&link), line.lane);
     let hot = std::thread::spawn(move || {
         before();
@@ -96,11 +96,12 @@ fn play(with_model: bool, before: fn(), after: fn() -> u64) -> (u64, Counts, u64
     });
     let mut handed = 0;
     let client = pillion_shm::CncClient::attach(&line.name, &line.clock).unwrap();
-    while client.ticks_consumed() < feed.records {
-        if let Some(mut full) = link.full.pop() {
+    // The hot thread goes on turning when all is read, so that at least one hand-over happens however late we look.
+    while client.ticks_consumed() < feed.records || handed == 0 {
+        if let Some(mut full) = link.full.take() {
             handed += 1;
             full.clear();
-            drop(link.empty.push(full));
+            link.empty.store(Some(full));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

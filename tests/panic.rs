@@ -12,22 +12,26 @@ use line::{access, function};
 use pillion::cold::config::Config;
 use pillion::cold::data::{self, synth};
 use pillion::cold::model::{LoadedModel, Model};
-use pillion::cold::prepare::Prepared;
+use pillion::cold::prepare::{self, Prepared};
 use pillion::cold::sidecar;
 use pillion::engine::Engine;
 use pillion::hot::decode::Instruments;
 use pillion::hot::features::FeatureSet;
-use pillion_shm::{Clock, Kind, Lane, RingSpec, RingWriter, State};
+use pillion_shm::{Clock, Command, Kind, Lane, Outcome, RingSpec, RingWriter, State};
 
 fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn Engine>) -> Prepared {
     let manifest = Model::read(&model("mlp-k10")).expect("a bundled model").manifest().clone();
+    let features = FeatureSet::load("book").unwrap();
+    let instruments = Instruments::new(&feed.instruments).unwrap();
+    let models = vec![LoadedModel { dir: model("mlp-k10"), manifest, onnx_sha256: [0; 32], engine }];
     Prepared {
+        tables: prepare::tables(&instruments, &models, &features).to_bytes().unwrap(),
         config: config.lanes[index].clone(),
         name: Lane::in_dir(&config.process.shm_dir, &config.lanes[index].name).unwrap(),
         core: pillion::cold::cores::allowed()[index],
-        features: FeatureSet::load("book").unwrap(),
-        instruments: Instruments::new(&feed.instruments).unwrap(),
-        models: vec![LoadedModel { dir: model("mlp-k10"), manifest, onnx_sha256: [0; 32], engine }],
+        features,
+        instruments,
+        models,
     }
 }
 
@@ -67,10 +71,13 @@ fn a_panic_is_a_failed_lane() {
         writer
     };
     let _rings = [ring("bad"), ring("good")];
-    cnc_in(dir.path(), "bad", State::Fail);
+    let bad = cnc_in(dir.path(), "bad", State::Fail);
+    let patience = std::time::Duration::from_secs(60);
+    assert_eq!(bad.request(Command::Resume, patience).unwrap(), Outcome::Refused, "a failed lane still answers");
     let good = cnc_in(dir.path(), "good", State::Run);
     wait_for("the other lane to go on", || (good.ticks_consumed() == feed.records).then_some(()));
-    stop.store(true, Ordering::Relaxed);
+    assert_eq!(bad.request(Command::Stop, patience).unwrap(), Outcome::Done, "and takes the stop of its process");
+    assert!(stop.load(Ordering::Relaxed));
     let error = cold.join().expect("the cold side never panics").expect_err("a failed lane is an error");
     assert_eq!(error.exit_code, 1);
     assert!(error.to_string().contains("lane bad") && error.to_string().contains("FAIL"), "{error}");

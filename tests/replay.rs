@@ -53,6 +53,21 @@ fn same_signals_at_any_rate() {
     assert!(left.iter().all(|f| !f.to_string_lossy().contains("replay-")), "private regions are removed: {left:?}");
 }
 
+/// Paths of a configuration mean the same wherever the sidecar's own copy lies: the README's demo, from the repository.
+#[test]
+fn relative_paths_of_a_configuration() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let input = dir.path().join("synth.dbn.zst");
+    let plan = data::synth::Plan { seed: 1, instruments: 2, events: 500, events_per_second: 5_000 };
+    data::synth::write(&input, &plan).expect("writable");
+    let report = replay(dir.path(), Path::new("config/demo.toml"), &input, "max");
+    assert_eq!(report.signals, report.models.len() as u64 * report.events);
+    assert!(report.models.len() >= 2);
+}
+
 /// Stamps change what is measured, never what is said; triggers choose which events are answered.
 #[test]
 fn stamps_and_triggers() {

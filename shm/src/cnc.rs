@@ -197,6 +197,19 @@ impl CncOwner {
         self.page.word(at::TICKS_CONSUMED).store(ticks, Ordering::Release);
     }
 
+    /// Ticks done with and counters as last set: what is left to say for a hot thread that is gone.
+    pub fn last_counts(&self) -> (u64, Counters) {
+        (self.page.load(at::TICKS_CONSUMED), self.page.counters())
+    }
+
+    /// Says which generation of the tick ring is read from now on, and how many ticks were consumed before it.
+    pub fn set_ticks_ring(&self, generation: u64, before: u64) {
+        self.page.store(at::TICKS_BEFORE, before);
+        // Release, the half of a pair with the acquire load in `CncClient::consumed_of`: whoever sees the generation
+        // finds what was consumed before it.
+        self.page.word(at::TICKS_GENERATION).store(generation, Ordering::Release);
+    }
+
     /// Sets all counters; each is a store of its own.
     #[inline]
     pub fn set_counters(&self, counters: &Counters) {
@@ -282,10 +295,19 @@ impl CncClient {
         self.page.word(at::TICKS_CONSUMED).load(Ordering::Acquire)
     }
 
+    /// Ticks done with of this generation of the tick ring, lost ones included; 0 until the sidecar reads it.
+    #[inline]
+    pub fn consumed_of(&self, generation: u64) -> u64 {
+        // Acquire: the other half is in `CncOwner::set_ticks_ring`.
+        if self.page.word(at::TICKS_GENERATION).load(Ordering::Acquire) != generation {
+            return 0;
+        }
+        self.ticks_consumed().saturating_sub(self.page.load(at::TICKS_BEFORE))
+    }
+
     /// The counters, each as last stored.
     pub fn counters(&self) -> Counters {
-        let words: [u64; size_of::<Counters>() / 8] = std::array::from_fn(|i| self.page.load(at::COUNTERS + 8 * i));
-        bytemuck::cast(words)
+        self.page.counters()
     }
 
     /// The stages' percentiles, in the order of [`STAGES`]; `None` before the first, or from a writer that died in
@@ -410,6 +432,11 @@ impl Page {
     #[inline]
     fn load(&self, offset: usize) -> u64 {
         self.word(offset).load(Ordering::Relaxed)
+    }
+
+    fn counters(&self) -> Counters {
+        let words: [u64; size_of::<Counters>() / 8] = std::array::from_fn(|i| self.load(at::COUNTERS + 8 * i));
+        bytemuck::cast(words)
     }
 
     fn state(&self) -> State {

@@ -110,8 +110,12 @@ pub mod cnc {
     pub const STATE: usize = 0;
     /// `u64` ns since the epoch of the last heartbeat.
     pub const HEARTBEAT: usize = 8;
-    /// `u64` ring_seq up to which ticks are consumed: on a line of its own, polled by a paced feed.
+    /// `u64` ticks consumed since the start: on a line of its own, polled by a paced feed.
     pub const TICKS_CONSUMED: usize = 64;
+    /// `u64` generation of the tick ring that is being read.
+    pub const TICKS_GENERATION: usize = 72;
+    /// `u64` ticks consumed before that ring.
+    pub const TICKS_BEFORE: usize = 80;
     /// `u64` 1 while HALT is in force; carried over to the next generation.
     pub const HALTED: usize = 16;
     /// `u64[8]` events, signals, gaps, lost, rejects, conflated, invalid, generation changes.
@@ -170,6 +174,8 @@ pub const LAYOUT_HASH: u64 = fnv1a(&[
     cnc::STATE,
     cnc::HEARTBEAT,
     cnc::TICKS_CONSUMED,
+    cnc::TICKS_GENERATION,
+    cnc::TICKS_BEFORE,
     cnc::HALTED,
     cnc::COUNTERS,
     cnc::REQUEST,

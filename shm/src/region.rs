@@ -272,6 +272,11 @@ impl Region {
         self.words()[at::SUCCESSOR / 8].load(Ordering::Relaxed) != 0
     }
 
+    /// Inode of the file (system call).
+    pub fn file_number(&self) -> u64 {
+        rustix::fs::fstat(&self.file).map_or(0, |stat| stat.st_ino)
+    }
+
     /// Whether the name no longer stands for this file (system call).
     pub fn renamed(&self) -> bool {
         !names(&self.path, &self.file)

@@ -126,6 +126,8 @@ pub enum From {
     Next,
     /// At the oldest record still in the ring.
     Oldest,
+    /// At the first record ever published: what is overwritten already is reported as lost.
+    Start,
 }
 
 /// What one poll found.
@@ -178,6 +180,7 @@ impl<M: Words> Consumer<M> {
         reader.cursor = match from {
             From::Next => head,
             From::Oldest => head.saturating_sub(shape.capacity),
+            From::Start => 0,
         };
         reader
     }

@@ -122,6 +122,7 @@ impl RingWriter {
 #[derive(Debug)]
 pub struct RingReader {
     ring: Consumer<Region>,
+    kind: Kind,
     table: Vec<u8>,
 }
 
@@ -131,7 +132,7 @@ impl RingReader {
         let region = Region::attach(&lane.path(kind), kind, Some(clock.id()), false)?;
         let shape = shape(&region)?;
         let table = region.table();
-        Ok(Self { ring: Consumer::new(region, shape, from), table })
+        Ok(Self { ring: Consumer::new(region, shape, from), kind, table })
     }
 
     /// Takes the next record: copies min(`out.len()`, [`RingReader::record_words`]) words of its slot into `out`.
@@ -204,6 +205,34 @@ impl RingReader {
     /// Whether the name stands for another ring now, or for none (system call).
     pub fn superseded(&self) -> bool {
         self.successor() || self.ring.memory().renamed()
+    }
+
+    /// Once this ring is drained: goes over to the one that stands under its name now, from its first record, and says so
+    /// with `true`; how much was lost in between is unknown. `false` while there is no other (system calls).
+    pub fn follow(&mut self) -> Result<bool> {
+        if !self.superseded() {
+            return Ok(false);
+        }
+        let old = self.ring.memory();
+        let region = match Region::attach(old.path(), self.kind, Some(old.header().clock_id), false) {
+            // Its name is gone: the successor may still come.
+            Err(Error::Absent { .. }) => return Ok(false),
+            other => other?,
+        };
+        let shape = shape(&region)?;
+        self.table = region.table();
+        self.ring = Consumer::new(region, shape, From::Start);
+        Ok(true)
+    }
+
+    /// When the ring was made, ns since the epoch.
+    pub fn created_ns(&self) -> u64 {
+        self.ring.memory().header().created_ns
+    }
+
+    /// Inode of the file that is mapped, whatever its name stands for now (system call).
+    pub fn file_number(&self) -> u64 {
+        self.ring.memory().file_number()
     }
 
     /// Touches every page, so that none faults later, and locks them as asked (system calls).

@@ -7,7 +7,7 @@ use common::{Place, place, say, spec, wait};
 use pillion_shm::layout::{LAYOUT_HASH, LAYOUT_VERSION, header};
 use pillion_shm::{
     Access, BoardReader, BoardWriter, Clock, CncClient, CncOwner, Command, Counters, Error, From, Kind, Lane,
-    LockMemory, Outcome, RingReader, RingWriter, StageSummary, State,
+    LockMemory, Outcome, Poll, RingReader, RingWriter, StageSummary, State,
 };
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -307,6 +307,28 @@ fn pages_can_be_touched_and_locked() {
     assert!(reader.locked());
 }
 
+/// A reader that starts at the first record reports what it came too late for; one that follows finds the next ring.
+#[test]
+fn a_reader_can_start_at_the_first_record_and_follow() {
+    let place = place();
+    let mut ring = RingWriter::create(&place.lane, Kind::Ticks, &spec(64), &place.clock, &Access::default()).unwrap();
+    (0..100).for_each(|n| _ = ring.publish_at(&[n; 14], n));
+    let mut reader = place.reader(From::Start).unwrap();
+    let mut words = [0; 14];
+    assert_eq!(reader.poll(&mut words), Poll::Lost(36));
+    for n in 36..100 {
+        assert_eq!((reader.poll(&mut words), words[0]), (Poll::Record { ring_seq: n, stamp_ns: n }, n));
+    }
+    assert!(!reader.follow().unwrap(), "there is no other ring yet");
+    drop(ring);
+    let mut next = RingWriter::create(&place.lane, Kind::Ticks, &spec(64), &place.clock, &Access::default()).unwrap();
+    next.publish_at(&[7; 14], 7);
+    assert_eq!(reader.poll(&mut words), Poll::Empty);
+    assert!(reader.follow().unwrap());
+    assert_eq!((reader.poll(&mut words), reader.generation()), (Poll::Record { ring_seq: 0, stamp_ns: 7 }, 2));
+    assert!(reader.created_ns() >= place.clock.now_ns() - 60_000_000_000 && reader.file_number() > 0);
+}
+
 #[test]
 fn a_page_says_what_its_owner_said() {
     let place = place();
@@ -316,6 +338,9 @@ fn a_page_says_what_its_owner_said() {
     assert_eq!((client.heartbeat_ns(), client.counters()), (0, Counters::default()));
     page.beat(17);
     page.set_ticks_consumed(99);
+    assert_eq!(client.consumed_of(2), 0, "another ring's ticks say nothing of this one");
+    page.set_ticks_ring(2, 90);
+    assert_eq!((client.consumed_of(2), client.consumed_of(1)), (9, 0));
     let counters = Counters {
         events: 1,
         signals: 2,

@@ -183,8 +183,9 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::input(path.display(), format!("cannot be read: {e}"), "name a readable config file"))?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, &path.display().to_string(), base)
+        // Absolute, so that the configuration means the same in another process that runs elsewhere.
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Self::parse(&text, &path.display().to_string(), whole.parent().unwrap_or(Path::new("/")))
     }
 
     /// Parses an overlay's text; `origin` names it in messages, `base` is the folder of relative paths.
@@ -207,6 +208,11 @@ impl Config {
             lanes: Vec::new(),
             origin: origin.to_owned(),
         };
+        for path in [&mut config.process.onnxruntime, &mut config.process.shm_dir] {
+            if !path.as_os_str().is_empty() {
+                *path = base.join(&path);
+            }
+        }
         for lane in lanes.unwrap_or_else(|| vec![Table::new()]) {
             let mut whole = shared.clone();
             merge(&mut whole, lane, "lanes", origin, text)?;
@@ -238,9 +244,19 @@ impl Config {
                 return bad(key, format!("{slots} is not a power of two from 64 to 2^28"), "write for example 65536");
             }
         }
-        if self.process.shm_mode & !0o660 != 0 {
-            let value = format!("0o{:o} gives rights beyond user and group read and write", self.process.shm_mode);
-            return bad("process.shm_mode".into(), value, "write 0o600, 0o640 or 0o660");
+        if ![0o600, 0o640, 0o660].contains(&self.process.shm_mode) {
+            return bad(
+                "process.shm_mode".into(),
+                format!("0o{:o}", self.process.shm_mode),
+                "write 0o600, 0o640 or 0o660",
+            );
+        }
+        if !(-1..i64::from(u32::MAX)).contains(&self.process.shm_gid) {
+            return bad(
+                "process.shm_gid".into(),
+                self.process.shm_gid.to_string(),
+                "write a group's number, or -1 for the process's own",
+            );
         }
         for (i, lane) in self.lanes.iter().enumerate() {
             if self.lanes[..i].iter().any(|other| other.name == lane.name) {

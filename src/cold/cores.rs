@@ -63,6 +63,14 @@ fn choose_from(allowed: &[usize], config: &Config, with_feed: bool) -> Result<Co
     Ok(Cores { lanes, feed })
 }
 
+/// The CPU of a feed that runs by itself: lanes are another process's affair.
+pub fn choose_feed(config: &Config) -> Result<usize> {
+    let alone = Config { lanes: Vec::new(), ..config.clone() };
+    choose(&alone, true)?
+        .feed
+        .ok_or_else(|| Error::input(&config.origin, "no CPU to run on", "allow the process a CPU"))
+}
+
 /// Pins the calling thread.
 pub fn pin(cpu: usize, who: &str) -> Result<()> {
     if core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {

@@ -27,11 +27,12 @@ pub struct Injected {
 
 /// What the injector needs from the lane it feeds.
 pub trait Peer {
-    /// Ticks the sidecar has consumed since the injector's ring was new.
+    /// Ticks of the injector's ring that the sidecar has consumed.
     fn consumed(&self) -> u64;
 
-    /// Called while there is time: drains signals, looks after the sidecar. An error ends the injection.
-    fn between(&mut self) -> Result<()>;
+    /// Called while there is time: drains signals, looks after the sidecar. An error ends the injection. `for_room` is
+    /// set while only the sidecar can end the wait.
+    fn between(&mut self, for_room: bool) -> Result<()>;
 }
 
 /// Publishes every record of `feed`. Runs on the calling thread and spins.
@@ -59,7 +60,7 @@ pub fn inject(
             if ready {
                 break;
             }
-            peer.between()?;
+            peer.between(due == Due::WithRoom)?;
         }
         let now = clock.now_ns();
         if let Due::At(at) = due {
@@ -74,7 +75,7 @@ pub fn inject(
         // Relaxed: only a progress bar reads it.
         progress.store(done.ticks, Ordering::Relaxed);
         if done.ticks % 64 == 0 {
-            peer.between()?;
+            peer.between(false)?;
         }
     }
     Ok(done)

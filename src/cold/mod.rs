@@ -20,3 +20,4 @@ pub mod seat;
 pub mod sidecar;
 pub mod signals;
 pub mod table;
+mod tick_watch;

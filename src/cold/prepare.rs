@@ -1,10 +1,14 @@
 //! Everything that must be right before a lane may start; `pillion check` stops here, `pillion run` goes on.
 
-use pillion_shm::{Access, Clock, CncClient, Kind, Lane as LaneName, LockMemory};
+use pillion_shm::{
+    Access, Clock, CncClient, From, InstrumentEntry, Kind, Lane as LaneName, LockMemory, ModelEntry, RingReader,
+    SignalTables,
+};
 
 use super::config::{Config, Lane, Lock};
 use super::cores::{self, Cores};
 use super::model::{LoadedModel, Model};
+use super::report::{FeaturesInUse, LaneReport, ModelInUse, hex};
 use crate::engine::RuntimeConfig;
 use crate::error::{Error, Result};
 use crate::hot::book::Limits;
@@ -25,9 +29,38 @@ pub struct Prepared {
     pub instruments: Instruments,
     /// Models in publishing order.
     pub models: Vec<LoadedModel>,
+    /// Tables of the signal region: what indices and outputs mean.
+    pub tables: Vec<u8>,
 }
 
 impl Prepared {
+    /// What the lane's report says before it has done anything.
+    pub fn blank_report(&self, state_bytes: usize) -> LaneReport {
+        let in_use = |m: &LoadedModel| {
+            let info = m.engine.info();
+            ModelInUse {
+                name: m.manifest.name.clone(),
+                revision: m.manifest.revision,
+                sha256: hex(&m.onnx_sha256),
+                engine: info.engine.to_owned(),
+                isa: info.isa.clone(),
+                runtime: info.runtime.clone(),
+            }
+        };
+        let (set, hash) = (self.features.name().to_owned(), hex(&self.features.hash()));
+        LaneReport {
+            lane: self.config.name.clone(),
+            end: "boot".into(),
+            stamps: format!("{:?}", self.config.stamps).to_lowercase(),
+            trigger: self.config.trigger.to_string(),
+            features: FeaturesInUse { set, hash, columns: self.features.len() },
+            models: self.models.iter().map(in_use).collect(),
+            core: self.core,
+            state_bytes_per_instrument: state_bytes as u64,
+            ..LaneReport::default()
+        }
+    }
+
     /// Bounds of each book.
     pub fn limits(&self) -> Limits {
         Limits { max_orders: self.config.max_orders, max_levels: self.config.max_levels }
@@ -49,6 +82,7 @@ pub fn prepare(config: &Config) -> Result<Vec<Prepared>> {
     let Cores { lanes: cpus, .. } = cores::choose(config, false)?;
     let clock = Clock::attach_or_create(&config.process.shm_dir)?;
     let lanes = config.lanes.iter().zip(cpus);
+    creatable(config)?;
     let prepared: Vec<_> = lanes.map(|(lane, cpu)| prepare_lane(config, lane, cpu, &clock)).collect::<Result<_>>()?;
     room(config, &prepared)?;
     Ok(prepared)
@@ -74,7 +108,8 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
             "name at most 65,535",
         ));
     }
-    Ok(Prepared { config: lane.clone(), name, core, features, instruments, models })
+    let tables = tables(&instruments, &models, &features).to_bytes()?;
+    Ok(Prepared { config: lane.clone(), name, core, features, instruments, models, tables })
 }
 
 fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
@@ -94,16 +129,64 @@ fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
     Instruments::new(&list)
 }
 
+/// What the signal region says of its indices and outputs.
+pub fn tables(instruments: &Instruments, models: &[LoadedModel], features: &FeatureSet) -> SignalTables {
+    let instrument = |i: &Instrument| InstrumentEntry {
+        id: i.id,
+        symbol: i.symbol.clone(),
+        tick_size: i.tick_size,
+        size_unit: i.size_unit,
+    };
+    let model = |m: &LoadedModel| {
+        let info = m.engine.info();
+        ModelEntry {
+            name: m.manifest.name.clone(),
+            revision: m.manifest.revision,
+            sha256: m.onnx_sha256,
+            features_hash: features.hash(),
+            outputs: m.manifest.outputs.clone(),
+            meaning: m.manifest.meaning.clone(),
+            engine: info.engine.to_owned(),
+            isa: info.isa.clone(),
+            runtime: info.runtime.clone(),
+        }
+    };
+    let instruments = instruments.iter().map(instrument).collect();
+    SignalTables { instruments, models: models.iter().map(model).collect() }
+}
+
+/// Refuses a folder in which regions could not be made with the rights asked for.
+fn creatable(config: &Config) -> Result<()> {
+    let (dir, access) = (&config.process.shm_dir, access(config));
+    let failed = |what: &str, e: &dyn std::fmt::Display, mend: &str| {
+        Err(Error::input(dir.display(), format!("regions cannot be {what} here: {e}"), mend))
+    };
+    let file = match tempfile::tempfile_in(dir) {
+        Ok(file) => file,
+        Err(e) => {
+            return failed("made", &e, "run as a user who may write here, or name another folder in process.shm_dir");
+        }
+    };
+    if let Some(gid) = access.gid
+        && let Err(e) = rustix::fs::fchown(&file, None, Some(rustix::fs::Gid::from_raw(gid)))
+    {
+        return failed(&format!("given to group {gid}"), &e, "name a group of this user in process.shm_gid, or -1");
+    }
+    Ok(())
+}
+
 /// Refuses a lane whose regions a live sidecar holds.
 fn free_name(name: &LaneName, clock: &Clock) -> Result<()> {
     let page = match CncClient::attach(name, clock) {
-        Ok(page) if page.owner_alive() => page,
+        Ok(page) if page.owner_alive() => Some((Kind::Cnc, page.pid())),
         // Nobody's, a dead sidecar's or another layout's: taken over when the lane starts, or refused there.
-        Ok(_) | Err(_) => return Ok(()),
+        Ok(_) | Err(_) => None,
     };
+    let signals = || RingReader::attach(name, Kind::Signals, From::Next, clock).ok().filter(RingReader::owner_alive);
+    let Some((kind, pid)) = page.or_else(|| signals().map(|r| (Kind::Signals, r.owner_pid()))) else { return Ok(()) };
     Err(Error::input(
-        name.path(Kind::Cnc).display(),
-        format!("is held by the live process {}", page.pid()),
+        name.path(kind).display(),
+        format!("is held by the live process {pid}"),
         format!("stop it (`pillion ctl {} stop`) or choose another lane name", name.name()),
     ))
 }
@@ -135,9 +218,10 @@ fn room(config: &Config, lanes: &[Prepared]) -> Result<()> {
         )
     })?;
     let free = stat.f_bavail * stat.f_frsize;
-    // Slots and cells are 128 bytes; headers, tables and the control page fit the slack.
+    // Slots and cells are 128 bytes; headers and the control page fit the slack.
     let cells = |l: &Prepared| (l.instruments.len() * l.models.len().max(1)) as u64;
-    let needed: u64 = lanes.iter().map(|l| (l.config.signal_slots + cells(l)) * 128 + (1 << 16)).sum();
+    let needed: u64 =
+        lanes.iter().map(|l| (l.config.signal_slots + cells(l)) * 128 + l.tables.len() as u64 + (1 << 16)).sum();
     if needed > free {
         let problem = format!("has {free} bytes free; the lanes' regions need {needed}");
         return Err(Error::input(

@@ -20,8 +20,7 @@ use super::inject::{Injected, Peer, inject};
 use super::pace::Rate;
 use super::prepare::access;
 use super::progress::Progress;
-use super::report::{Build, Host, LaneReport, ModelInUse, SCHEMA_VERSION, SidecarReport, Stages};
-use super::seat::hex;
+use super::report::{Build, Host, LaneReport, ModelInUse, SCHEMA_VERSION, SidecarReport, Stages, hex};
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
 use crate::hot::decode::Instruments;
@@ -111,18 +110,26 @@ impl Replay<'_> {
         let cpu = cores.feed.expect("asked for with the injector's CPU");
         self.config.lanes[0].core = super::config::Core::Fixed(cores.lanes[0]);
         let clock = Clock::attach_or_create(&self.config.process.shm_dir)?;
-        let cleanup = Cleanup(lane.clone());
         let spec =
             RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
         let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config))?;
+        // From here on the name is ours, and so is what lies under it.
+        let cleanup = Cleanup(lane.clone());
         let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
         let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
         let cnc = sidecar.wait_for_run(&lane, &clock)?;
         let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?);
+        let progress = Progress::start(self.feed.records, self.quiet);
         // From here on this thread spins, so that it publishes on time.
         cores::pin(cpu, "injector")?;
-        let mut peer = ReplayPeer { cnc, tap, sidecar, checked: Instant::now() };
-        let progress = Progress::start(self.feed.records, self.quiet);
+        let mut peer = ReplayPeer {
+            cnc,
+            tap,
+            sidecar,
+            generation: writer.generation(),
+            checked: Instant::now(),
+            moved: Default::default(),
+        };
         let injected = inject(self.feed, self.rate, &mut writer, &clock, &mut peer, &progress.done)?;
         peer.drain_all(writer.published())?;
         drop(progress);
@@ -144,7 +151,9 @@ impl Replay<'_> {
                 "replay one lane: keep a single [[lanes]] entry or none",
             ));
         };
-        lane.name = format!("replay-{}", std::process::id());
+        // Process ids repeat between containers that share a folder; the time makes the name this replay's own.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        lane.name = format!("replay-{}-{:06x}", std::process::id(), now.as_micros() & 0xff_ffff);
         if lane.instruments.is_empty() {
             lane.instruments = self.feed.instruments.iter().map(entry).collect();
             let needed = limits::needed(self.feed, &Instruments::new(&self.feed.instruments)?);
@@ -249,6 +258,7 @@ impl Sidecar {
             .map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
+        command.args(["--child-of", &std::process::id().to_string()]);
         if replay.quiet {
             command.stdout(Stdio::null());
         }
@@ -283,6 +293,8 @@ impl Sidecar {
             self.look()?;
             if let Ok(cnc) = CncClient::attach_operator(lane, clock)
                 && matches!(cnc.state(), State::Run | State::Halt)
+                && cnc.pid() == self.child.id()
+                && cnc.owner_alive()
             {
                 return Ok(cnc);
             }
@@ -299,7 +311,17 @@ impl Sidecar {
 
     fn stop(mut self, cnc: &CncClient) -> Result<SidecarReport> {
         cnc.request(Order::Stop, PATIENCE)?;
-        let status = self.child.wait().map_err(|e| Error::run("sidecar", e, "start the replay again"))?;
+        let start = Instant::now();
+        let failed = |e: &dyn std::fmt::Display| Error::run("sidecar", e, "start the replay again");
+        let status = loop {
+            match self.child.try_wait().map_err(|e| failed(&e))? {
+                Some(status) => break status,
+                None if start.elapsed() > PATIENCE => {
+                    return Err(failed(&format!("has not ended {PATIENCE:?} after its stop")));
+                }
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
         if !status.success() {
             return Err(Error::run("sidecar", format!("ended with {status}"), "its own message stands above"));
         }
@@ -324,43 +346,50 @@ struct ReplayPeer {
     cnc: CncClient,
     tap: SignalTap,
     sidecar: Sidecar,
+    generation: u64,
     checked: Instant,
+    /// Ticks consumed when the injector last waited for room, and since when they have not moved.
+    moved: Option<(u64, Instant)>,
 }
 
 impl Peer for ReplayPeer {
     fn consumed(&self) -> u64 {
-        self.cnc.ticks_consumed()
+        self.cnc.consumed_of(self.generation)
     }
 
-    fn between(&mut self) -> Result<()> {
+    fn between(&mut self, for_room: bool) -> Result<()> {
         self.tap.drain(|_| {});
         std::hint::spin_loop();
         if self.checked.elapsed() > Duration::from_millis(20) {
             self.checked = Instant::now();
             self.sidecar.look()?;
+            self.must_move(for_room)?;
         }
         Ok(())
     }
 }
 
 impl ReplayPeer {
+    /// An error when everything waits for a sidecar that has stood still for too long.
+    fn must_move(&mut self, for_it: bool) -> Result<()> {
+        let consumed = self.consumed();
+        match self.moved.filter(|(last, _)| for_it && *last == consumed) {
+            None => self.moved = for_it.then(|| (consumed, Instant::now())),
+            Some((_, since)) if since.elapsed() > PATIENCE => {
+                let problem = format!("stuck after {consumed} ticks for {PATIENCE:?}");
+                return Err(Error::run("sidecar", problem, "look at its state with `pillion status`"));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
     /// Waits until the sidecar has read every tick and every signal has been read back.
     fn drain_all(&mut self, published: u64) -> Result<()> {
-        let mut moved = Instant::now();
-        let mut last = u64::MAX;
         loop {
-            self.between()?;
-            let counters = self.cnc.counters();
-            let through = self.cnc.ticks_consumed();
-            if through >= published && self.tap.seen() + self.tap.lost() >= counters.signals {
+            self.between(true)?;
+            if self.consumed() >= published && self.tap.seen() + self.tap.lost() >= self.cnc.counters().signals {
                 return Ok(());
-            }
-            if through != last {
-                (last, moved) = (through, Instant::now());
-            }
-            if moved.elapsed() > PATIENCE {
-                let problem = format!("stuck: {through} of {published} ticks read, for {PATIENCE:?}");
-                return Err(Error::run("sidecar", problem, "look at its state with `pillion status`"));
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pillion_shm::StageSummary;
+use pillion_shm::{Counters, StageSummary};
 use serde::{Deserialize, Serialize};
 
 use crate::hot::book::Applied;
@@ -77,6 +77,11 @@ impl From<StageSummary> for Stage {
 /// Stages by name.
 pub type Stages = BTreeMap<String, Stage>;
 
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// All that a lane's stages counted since its start.
 #[derive(Clone, Debug)]
 pub struct Totals([Histogram<u64>; STAGES]);
@@ -142,7 +147,8 @@ pub struct ModelInUse {
 pub struct LaneReport {
     /// Lane name.
     pub lane: String,
-    /// `stopped`, or `fail` when the hot thread panicked.
+    /// `stopped`; `fail` when the hot thread panicked (counts are then the control page's last); `refused` when the
+    /// feed's ring could not be used.
     pub end: String,
     /// Records read.
     pub ticks: u64,
@@ -200,6 +206,14 @@ pub struct FeaturesInUse {
 }
 
 impl LaneReport {
+    /// Copies in what the control page last said, where the lane itself is gone.
+    pub fn set_counters(&mut self, consumed: u64, c: &Counters) {
+        self.ticks = consumed.saturating_sub(c.lost);
+        (self.events, self.signals, self.gaps, self.lost) = (c.events, c.signals, c.gaps, c.lost);
+        (self.rejects, self.conflated, self.invalid) = (c.rejects, c.conflated, c.invalid);
+        self.generation_changes = c.generation_changes;
+    }
+
     /// Copies the counted outcomes in.
     pub fn set_counts(&mut self, counts: &Counts) {
         fn named<const N: usize>(names: [&str; N], counts: &[u64; N]) -> BTreeMap<String, u64> {

@@ -1,22 +1,19 @@
 //! The cold side of one lane: creates its regions, waits for its feed, starts the hot thread, then watches it.
 
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use pillion_shm::Access;
-use pillion_shm::BoardWriter;
-use pillion_shm::Clock;
-use pillion_shm::{CncOwner, State};
-use pillion_shm::{From, RingReader, RingSpec, RingWriter};
-use pillion_shm::{InstrumentEntry, ModelEntry, SignalTables};
-use pillion_shm::{Kind, Lane as LaneName};
+use pillion_shm::{
+    Access, BoardWriter, Clock, CncOwner, Command, Kind, Lane as LaneName, LockMemory, Outcome, RingReader, RingSpec,
+    RingWriter, Signal, State,
+};
 
 use super::cores;
 use super::prepare::Prepared;
-use super::report::{FeaturesInUse, LaneReport, ModelInUse, Totals};
-use crate::error::Result;
+use super::report::{LaneReport, Totals};
+use super::tick_watch::TickWatch;
+use crate::error::{Error, Result};
 use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
 use crate::hot::state::State as InstrumentState;
@@ -24,20 +21,22 @@ use crate::hot::{self, Parts, StageSet};
 use crate::run::{self, Link};
 
 /// Words of a signal record.
-const SIGNAL_WORDS: usize = size_of::<pillion_shm::Signal>() / 8;
+const SIGNAL_WORDS: usize = size_of::<Signal>() / 8;
 
 /// A lane between its regions' creation and its end.
 pub struct Seat {
     name: LaneName,
     core: usize,
     clock: Clock,
-    access: Access,
+    lock: LockMemory,
     link: Arc<Link>,
     totals: Totals,
     report: LaneReport,
     phase: Phase,
-    /// File number of the tick ring in use, so that a look for a new one costs one stat.
-    ticks_file: Option<u64>,
+    ticks: TickWatch,
+    /// A new ring is on its way to the hot thread, or the old one on its way back.
+    handing_over: bool,
+    error: Option<Error>,
 }
 
 enum Phase {
@@ -60,33 +59,27 @@ impl Seat {
     pub fn new(prepared: Prepared, clock: Clock, access: Access, stop: Arc<AtomicBool>) -> Result<Self> {
         let name = prepared.name.clone();
         let cnc = CncOwner::create(&name, &clock, &access)?;
-        let tables = tables(&prepared);
-        let spec =
-            RingSpec { capacity: prepared.config.signal_slots, record_words: SIGNAL_WORDS, table: tables.to_bytes()? };
-        let ring = RingWriter::create(&name, Kind::Signals, &spec, &clock, &access)?;
-        let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len() as u32);
-        let board = BoardWriter::create(&name, instruments, models.max(1), &clock, &access)?;
-        let mut states: Vec<_> = prepared
-            .instruments
-            .iter()
-            .map(|i| InstrumentState::new(prepared.limits(), &prepared.features, i.tick_size))
-            .collect();
+        // A lane that cannot have all its regions leaves a page that says so.
+        let publisher = publisher(&prepared, &clock, &access).inspect_err(|_| cnc.set_state(State::Stopped))?;
+        let state = |tick_size| InstrumentState::new(prepared.limits(), &prepared.features, tick_size);
+        let mut states: Vec<_> = prepared.instruments.iter().map(|i| state(i.tick_size)).collect();
         // A book is trusted once a clear or a whole snapshot has been seen, not because nothing was seen yet.
         states.iter_mut().for_each(InstrumentState::gap);
-        let report = blank_report(&prepared, states.first().map_or(0, InstrumentState::state_bytes));
         let link = Arc::new(Link::new(cnc, stop));
-        drop(link.empty.push(Box::default()));
-        let publisher = Publisher::new(ring, board);
+        link.empty.store(Some(Box::default()));
+        let state_bytes = states.first().map_or(0, InstrumentState::state_bytes);
         Ok(Self {
-            name,
             core: prepared.core,
             clock,
-            access,
+            lock: access.lock,
             link,
             totals: Totals::default(),
-            report,
+            report: prepared.blank_report(state_bytes),
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
-            ticks_file: None,
+            ticks: TickWatch::new(name.clone(), clock, access.lock),
+            handing_over: false,
+            error: None,
+            name,
         })
     }
 
@@ -96,15 +89,15 @@ impl Seat {
     }
 
     /// One look at the lane, every few milliseconds. True once it is over.
-    pub fn step(&mut self) -> Result<bool> {
+    pub fn step(&mut self) -> bool {
         match &self.phase {
-            Phase::Boot(_) if self.link.stop.load(Ordering::Relaxed) => self.end_before_start(),
-            Phase::Boot(_) => self.boot()?,
+            Phase::Boot(_) if self.link.stop.load(Ordering::Relaxed) => self.abandon(),
+            Phase::Boot(_) => self.boot(),
             Phase::Hot(thread) if thread.is_finished() => self.finish(),
-            Phase::Hot(_) => self.watch()?,
-            Phase::Done => {}
+            Phase::Hot(_) => self.watch(),
+            Phase::Done => self.answer(),
         }
-        Ok(matches!(self.phase, Phase::Done))
+        matches!(self.phase, Phase::Done)
     }
 
     /// What the lane did; complete once it is over.
@@ -112,24 +105,35 @@ impl Seat {
         &self.report
     }
 
-    /// Lane name.
-    pub fn name(&self) -> &str {
-        self.name.name()
+    /// Why the lane failed, if it did.
+    pub fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
     }
 
-    /// Whether the hot thread panicked.
-    pub fn failed(&self) -> bool {
-        self.report.end == "fail"
+    /// Ends a lane before its hot thread has started.
+    pub fn abandon(&mut self) {
+        self.end_before_start(State::Stopped, "stopped");
     }
 
-    fn boot(&mut self) -> Result<()> {
+    fn boot(&mut self) {
         self.link.cnc.beat(self.clock.now_ns());
-        self.answer_while_waiting();
-        let Some(ticks) = self.attach_ticks()? else { return Ok(()) };
-        let Phase::Boot(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else { return Ok(()) };
+        self.answer();
+        match self.ticks.first() {
+            Ok(None) => {}
+            Ok(Some(ticks)) => self.start(ticks),
+            Err(error) => {
+                self.end_before_start(State::Fail, "refused");
+                self.error = Some(error);
+            }
+        }
+    }
+
+    /// The feed is there: the hot thread starts.
+    fn start(&mut self, ticks: RingReader) {
+        let Phase::Boot(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
         let Waiting { prepared, publisher, states } = *waiting;
-        let models: Vec<_> =
-            prepared.models.into_iter().map(|m| Model { engine: m.engine, revision: m.manifest.revision }).collect();
+        let model = |m: super::model::LoadedModel| Model { engine: m.engine, revision: m.manifest.revision };
+        let models: Vec<_> = prepared.models.into_iter().map(model).collect();
         let parts = Parts {
             ticks,
             features: prepared.features.len(),
@@ -143,68 +147,51 @@ impl Seat {
             stamps: prepared.config.stamps,
             budget_ns: prepared.config.budget_ns,
         };
-        let lane = hot::Lane::new(parts);
-        if self.report.locked {
-            // What the lane has just allocated; a failure leaves it to be paged in by its first use.
-            let _ = rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT);
-        }
-        self.phase = Phase::Hot(spawn_hot(lane, self.core, Arc::clone(&self.link), self.name.name()));
-        Ok(())
+        let lock = if self.report.locked { self.lock } else { LockMemory::No };
+        self.phase = Phase::Hot(spawn_hot(parts, self.core, lock, Arc::clone(&self.link), self.name.name()));
     }
 
-    /// Before the hot thread runs, the cold side answers the mailbox.
-    fn answer_while_waiting(&self) {
-        use pillion_shm::{Command, Outcome};
+    /// While no hot thread runs, the cold side answers the mailbox.
+    fn answer(&self) {
         let Some(request) = self.link.cnc.poll_mailbox() else { return };
-        match request.command {
-            Some(Command::Halt) => self.link.cnc.set_halted(true),
-            Some(Command::Resume) => self.link.cnc.set_halted(false),
-            Some(Command::Stop) => self.link.stop.store(true, Ordering::Relaxed),
-            None => return self.link.cnc.answer(&request, Outcome::Unknown),
-        }
-        self.link.cnc.answer(&request, Outcome::Done);
-    }
-
-    /// The feed's ring, whole from its start: a ring that was lapped before shows as a counted gap. A ring whose
-    /// feed is dead is a past run's and is left alone.
-    fn attach_ticks(&mut self) -> Result<Option<RingReader>> {
-        let file = std::fs::metadata(self.name.path(Kind::Ticks)).ok().map(|m| m.ino());
-        if file.is_none() || file == self.ticks_file {
-            return Ok(None);
-        }
-        let mut reader = match RingReader::attach(&self.name, Kind::Ticks, From::Oldest, &self.clock) {
-            Ok(reader) => reader,
-            Err(pillion_shm::Error::Absent { .. }) => return Ok(None),
-            Err(e) => return Err(e.into()),
+        let over = matches!(self.phase, Phase::Done);
+        let outcome = match request.command {
+            Some(Command::Stop) => {
+                self.link.stop.store(true, Ordering::Relaxed);
+                Outcome::Done
+            }
+            Some(_) if over => Outcome::Refused,
+            Some(order) => {
+                self.link.cnc.set_halted(order == Command::Halt);
+                Outcome::Done
+            }
+            None => Outcome::Unknown,
         };
-        if !reader.owner_alive() {
-            return Ok(None);
-        }
-        reader.touch_and_lock(self.access.lock)?;
-        self.ticks_file = file;
-        Ok(Some(reader))
+        self.link.cnc.answer(&request, outcome);
     }
 
-    fn watch(&mut self) -> Result<()> {
-        if let Some(mut full) = self.link.full.pop() {
+    fn watch(&mut self) {
+        if let Some(mut full) = self.link.full.take() {
             self.totals.add(&full);
             full.clear();
-            drop(self.link.empty.push(full));
+            self.link.empty.store(Some(full));
             self.link.cnc.publish_stages(&self.totals.summaries());
         }
-        drop(self.link.old_ticks.pop());
-        if self.link.next_ticks.is_empty()
-            && let Some(reader) = self.attach_ticks()?
-        {
-            drop(self.link.next_ticks.push(reader));
+        if self.link.old_ticks.take().is_some() {
+            self.handing_over = false;
         }
-        Ok(())
+        if !self.handing_over
+            && let Some(reader) = self.ticks.next()
+        {
+            self.link.next_ticks.store(Some(Box::new(reader)));
+            self.handing_over = true;
+        }
     }
 
     /// The hot thread has ended: counts what was left in its hands.
     fn finish(&mut self) {
         let Phase::Hot(thread) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
-        if let Some(full) = self.link.full.pop() {
+        if let Some(full) = self.link.full.take() {
             self.totals.add(&full);
         }
         match thread.join() {
@@ -215,8 +202,13 @@ impl Seat {
                 self.link.cnc.set_state(State::Stopped);
             }
             Err(_) => {
+                let (consumed, counters) = self.link.cnc.last_counts();
+                self.report.set_counters(consumed, &counters);
                 self.report.end = "fail".into();
                 self.link.cnc.set_state(State::Fail);
+                let mend = "the panic's message stands above; report it with the report file and the tick recording";
+                let thing = format!("lane {}", self.name.name());
+                self.error = Some(Error::run(thing, "its hot thread panicked; state is FAIL", mend));
             }
         }
         self.link.cnc.publish_stages(&self.totals.summaries());
@@ -227,83 +219,42 @@ impl Seat {
         }
     }
 
-    fn end_before_start(&mut self) {
+    fn end_before_start(&mut self, state: State, end: &str) {
         self.phase = Phase::Done;
-        self.report.end = "stopped".into();
+        self.report.end = end.into();
         self.report.stages = self.totals.stages();
-        self.link.cnc.set_state(State::Stopped);
+        self.link.cnc.set_state(state);
     }
+}
+
+/// Creates the signal ring and the board.
+fn publisher(prepared: &Prepared, clock: &Clock, access: &Access) -> Result<Publisher> {
+    let (name, table) = (&prepared.name, prepared.tables.clone());
+    let spec = RingSpec { capacity: prepared.config.signal_slots, record_words: SIGNAL_WORDS, table };
+    let ring = RingWriter::create(name, Kind::Signals, &spec, clock, access)?;
+    let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len() as u32);
+    Ok(Publisher::new(ring, BoardWriter::create(name, instruments, models.max(1), clock, access)?))
 }
 
 /// Starts the pinned thread. It returns the lane when told to stop and unwinds on a panic.
-fn spawn_hot(mut lane: hot::Lane, core: usize, link: Arc<Link>, name: &str) -> JoinHandle<hot::Lane> {
-    let name = name.to_owned();
-    std::thread::Builder::new()
-        .name(format!("hot-{name}"))
-        .spawn(move || {
-            if let Err(e) = cores::pin(core, &format!("lane {name}")) {
-                panic!("{e}");
-            }
-            run::run(&mut lane, &link);
-            lane
-        })
-        .expect("the system starts a thread")
+fn spawn_hot(parts: Parts, core: usize, lock: LockMemory, link: Arc<Link>, name: &str) -> JoinHandle<hot::Lane> {
+    let who = format!("lane {name}");
+    let hot = move || {
+        cores::pin(core, &who).unwrap_or_else(|e| panic!("{e}"));
+        let mut lane = hot::Lane::new(parts);
+        lock_thread(lock, &who);
+        run::run(&mut lane, &link);
+        lane
+    };
+    std::thread::Builder::new().name(format!("hot-{name}")).spawn(hot).expect("the system starts a thread")
 }
 
-fn tables(prepared: &Prepared) -> SignalTables {
-    let instruments = prepared.instruments.iter().map(|i| InstrumentEntry {
-        id: i.id,
-        symbol: i.symbol.clone(),
-        tick_size: i.tick_size,
-        size_unit: i.size_unit,
-    });
-    let models = prepared.models.iter().map(|m| {
-        let info = m.engine.info();
-        ModelEntry {
-            name: m.manifest.name.clone(),
-            revision: m.manifest.revision,
-            sha256: m.onnx_sha256,
-            features_hash: prepared.features.hash(),
-            outputs: m.manifest.outputs.clone(),
-            meaning: m.manifest.meaning.clone(),
-            engine: info.engine.to_owned(),
-            isa: info.isa.clone(),
-            runtime: info.runtime.clone(),
-        }
-    });
-    SignalTables { instruments: instruments.collect(), models: models.collect() }
-}
-
-/// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn blank_report(prepared: &Prepared, state_bytes: usize) -> LaneReport {
-    let models = prepared.models.iter().map(|m| {
-        let info = m.engine.info();
-        ModelInUse {
-            name: m.manifest.name.clone(),
-            revision: m.manifest.revision,
-            sha256: hex(&m.onnx_sha256),
-            engine: info.engine.to_owned(),
-            isa: info.isa.clone(),
-            runtime: info.runtime.clone(),
-        }
-    });
-    LaneReport {
-        lane: prepared.config.name.clone(),
-        end: "boot".into(),
-        stamps: format!("{:?}", prepared.config.stamps).to_lowercase(),
-        trigger: prepared.config.trigger.to_string(),
-        features: FeaturesInUse {
-            set: prepared.features.name().to_owned(),
-            hash: hex(&prepared.features.hash()),
-            columns: prepared.features.len(),
-        },
-        models: models.collect(),
-        core: prepared.core,
-        state_bytes_per_instrument: state_bytes as u64,
-        ..LaneReport::default()
+/// Locks what is mapped now: the hot thread's stack, and what its lane has just allocated.
+fn lock_thread(lock: LockMemory, who: &str) {
+    if lock == LockMemory::No {
+        return;
     }
+    let locked = rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT);
+    let may_go_on = locked.is_ok() || lock == LockMemory::Try;
+    assert!(may_go_on, "{who}: lock = \"require\", and its memory cannot be locked: {locked:?}");
 }

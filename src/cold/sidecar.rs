@@ -12,8 +12,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::config::{Config, Lock};
 use super::output::write_json;
 use super::prepare::{Prepared, access, prepare};
-use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
-use super::seat::{Seat, hex};
+use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport, hex};
+use super::seat::Seat;
 use super::{banner, cores};
 use crate::error::{Error, Result};
 
@@ -42,38 +42,23 @@ pub fn serve_prepared(
     let banner = banner::banner(config, &prepared);
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
     let mut seats = Vec::with_capacity(prepared.len());
-    for lane in prepared {
-        seats.push(Seat::new(lane, clock, access(config), Arc::clone(&stop))?);
-    }
-    let locked = lock_memory(config)?;
+    let made = prepared
+        .into_iter()
+        .try_for_each(|lane| Ok(seats.push(Seat::new(lane, clock, access(config), Arc::clone(&stop))?)))
+        .and_then(|()| lock_memory(config));
+    let locked = made.inspect_err(|_| seats.iter_mut().for_each(Seat::abandon))?;
     print!("{banner}");
     println!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
     seats.iter_mut().for_each(|seat| seat.set_locked(locked));
     cores::stay_off(&hot_cores);
-    watch(&mut seats)?;
+    // Every lane is looked at in each round, so one that is over or has failed holds no other up.
+    while seats.iter_mut().fold(false, |running, seat| !seat.step() | running) {
+        std::thread::sleep(PERIOD);
+    }
     if let Some(path) = report {
         write_report(path, &seats)?;
     }
-    match seats.iter().find(|seat| seat.failed()) {
-        None => Ok(()),
-        Some(seat) => {
-            let mend = "the panic's message stands above; report it with the report file and the tick recording";
-            Err(Error::run(format!("lane {}", seat.name()), "its hot thread panicked; state is FAIL", mend))
-        }
-    }
-}
-
-fn watch(seats: &mut [Seat]) -> Result<()> {
-    loop {
-        let mut over = true;
-        for seat in seats.iter_mut() {
-            over &= seat.step()?;
-        }
-        if over {
-            return Ok(());
-        }
-        std::thread::sleep(PERIOD);
-    }
+    seats.iter_mut().find_map(Seat::take_error).map_or(Ok(()), Err)
 }
 
 /// Locks what is mapped now: books, features, engines. Regions lock themselves.

@@ -99,6 +99,8 @@ struct Pending {
 #[derive(Clone, Default)]
 struct PutOff {
     cause: Option<Cause>,
+    /// The waiting trigger stands for earlier ones too.
+    replaced: bool,
     queued: bool,
 }
 
@@ -135,14 +137,15 @@ impl Lane {
         };
         self.stamp.begin(tick_ns);
         self.counts.ticks += 1;
-        let tick = match decode(self.poll.record(), &self.instruments) {
+        let decoded = decode(self.poll.record(), &self.instruments);
+        self.stamp.mark(Stage::Decode);
+        let tick = match decoded {
             Ok(tick) => tick,
             Err(reject) => {
                 self.counts.rejects[reject.index()] += 1;
                 return Turn::Worked;
             }
         };
-        self.stamp.mark(Stage::Decode);
         let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
         let state = &mut self.states[index];
         self.counts.applied[state.apply(&tick).index()] += 1;
@@ -158,8 +161,8 @@ impl Lane {
         self.stamp.mark(Stage::Features);
         if fires {
             let cause = Cause { ring_seq, tick_ns, ts_event };
-            if !self.put_off(index, cause) {
-                self.signals(index, cause, 0);
+            if let Some(why) = self.now_or_later(index, cause) {
+                self.signals(index, cause, why);
             }
         }
         Turn::Worked
@@ -209,20 +212,24 @@ impl Lane {
             | when(self.halted || !state.book.trading(), signal_flags::HALTED)
     }
 
-    /// Under conflation and backlog: remembers the trigger for later. False when the models should run now.
-    fn put_off(&mut self, index: usize, cause: Cause) -> bool {
-        let Some(pending) = &mut self.pending else { return false };
-        let put_off = &mut pending.instruments[index];
-        let behind = self.poll.behind();
-        // Whichever comes now, later or at once, stands for the one that was waiting.
-        self.counts.conflated += u64::from(put_off.cause.take().is_some());
-        if behind {
-            put_off.cause = Some(cause);
-            if !std::mem::replace(&mut put_off.queued, true) {
-                pending.order.push_back(index as u32);
-            }
+    /// The flags of a trigger that is answered now; `None` when under backlog it is put off. Whichever comes later, or
+    /// now, stands for the one that was waiting: that one is counted as conflated.
+    #[inline]
+    fn now_or_later(&mut self, index: usize, cause: Cause) -> Option<u32> {
+        let Some(pending) = &mut self.pending else { return Some(0) };
+        let waiting = &mut pending.instruments[index];
+        if waiting.cause.take().is_some() {
+            self.counts.conflated += 1;
+            waiting.replaced = true;
         }
-        behind
+        if !self.poll.behind() {
+            return Some(conflated(&mut waiting.replaced));
+        }
+        waiting.cause = Some(cause);
+        if !std::mem::replace(&mut waiting.queued, true) {
+            pending.order.push_back(index as u32);
+        }
+        None
     }
 
     /// The ring is empty: make up one conflated run, or report idleness.
@@ -230,11 +237,13 @@ impl Lane {
         let Some(pending) = &mut self.pending else { return Turn::Idle };
         let Some(index) = pending.order.pop_front() else { return Turn::Idle };
         let index = index as usize;
-        let put_off = &mut pending.instruments[index];
-        put_off.queued = false;
-        if let Some(cause) = put_off.cause.take() {
+        let waiting = &mut pending.instruments[index];
+        waiting.queued = false;
+        if let Some(cause) = waiting.cause.take() {
+            let why = conflated(&mut waiting.replaced);
             self.states[index].features.write(&mut self.infer.vector);
-            self.signals(index, cause, signal_flags::CONFLATED);
+            self.stamp.begin_without_record();
+            self.signals(index, cause, why);
         }
         Turn::Worked
     }
@@ -242,6 +251,7 @@ impl Lane {
     /// Records were lost: no book of the lane can be trusted until it is rebuilt.
     #[cold]
     fn gap(&mut self, records: u64) -> Turn {
+        self.stamp.begin_without_record();
         self.counts.gaps += 1;
         self.counts.lost += records;
         self.distrust();
@@ -254,11 +264,17 @@ impl Lane {
         }
     }
 
-    /// Goes over to the ring of a restarted feed; how much was lost between is unknown. Gives the old reader back.
-    pub fn switch_ticks(&mut self, reader: RingReader) -> RingReader {
+    /// Goes over to the ring of a restarted feed, leaving the old reader in its place; how much was lost between is
+    /// unknown.
+    pub fn switch_ticks(&mut self, reader: &mut RingReader) {
         self.counts.generation_changes += 1;
         self.distrust();
-        self.poll.switch(reader)
+        self.poll.switch(reader);
+    }
+
+    /// Generation of the tick ring being read.
+    pub fn ticks_generation(&self) -> u64 {
+        self.poll.generation()
     }
 
     /// Halted lanes keep books, features and models warm and flag every signal.
@@ -301,4 +317,9 @@ impl Lane {
     pub fn into_publisher(self) -> Option<Publisher> {
         self.publisher
     }
+}
+
+/// The flag of a run that stands for several triggers, and an end to it.
+fn conflated(replaced: &mut bool) -> u32 {
+    if std::mem::take(replaced) { signal_flags::CONFLATED } else { 0 }
 }

@@ -35,9 +35,13 @@ impl Poller {
         self.reader.head() > self.reader.cursor()
     }
 
-    /// Goes over to another generation's ring and gives the old reader back.
-    pub(crate) fn switch(&mut self, reader: RingReader) -> RingReader {
-        self.words = reader.record_words().min(MAX_RECORD_WORDS);
-        std::mem::replace(&mut self.reader, reader)
+    /// Goes over to another generation's ring and leaves the old reader in its place.
+    pub(crate) fn switch(&mut self, reader: &mut RingReader) {
+        std::mem::swap(&mut self.reader, reader);
+        self.words = self.reader.record_words().min(MAX_RECORD_WORDS);
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.reader.generation()
     }
 }

@@ -97,6 +97,12 @@ impl Stamper {
         self.set.record(Stage::Wait, self.clock.ns(self.started_raw).saturating_sub(published_ns));
     }
 
+    /// Starts a turn that has no record of its own.
+    pub(crate) fn begin_without_record(&mut self) {
+        self.started_raw = self.clock.raw();
+        self.last_raw = self.started_raw;
+    }
+
     /// Ends a stage; the next begins here.
     #[inline]
     pub(crate) fn mark(&mut self, stage: Stage) {

@@ -10,13 +10,21 @@ use std::time::{Duration, Instant};
 use pillion::cold::data::{self, DbnWriter, Feed, FileInfo};
 use pillion_shm::{Clock, CncClient, Lane, State};
 
+/// Set where everything that tests need is known to be there: a skip is then a failure.
+const NO_SKIPS: &str = "PILLION_NO_SKIPS";
+
+fn skip(why: &str) {
+    assert!(std::env::var_os(NO_SKIPS).is_none(), "{NO_SKIPS} is set, and {why}");
+    eprintln!("skipped: {why}");
+}
+
 /// A file of the shared data, or `None` with a line that says what is skipped.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path);
     if full.exists() {
         return Some(full);
     }
-    eprintln!("skipped: {path} is not in ../shared/data");
+    skip(&format!("{path} is not in ../shared/data"));
     None
 }
 
@@ -33,7 +41,7 @@ pub fn has_onnxruntime() -> bool {
     let here = std::env::var_os("ORT_DYLIB_PATH").is_some()
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("onnxruntime").join("WHEEL").exists();
     if !here {
-        eprintln!("skipped: ONNX Runtime is not in ./onnxruntime (scripts/fetch-onnxruntime puts it there)");
+        skip("ONNX Runtime is not in ./onnxruntime (scripts/fetch-onnxruntime puts it there)");
     }
     here
 }

@@ -50,14 +50,22 @@ pub fn run(args: &Args) -> Result<()> {
         Order::Resume => Command::Resume,
         Order::Stop => Command::Stop,
     };
-    if cnc.request(command, PATIENCE)? != Outcome::Done {
-        let problem = "the sidecar does not know this order";
-        return Err(Error::run(format!("lane {}", args.lane), problem, "use the pillion that the sidecar is"));
+    let (problem, mend) = match cnc.request(command, PATIENCE)? {
+        Outcome::Done => ("", ""),
+        Outcome::Refused => ("the lane is over; its process only takes stop", "stop it and start it again"),
+        Outcome::Unknown => ("the sidecar does not know this order", "use the pillion that the sidecar is"),
+    };
+    if !problem.is_empty() {
+        return Err(Error::run(format!("lane {}", args.lane), problem, mend));
     }
     // A stop is answered at once and done when the process lets go of its page.
     let start = Instant::now();
     while command == Command::Stop && cnc.owner_alive() && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(2));
+    }
+    if command == Command::Stop && cnc.owner_alive() {
+        let problem = format!("has not ended {PATIENCE:?} after its stop");
+        return Err(Error::run(format!("lane {}", args.lane), problem, format!("look at process {}", cnc.pid())));
     }
     println!("lane {}: {}", args.lane, cnc.state());
     Ok(())

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pillion_shm::Clock;
-use pillion_shm::{CncClient, State};
+use pillion_shm::CncClient;
 use pillion_shm::{Kind, Lane};
 use pillion_shm::{RingSpec, RingWriter};
 
@@ -18,6 +18,9 @@ use crate::cold::progress::Progress;
 use crate::cold::replay::slot_words;
 use crate::cold::{cores, data, table};
 use crate::error::{Error, Result};
+
+/// How long rate max waits for a sidecar.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Arguments of `pillion feed`.
 #[derive(Debug, clap::Args)]
@@ -51,22 +54,17 @@ pub fn run(args: &Args) -> Result<()> {
             .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
     }
     let lane = Lane::in_dir(&config.process.shm_dir, &args.lane)?;
+    let cpu = cores::choose_feed(&config)?;
     let feed = data::load(&args.input)?;
     let clock = Clock::attach_or_create(lane.dir())?;
+    let cnc = find_sidecar(&lane, &clock, args.rate, &stop)?;
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
     let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config))?;
-    println!(
-        "feed      lane {}, generation {}, {} ticks at {}",
-        args.lane,
-        writer.generation(),
-        feed.records,
-        args.rate
-    );
-    let mut peer = Sidecar::find(&lane, &clock, args.rate, Arc::clone(&stop))?;
-    if let Some(cpu) = cores::choose(&config, true)?.feed {
-        cores::pin(cpu, "feed")?;
-    }
+    let generation = writer.generation();
+    println!("feed      lane {}, generation {generation}, {} ticks at {}", args.lane, feed.records, args.rate);
+    let mut peer = Sidecar { cnc, generation, stop: Arc::clone(&stop), looked: Instant::now() };
     let progress = Progress::start(feed.records, false);
+    cores::pin(cpu, "feed")?;
     let injected = inject(&feed, args.rate, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);
     let seconds = injected.span_ns as f64 / 1e9;
@@ -81,48 +79,48 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The lane's sidecar, if it runs; ticks before this feed's ring do not count.
-struct Sidecar {
-    cnc: Option<CncClient>,
-    before: u64,
-    stop: Arc<AtomicBool>,
+/// The lane's live sidecar, booting ones included; rate max waits a while for one and refuses to go without.
+fn find_sidecar(lane: &Lane, clock: &Clock, rate: Rate, stop: &AtomicBool) -> Result<Option<CncClient>> {
+    let find = || CncClient::attach(lane, clock).ok().filter(CncClient::owner_alive);
+    let mut cnc = find();
+    let start = Instant::now();
+    while cnc.is_none() && rate == Rate::Max && start.elapsed() < PATIENCE && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        cnc = find();
+    }
+    if cnc.is_none() && rate == Rate::Max {
+        let problem = "rate max is the sidecar's pace, and no sidecar runs on this lane";
+        let mend = "start one with `pillion run`, or name a rate such as 50000/s";
+        return Err(Error::input(format!("lane {}", lane.name()), problem, mend));
+    }
+    Ok(cnc)
 }
 
-impl Sidecar {
-    /// Looks for a running sidecar; rate max waits for one.
-    fn find(lane: &Lane, clock: &Clock, rate: Rate, stop: Arc<AtomicBool>) -> Result<Self> {
-        let find = || CncClient::attach(lane, clock).ok().filter(|c| c.owner_alive() && c.state() != State::Boot);
-        let mut cnc = find();
-        for _ in 0..500 {
-            if cnc.is_some() || rate != Rate::Max || stop.load(Ordering::Relaxed) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-            cnc = find();
-        }
-        if cnc.is_none() && rate == Rate::Max {
-            let problem = "rate max is the sidecar's pace, and no sidecar runs on this lane";
-            return Err(Error::input(
-                format!("lane {}", lane.name()),
-                problem,
-                "start one with `pillion run`, or name a rate such as 50000/s",
-            ));
-        }
-        let before = cnc.as_ref().map_or(0, CncClient::ticks_consumed);
-        Ok(Self { cnc, before, stop })
-    }
+/// The sidecar that sets the pace where nothing else does.
+struct Sidecar {
+    cnc: Option<CncClient>,
+    generation: u64,
+    stop: Arc<AtomicBool>,
+    looked: Instant,
 }
 
 impl Peer for Sidecar {
     fn consumed(&self) -> u64 {
         // Without a sidecar nobody falls behind: snapshots go out at once.
-        self.cnc.as_ref().map_or(u64::MAX, |c| c.ticks_consumed().saturating_sub(self.before))
+        self.cnc.as_ref().map_or(u64::MAX, |c| c.consumed_of(self.generation))
     }
 
-    fn between(&mut self) -> Result<()> {
+    fn between(&mut self, for_room: bool) -> Result<()> {
         std::hint::spin_loop();
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::run("feed", "interrupted", "start it again; readers see a new generation"));
+        }
+        if for_room && self.looked.elapsed() > Duration::from_millis(20) {
+            self.looked = Instant::now();
+            if self.cnc.as_ref().is_some_and(|c| !c.owner_alive() || c.superseded()) {
+                let mend = "start the sidecar, then the feed again: readers see a new generation";
+                return Err(Error::run("feed", "the sidecar that set its pace is gone", mend));
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cold::{banner, config::Config, prepare, sidecar};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Arguments of `pillion run`.
 #[derive(Debug, clap::Args)]
@@ -14,11 +14,28 @@ pub struct RunArgs {
     /// Write the run's report as JSON when it ends
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// End when this parent does: a replay's sidecar must not outlive it
+    #[arg(long, hide = true, value_name = "PID")]
+    child_of: Option<i32>,
 }
 
 /// Runs the sidecar until it is stopped.
 pub fn run(args: &RunArgs) -> Result<()> {
+    if let Some(parent) = args.child_of {
+        end_with(parent)?;
+    }
     sidecar::serve(&Config::load(&args.config)?, args.report.as_deref())
+}
+
+fn end_with(parent: i32) -> Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let failed = |e: &dyn std::fmt::Display| Error::run("parent process", e, "start `pillion run` without --child-of");
+    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|e| failed(&e))?;
+    // It may have died before the signal was asked for.
+    match getppid() {
+        Some(pid) if pid.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(failed(&format!("{parent} is gone"))),
+    }
 }
 
 /// Arguments of `pillion check`.

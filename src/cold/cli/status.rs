@@ -10,8 +10,7 @@ use pillion_shm::{From, RingReader};
 use pillion_shm::{Kind, Lane};
 use serde::Serialize;
 
-use crate::cold::report::{ModelInUse, Stages};
-use crate::cold::seat::hex;
+use crate::cold::report::{ModelInUse, Stages, hex};
 use crate::cold::table;
 use crate::error::{Error, Result};
 use crate::hot::stamp::STAGE_NAMES;
@@ -70,21 +69,30 @@ pub fn run(args: &Args) -> Result<()> {
     let clock = Clock::attach_or_create(&args.shm_dir)?;
     let mut pause = Duration::from_millis(200);
     loop {
-        let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n, &clock)).collect::<Result<_>>()?;
+        let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n, &clock)).collect();
         std::thread::sleep(pause);
         if args.watch && !args.json {
             print!("\x1b[2J\x1b[H");
         }
         for (name, before) in names.iter().zip(before) {
-            let look = look(&args.shm_dir, name, &clock, before)?;
-            let text = if args.json { to_json(&look)? } else { to_text(&look) };
-            println!("{text}");
+            let text =
+                before.and_then(|before| look(&args.shm_dir, name, &clock, before)).and_then(|l| show(&l, args.json));
+            match text {
+                Ok(text) => println!("{text}"),
+                // One lane asked for by name must be there; of all lanes, a broken one hides no other.
+                Err(error) if args.lane.is_some() => return Err(error),
+                Err(error) => eprintln!("lane {name}: {error}"),
+            }
         }
         if !args.watch {
             return Ok(());
         }
         pause = Duration::from_secs(1);
     }
+}
+
+fn show(look: &Look, json: bool) -> Result<String> {
+    if json { to_json(look) } else { Ok(to_text(look)) }
 }
 
 /// Names of the lanes that have a control page here.
@@ -134,7 +142,7 @@ fn look(dir: &Path, name: &str, clock: &Clock, before: Before) -> Result<Look> {
         pid: cnc.pid(),
         heartbeat_age_ns: now_ns.saturating_sub(cnc.heartbeat_ns()),
         feed_alive: ticks.as_ref().is_some_and(RingReader::owner_alive),
-        backlog: ticks.map_or(0, |r| r.head().saturating_sub(consumed)),
+        backlog: ticks.map_or(0, |r| r.head().saturating_sub(cnc.consumed_of(r.generation()))),
         ticks_per_second: rate(consumed, before.consumed),
         signals_per_second: rate(c.signals, before.counters.signals),
         ticks: consumed - c.lost.min(consumed),

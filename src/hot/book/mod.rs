@@ -35,6 +35,8 @@ enum Source {
     Unknown,
     Orders,
     Quotes,
+    /// Trades alone so far: there is no book.
+    Trades,
 }
 
 /// The book of one instrument.
@@ -262,6 +264,7 @@ impl Book {
 
     fn clear(&mut self, snapshot: bool) -> Applied {
         let empty = self.sides.iter().all(|side| side.as_slice().is_empty());
+        self.source = Source::Orders;
         self.orders.clear();
         self.sides.iter_mut().for_each(Levels::clear);
         self.event.cleared = true;
@@ -317,7 +320,9 @@ impl Book {
         self.event.cleared |= action == b'R';
         if levels.is_empty() {
             // The trades schema says nothing about the book, and mends nothing but its own gap.
-            self.suspect &= self.source == Source::Orders;
+            if matches!(self.source, Source::Unknown | Source::Trades) {
+                (self.source, self.suspect) = (Source::Trades, false);
+            }
             return Applied::Unchanged;
         }
         if self.source == Source::Orders {
@@ -329,11 +334,13 @@ impl Book {
         Applied::Changed
     }
 
-    /// Ready for an order of `side`: levels that came as quotes make way for those of orders.
+    /// Ready for an order of `side`: levels that came as quotes make way for those of orders. Orders that follow other
+    /// records without a clear are some of a book, not the whole of it.
     #[inline]
     fn takes_orders(&mut self, side: Side) -> bool {
         if self.source != Source::Orders {
             self.sides.iter_mut().for_each(Levels::clear);
+            self.suspect |= self.source != Source::Unknown;
             self.source = Source::Orders;
         }
         side != Side::None

@@ -281,16 +281,29 @@ fn quotes_set_the_levels() {
     // The trades schema: no levels, no say about the book.
     book.mark_suspect();
     book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));
-    assert!(!book.suspect());
+    assert!(book.suspect(), "a trade says nothing of the levels");
     assert_eq!((book.depth(Side::Bid), book.event().volume, book.event().buy_volume), (1, 6, 0));
 
     // Orders take over from quotes.
     book.apply(&tick(add(Side::Ask, 1, 50, 1), flags::LAST));
     assert!(book.is_order_book());
     assert_eq!((book.depth(Side::Bid), book.best(Side::Ask).unwrap().price), (0, 50));
+    assert!(book.suspect(), "orders after quotes, without a clear, are some of a book");
+    book.apply(&tick(Body::Clear, flags::LAST));
+    assert!(!book.suspect());
     book.mark_suspect();
     book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));
     assert!(book.suspect(), "a trade does not mend an order book");
+}
+
+#[test]
+fn trades_alone_end_their_own_gap_and_no_other() {
+    let mut book = Book::new(ROOMY);
+    book.mark_suspect();
+    book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));
+    assert!(!book.suspect(), "a feed of trades has no book to rebuild");
+    book.apply(&tick(add(Side::Ask, 1, 50, 1), flags::LAST));
+    assert!(book.suspect(), "the orders before were never seen");
 }
 
 #[test]
