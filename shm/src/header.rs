@@ -88,7 +88,7 @@ impl Header {
 
     /// Whether this build knows the layout; names both versions or hashes when it does not.
     pub fn check_layout(&self, path: &Path) -> Result<()> {
-        let mend = "use the same Pillion version on both sides";
+        let mend = "use the same Pillion version on both sides, or remove the file once no Pillion process uses it";
         if self.version != LAYOUT_VERSION {
             return Err(mismatch(path, "layout version", self.version, LAYOUT_VERSION, mend));
         }

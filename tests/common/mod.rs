@@ -46,6 +46,12 @@ pub fn has_onnxruntime() -> bool {
     here
 }
 
+/// The library that [`has_onnxruntime`] found.
+pub fn onnxruntime() -> PathBuf {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnxruntime");
+    std::env::var_os("ORT_DYLIB_PATH").map_or(fetched.join(pillion::engine::runtime::LIBRARY), PathBuf::from)
+}
+
 /// Two threads spin in a running pair of feed and sidecar; on two cores only one pair may run at a time.
 pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     static SPINNING: Mutex<()> = Mutex::new(());
