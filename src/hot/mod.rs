@@ -232,8 +232,10 @@ impl Lane {
         None
     }
 
-    /// The ring is empty: make up one conflated run, or report idleness.
+    /// The ring is empty: count the stamps of the turn before, make up one conflated run, or report idleness.
+    #[inline]
     fn caught_up(&mut self) -> Turn {
+        self.stamp.count();
         let Some(pending) = &mut self.pending else { return Turn::Idle };
         let Some(index) = pending.order.pop_front() else { return Turn::Idle };
         let index = index as usize;
@@ -299,7 +301,7 @@ impl Lane {
 
     /// Gives the filled histograms away for empty ones.
     pub fn swap_stages(&mut self, empty: Box<StageSet>) -> Box<StageSet> {
-        std::mem::replace(&mut self.stamp.set, empty)
+        self.stamp.swap(empty)
     }
 
     /// The host's clock.

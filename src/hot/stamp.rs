@@ -73,28 +73,36 @@ impl StageSet {
     }
 }
 
-/// Reads the clock at stage borders.
+/// Spans kept until there is time to count them: those of a turn with five models.
+const PENDING: usize = 16;
+
+/// Reads the clock at stage borders. Spans are kept in a few words and counted once the turn is over, so that the
+/// histograms' cache misses delay no signal.
 pub(crate) struct Stamper {
     clock: Clock,
     full: bool,
     last_raw: u64,
     started_raw: u64,
-    /// Histograms being filled; housekeeping swaps them.
-    pub(crate) set: Box<StageSet>,
+    pending: [(Stage, u64); PENDING],
+    pending_len: usize,
+    set: Box<StageSet>,
 }
 
 impl Stamper {
     pub(crate) fn new(clock: Clock, stamps: Stamps) -> Self {
         let now = clock.raw();
-        Self { clock, full: stamps == Stamps::Full, last_raw: now, started_raw: now, set: Box::default() }
+        let pending = [(Stage::Wait, 0); PENDING];
+        let full = stamps == Stamps::Full;
+        Self { clock, full, last_raw: now, started_raw: now, pending, pending_len: 0, set: Box::default() }
     }
 
-    /// Starts a tick's turn.
+    /// Starts a tick's turn. What an earlier turn left to count is counted first: that is part of this tick's wait.
     #[inline]
     pub(crate) fn begin(&mut self, published_ns: u64) {
+        self.count();
         self.started_raw = self.clock.raw();
         self.last_raw = self.started_raw;
-        self.set.record(Stage::Wait, self.clock.ns(self.started_raw).saturating_sub(published_ns));
+        self.keep(Stage::Wait, self.clock.ns(self.started_raw).saturating_sub(published_ns));
     }
 
     /// Starts a turn that has no record of its own.
@@ -108,15 +116,39 @@ impl Stamper {
     pub(crate) fn mark(&mut self, stage: Stage) {
         if self.full {
             let now = self.clock.raw();
-            self.set.record(stage, self.clock.span_ns(self.last_raw, now));
+            self.keep(stage, self.clock.span_ns(self.last_raw, now));
             self.last_raw = now;
         }
     }
 
-    /// Counts one signal's whole way.
+    /// Notes one signal's whole way.
     #[inline]
     pub(crate) fn signal(&mut self, tick_ns: u64, signal_ns: u64) {
-        self.set.record(Stage::TickToSignal, signal_ns.saturating_sub(tick_ns));
+        self.keep(Stage::TickToSignal, signal_ns.saturating_sub(tick_ns));
+    }
+
+    #[inline]
+    fn keep(&mut self, stage: Stage, ns: u64) {
+        if self.pending_len == PENDING {
+            self.count();
+        }
+        self.pending[self.pending_len] = (stage, ns);
+        self.pending_len += 1;
+    }
+
+    /// Counts what is kept: for when there is time.
+    #[inline]
+    pub(crate) fn count(&mut self) {
+        for &(stage, ns) in &self.pending[..self.pending_len] {
+            self.set.record(stage, ns);
+        }
+        self.pending_len = 0;
+    }
+
+    /// Gives the filled histograms away for empty ones.
+    pub(crate) fn swap(&mut self, empty: Box<StageSet>) -> Box<StageSet> {
+        self.count();
+        std::mem::replace(&mut self.set, empty)
     }
 
     /// Raw stamp of the current turn's start.
