@@ -12,7 +12,7 @@ use bytemuck::Zeroable;
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-const CELL_BYTES: usize = slot::RECORD + size_of::<Signal>();
+const CELL_BYTES: usize = slot::OWN + size_of::<Signal>();
 const CELL_WORDS: usize = CELL_BYTES / 8;
 const RECORD: usize = slot::RECORD / 8;
 

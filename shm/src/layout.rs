@@ -98,10 +98,10 @@ pub mod header {
 pub mod slot {
     /// `u64` ring: 2n+1 while record n is written, 2n+2 when done. Board: odd while written, 0 = never set.
     pub const SEQ: usize = 0;
-    /// `u64` publish stamp, ns since the epoch.
-    pub const STAMP: usize = 8;
-    /// First byte of the record.
-    pub const RECORD: usize = 16;
+    /// First byte of the record: an MBO record, 56 bytes, shares the line that tells it is there.
+    pub const RECORD: usize = 8;
+    /// Bytes beside the record: `seq`, and in a slot's last word the `u64` publish stamp, ns since the epoch.
+    pub const OWN: usize = 16;
 }
 
 /// Byte offsets inside the body of a cnc region.
@@ -169,7 +169,7 @@ pub const LAYOUT_HASH: u64 = fnv1a(&[
     header::HEAD,
     header::END,
     slot::SEQ,
-    slot::STAMP,
+    slot::OWN,
     slot::RECORD,
     cnc::STATE,
     cnc::HEARTBEAT,
@@ -215,7 +215,7 @@ const fn fnv1a(values: &[usize]) -> u64 {
 
 /// Stride in words of slots that hold records of `record_words`: two words of its own, rounded up to whole lines.
 pub const fn stride_words(record_words: usize) -> usize {
-    (record_words + slot::RECORD / 8).next_multiple_of(8)
+    (record_words + slot::OWN / 8).next_multiple_of(8)
 }
 
 /// Offset of the body behind a table of `table_bytes`.
@@ -225,7 +225,7 @@ pub const fn body_offset(table_bytes: usize) -> usize {
 
 const _: () = assert!(header::END <= HEADER_BYTES && HEADER_BYTES.is_multiple_of(BODY_ALIGN));
 const _: () = assert!(stride_words(14) * 8 == 128 && stride_words(46) * 8 == 384 && stride_words(6) * 8 == 64);
-const _: () = assert!(slot::RECORD + size_of::<crate::records::Mbp10Msg>() == stride_words(46) * 8);
-const _: () = assert!(slot::RECORD + size_of::<crate::signal::Signal>() == stride_words(14) * 8);
+const _: () = assert!(slot::OWN + size_of::<crate::records::Mbp10Msg>() == stride_words(46) * 8);
+const _: () = assert!(slot::OWN + size_of::<crate::signal::Signal>() == stride_words(14) * 8);
 const _: () = assert!(cnc::STAGES + 8 + 7 * 7 * 8 <= cnc::BYTES && cnc::ANSWERS + 8 * 8 <= cnc::STAGES);
 const _: () = assert!(clock::SHIFT + 8 <= clock::BYTES);

@@ -19,8 +19,8 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 const SEQ: usize = slot::SEQ / 8;
-const STAMP: usize = slot::STAMP / 8;
 const RECORD: usize = slot::RECORD / 8;
+const OWN: usize = slot::OWN / 8;
 
 /// Where a ring lies in its memory; all in 8-byte words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Shape {
 
 impl Shape {
     fn assert_fits(&self, words: usize) {
-        assert!(self.capacity.is_power_of_two() && self.stride > RECORD, "ring shape {self:?}");
+        assert!(self.capacity.is_power_of_two() && self.stride > OWN, "ring shape {self:?}");
         let slots = self.stride.checked_mul(self.capacity as usize).and_then(|n| n.checked_add(self.first));
         assert!(self.head < self.first && slots.is_some_and(|end| end <= words), "ring {self:?} in {words} words");
     }
@@ -79,16 +79,17 @@ impl<M: Words> Producer<M> {
         let n = self.next;
         let words = self.memory.words();
         let slot = self.shape.slot(words, n);
-        let target = &slot[RECORD..RECORD + record.len()];
+        let (stamp, words_before) = slot.split_last().expect("a slot has more than one word");
+        let target = &words_before[RECORD..RECORD + record.len()];
         if kept(Site::Mark) {
             // Mark–Recheck, first half: the fence keeps every word below behind this mark.
             slot[SEQ].store(2 * n + 1, Ordering::Relaxed);
         }
         fence(Site::MarkFence, Ordering::Release);
-        slot[STAMP].store(stamp_ns, Ordering::Relaxed);
         for (word, value) in target.iter().zip(record) {
             word.store(*value, Ordering::Relaxed);
         }
+        stamp.store(stamp_ns, Ordering::Relaxed);
         // Commit–Look, first half: whoever sees 2n+2 sees the words above.
         slot[SEQ].store(2 * n + 2, at(Site::Commit, Ordering::Release));
         self.next = n + 1;
@@ -243,8 +244,9 @@ impl<M: Words> Consumer<M> {
         }
         // Commit–Look, second half. A fence and not an acquire load, so that only relaxed loads touch read-only pages.
         fence(Site::LookFence, Ordering::Acquire);
-        let stamp_ns = slot[STAMP].load(Ordering::Relaxed);
-        for (value, word) in out.iter_mut().zip(&slot[RECORD..]) {
+        let last = slot.len() - 1;
+        let stamp_ns = slot[last].load(Ordering::Relaxed);
+        for (value, word) in out.iter_mut().zip(&slot[RECORD..last]) {
             *value = word.load(Ordering::Relaxed);
         }
         // Mark–Recheck, second half: had a word above come from a later record, the load below would see its mark.
@@ -289,7 +291,7 @@ impl<M: Words> Consumer<M> {
     /// Words of a record.
     #[inline]
     pub fn record_words(&self) -> usize {
-        self.shape.stride - RECORD
+        self.shape.stride - OWN
     }
 
     /// Number of slots.

@@ -94,7 +94,7 @@ impl RingWriter {
 
     /// Words of the largest record.
     pub fn record_words(&self) -> usize {
-        self.ring.shape().stride - slot::RECORD / 8
+        self.ring.shape().stride - slot::OWN / 8
     }
 
     /// Whether its pages are locked in memory.
@@ -265,7 +265,7 @@ fn sizes(spec: &RingSpec) -> Option<(usize, usize)> {
 fn shape(region: &Region) -> Result<Shape> {
     let header = region.header();
     let stride = header.stride;
-    if header.capacity.is_power_of_two() && stride.is_multiple_of(64) && stride > slot::RECORD as u64 {
+    if header.capacity.is_power_of_two() && stride.is_multiple_of(64) && stride > slot::OWN as u64 {
         const _: () = assert!(header::HEAD < HEADER_BYTES);
         return Ok(Shape {
             head: header::HEAD / 8,
