@@ -42,8 +42,13 @@ impl Error {
 
 impl From<pillion_shm::Error> for Error {
     fn from(e: pillion_shm::Error) -> Self {
+        use pillion_shm::Error::{AnswerLost, NoAnswer, NoOwner};
         let text = e.to_string();
         let (problem, mend) = text.split_once("; mend: ").unwrap_or((&text, "see shm/README.md"));
-        Self::input("shared memory", problem, mend)
+        match e {
+            // Something that ran has gone or does not answer.
+            NoAnswer { .. } | NoOwner { .. } | AnswerLost { .. } => Self::run("shared memory", problem, mend),
+            _ => Self::input("shared memory", problem, mend),
+        }
     }
 }

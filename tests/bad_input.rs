@@ -110,6 +110,44 @@ fn instruments_that_the_recording_lacks() {
     );
 }
 
+/// An output that cannot be written is refused before the run, not after it.
+#[test]
+fn outputs() {
+    let dir = shm_dir();
+    let input = dir.path().join("synth.dbn");
+    let plan = pillion::cold::data::synth::Plan { seed: 1, instruments: 1, events: 10, events_per_second: 1_000 };
+    pillion::cold::data::synth::write(&input, &plan).unwrap();
+    let mut command = pillion();
+    command.arg("replay").arg("--config").arg(config(dir.path(), "")).arg("--input").arg(&input);
+    let out = output(command.args(["--json", "/no/such/folder/r.json"]));
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("/no/such/folder/r.json") && stdout(&out).is_empty(), "{}", stderr(&out));
+    let path = config(dir.path(), &format!("[lane]\n{INSTRUMENT}"));
+    refused(
+        pillion().args(["run", "--report", "/no/such/folder/r.json", "--config"]).arg(&path),
+        &["/no/such/folder/r.json"],
+    );
+}
+
+/// Something else under a region's name: `check` says so, `run` does, and neither takes it away.
+#[test]
+fn a_foreign_file_under_a_regions_name() {
+    let dir = shm_dir();
+    let path = config(dir.path(), &format!("[lane]\n{INSTRUMENT}"));
+    for kind in ["cnc", "signals", "board"] {
+        let junk = dir.path().join(format!("pillion.main.{kind}"));
+        std::fs::write(&junk, "junk\n").unwrap();
+        for command in ["check", "run"] {
+            refused(
+                pillion().args([command, "--config"]).arg(&path),
+                &[&format!("pillion.main.{kind}"), "not a Pillion region"],
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&junk).unwrap(), "junk\n");
+        std::fs::remove_file(&junk).unwrap();
+    }
+}
+
 #[test]
 fn rates() {
     let out = output(pillion().args(["replay", "--config", "x", "--input", "y", "--rate", "fast"]));
@@ -183,5 +221,7 @@ fn another_user() {
     if let Some(out) = wrapped(&nobody, &script) {
         assert_eq!(out.status.code(), Some(2), "{}", stderr(&out));
         assert!(stderr(&out).contains("lock") && stderr(&out).contains("ulimit"), "{}", stderr(&out));
+        let left: Vec<_> = std::fs::read_dir(&own).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(left.iter().all(|f| f == "pillion.clock"), "no region is left behind: {left:?}");
     }
 }

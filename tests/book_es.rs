@@ -1,5 +1,8 @@
 //! The CME ES day: what is known of it must come out.
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::path::{Path, PathBuf};
 
 use pillion::cold::data::book_csv::{self, crossed};
@@ -10,7 +13,7 @@ use pillion::hot::decode::{Instruments, Side, decode};
 fn es(name: &str) -> Option<Feed> {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/dbn-es").join(name);
     if !path.exists() {
-        println!("skipped: {} is not there", path.display());
+        skip::skip(&format!("{} is not there", path.display()));
         return None;
     }
     Some(load(path).unwrap())

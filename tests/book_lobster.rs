@@ -1,5 +1,8 @@
 //! A converted LOBSTER day stands on its own: the book built from it equals LOBSTER's orderbook file after every event.
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +14,7 @@ use pillion::hot::decode::{Instruments, Side, decode};
 fn zip(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/lobster").join(name);
     if !path.exists() {
-        println!("skipped: {} is not there", path.display());
+        skip::skip(&format!("{} is not there", path.display()));
     }
     path.exists().then_some(path)
 }

@@ -1,5 +1,8 @@
 //! Every version of every supported schema decodes, from Databento's own vectors; what is not supported is refused by name.
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::path::{Path, PathBuf};
 
 use pillion::cold::data::load;
@@ -8,7 +11,7 @@ use pillion::hot::decode::{Instruments, decode};
 fn folder(name: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: {} is not there", folder.display());
+        skip::skip(&format!("{} is not there", folder.display()));
         return Vec::new();
     };
     let mut files: Vec<PathBuf> =

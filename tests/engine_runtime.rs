@@ -60,7 +60,10 @@ fn a_miss_names_every_place_and_the_command_that_mends_it() {
         return;
     }
     let here = away.path().join("onnxruntime/libonnxruntime.so.1.31.1");
-    refused(&text, &["looked for $ORT_DYLIB_PATH (not set)", "config key `onnxruntime`", &here.display().to_string()]);
+    refused(
+        &text,
+        &["looked for $ORT_DYLIB_PATH (not set)", "config key `process.onnxruntime`", &here.display().to_string()],
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn a_named_library_is_not_passed_over() {
     let text = outcome(load().env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so"));
     refused(&text, &["ORT_DYLIB_PATH names /nowhere/libonnxruntime.so", "does not load"]);
     let text = outcome(load().env("PILLION_TEST_ONNXRUNTIME", "/nowhere/else.so"));
-    refused(&text, &["config key `onnxruntime` names /nowhere/else.so", "does not load"]);
+    refused(&text, &["config key `process.onnxruntime` names /nowhere/else.so", "does not load"]);
     let manifest = root().join("Cargo.toml");
     refused(&outcome(load().env("ORT_DYLIB_PATH", &manifest)), &["Cargo.toml, which does not load"]);
 }

@@ -222,7 +222,7 @@ fn two_lanes() {
     }
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     if pillion::cold::cores::allowed().len() < 2 {
-        eprintln!("skipped: two lanes need two CPUs");
+        skip("two lanes need two CPUs");
         return;
     }
     let (input, recording) = synthetic(dir.path(), 4_000);

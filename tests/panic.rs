@@ -38,7 +38,7 @@ fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn En
 #[test]
 fn a_panic_is_a_failed_lane() {
     if pillion::cold::cores::allowed().len() < 2 {
-        eprintln!("skipped: two lanes need two CPUs");
+        skip("two lanes need two CPUs");
         return;
     }
     let (_guard, dir) = (one_at_a_time(), shm_dir());

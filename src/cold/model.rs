@@ -103,8 +103,10 @@ impl Model {
 fn refused(onnx: &Path, error: EngineError) -> Error {
     match error {
         EngineError::Runtime(error) => {
-            let mend =
-                format!("{}, or name the library in ORT_DYLIB_PATH or the config key `onnxruntime`", runtime::MEND);
+            let mend = format!(
+                "{}, or name the library in ORT_DYLIB_PATH or the config key `process.onnxruntime`",
+                runtime::MEND
+            );
             Error::input("ONNX Runtime", error, mend)
         }
         error => Error::input(onnx.display(), error, REEXPORT),

@@ -1,8 +1,8 @@
 //! Everything that must be right before a lane may start; `pillion check` stops here, `pillion run` goes on.
 
 use pillion_shm::{
-    Access, Clock, CncClient, From, InstrumentEntry, Kind, Lane as LaneName, LockMemory, ModelEntry, RingReader,
-    SignalTables,
+    Access, BoardReader, Clock, CncClient, From, InstrumentEntry, Kind, Lane as LaneName, LockMemory, ModelEntry,
+    RingReader, SignalTables,
 };
 
 use super::config::{Config, Lane, Lock};
@@ -177,13 +177,25 @@ fn creatable(config: &Config) -> Result<()> {
 
 /// Refuses a lane whose regions a live sidecar holds.
 fn free_name(name: &LaneName, clock: &Clock) -> Result<()> {
-    let page = match CncClient::attach(name, clock) {
-        Ok(page) if page.owner_alive() => Some((Kind::Cnc, page.pid())),
-        // Nobody's, a dead sidecar's or another layout's: taken over when the lane starts, or refused there.
-        Ok(_) | Err(_) => None,
-    };
-    let signals = || RingReader::attach(name, Kind::Signals, From::Next, clock).ok().filter(RingReader::owner_alive);
-    let Some((kind, pid)) = page.or_else(|| signals().map(|r| (Kind::Signals, r.owner_pid()))) else { return Ok(()) };
+    use pillion_shm::Error::{Denied, NotARegion};
+    let holders = [
+        (Kind::Cnc, CncClient::attach(name, clock).map(|r| (r.owner_alive(), r.pid()))),
+        (
+            Kind::Signals,
+            RingReader::attach(name, Kind::Signals, From::Next, clock).map(|r| (r.owner_alive(), r.owner_pid())),
+        ),
+        (Kind::Board, BoardReader::attach(name, clock).map(|r| (r.owner_alive(), 0))),
+    ];
+    let mut held = None;
+    for (kind, holder) in holders {
+        match holder {
+            Ok((true, pid)) => held = held.or(Some((kind, pid))),
+            Err(e @ (NotARegion { .. } | Denied { .. })) => return Err(e.into()),
+            // A dead sidecar's, another layout's or nobody's: taken over when the lane starts.
+            Ok((false, _)) | Err(_) => {}
+        }
+    }
+    let Some((kind, pid)) = held else { return Ok(()) };
     Err(Error::input(
         name.path(kind).display(),
         format!("is held by the live process {pid}"),

@@ -16,14 +16,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Draws `done / total` on stderr while that is a terminal and `quiet` is not set.
-    pub fn start(total: u64, quiet: bool) -> Self {
+    /// Draws `done / total` on stderr while that is a terminal.
+    pub fn start(total: u64) -> Self {
         let (done, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let thread = (!quiet).then(|| {
+        let thread = {
             let (done, over) = (Arc::clone(&done), Arc::clone(&over));
             std::thread::spawn(move || draw(total, &done, &over))
-        });
-        Self { done, over, thread }
+        };
+        Self { done, over, thread: Some(thread) }
     }
 }
 

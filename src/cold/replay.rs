@@ -96,8 +96,6 @@ pub struct Replay<'a> {
     pub rate: Rate,
     /// The binary that is the sidecar.
     pub binary: PathBuf,
-    /// Say where we are on stderr.
-    pub quiet: bool,
 }
 
 impl Replay<'_> {
@@ -119,7 +117,7 @@ impl Replay<'_> {
         let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
         let cnc = sidecar.wait_for_run(&lane, &clock)?;
         let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?);
-        let progress = Progress::start(self.feed.records, self.quiet);
+        let progress = Progress::start(self.feed.records);
         // From here on this thread spins, so that it publishes on time.
         cores::pin(cpu, "injector")?;
         let mut peer = ReplayPeer {
@@ -136,7 +134,7 @@ impl Replay<'_> {
         let ReplayPeer { cnc, mut tap, sidecar, .. } = peer;
         let report = sidecar.stop(&cnc)?;
         // The sidecar's last signals are in the ring now, whatever the counters said a moment ago.
-        tap.drain(|_| {});
+        tap.drain();
         drop(cleanup);
         self.report(report, tap, injected)
     }
@@ -259,9 +257,6 @@ impl Sidecar {
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
         command.args(["--child-of", &std::process::id().to_string()]);
-        if replay.quiet {
-            command.stdout(Stdio::null());
-        }
         let child = command.spawn().map_err(|e| {
             Error::run(replay.binary.display(), format!("cannot be started: {e}"), "run an installed pillion")
         })?;
@@ -358,7 +353,7 @@ impl Peer for ReplayPeer {
     }
 
     fn between(&mut self, for_room: bool) -> Result<()> {
-        self.tap.drain(|_| {});
+        self.tap.drain();
         std::hint::spin_loop();
         if self.checked.elapsed() > Duration::from_millis(20) {
             self.checked = Instant::now();

@@ -101,11 +101,6 @@ impl Totals {
         }
     }
 
-    /// The histogram of a stage.
-    pub fn stage(&self, stage: usize) -> &Histogram<u64> {
-        &self.0[stage]
-    }
-
     /// Percentiles in stage order.
     pub fn summaries(&self) -> [StageSummary; STAGES] {
         std::array::from_fn(|i| Stage::of(&self.0[i]).into())

@@ -43,7 +43,7 @@ enum Phase {
     /// Waiting for the feed's tick ring; all but the reader is ready.
     Boot(Box<Waiting>),
     /// The hot thread turns.
-    Hot(JoinHandle<hot::Lane>),
+    Hot(JoinHandle<Result<hot::Lane>>),
     /// Over.
     Done,
 }
@@ -59,8 +59,7 @@ impl Seat {
     pub fn new(prepared: Prepared, clock: Clock, access: Access, stop: Arc<AtomicBool>) -> Result<Self> {
         let name = prepared.name.clone();
         let cnc = CncOwner::create(&name, &clock, &access)?;
-        // A lane that cannot have all its regions leaves a page that says so.
-        let publisher = publisher(&prepared, &clock, &access).inspect_err(|_| cnc.set_state(State::Stopped))?;
+        let publisher = publisher(&prepared, &clock, &access).inspect_err(|_| remove_regions(&name, cnc.halted()))?;
         let state = |tick_size| InstrumentState::new(prepared.limits(), &prepared.features, tick_size);
         let mut states: Vec<_> = prepared.instruments.iter().map(|i| state(i.tick_size)).collect();
         // A book is trusted once a clear or a whole snapshot has been seen, not because nothing was seen yet.
@@ -91,7 +90,9 @@ impl Seat {
     /// One look at the lane, every few milliseconds. True once it is over.
     pub fn step(&mut self) -> bool {
         match &self.phase {
-            Phase::Boot(_) if self.link.stop.load(Ordering::Relaxed) => self.abandon(),
+            Phase::Boot(_) if self.link.stop.load(Ordering::Relaxed) => {
+                self.end_before_start(State::Stopped, "stopped")
+            }
             Phase::Boot(_) => self.boot(),
             Phase::Hot(thread) if thread.is_finished() => self.finish(),
             Phase::Hot(_) => self.watch(),
@@ -110,9 +111,9 @@ impl Seat {
         self.error.take()
     }
 
-    /// Ends a lane before its hot thread has started.
-    pub fn abandon(&mut self) {
-        self.end_before_start(State::Stopped, "stopped");
+    /// Takes the regions of a process that will not start after all away again; a HALT in force stays.
+    pub fn remove_regions(&self) {
+        remove_regions(&self.name, self.link.cnc.halted());
     }
 
     fn boot(&mut self) {
@@ -195,11 +196,16 @@ impl Seat {
             self.totals.add(&full);
         }
         match thread.join() {
-            Ok(mut lane) => {
+            Ok(Ok(mut lane)) => {
                 self.totals.add(&lane.swap_stages(Box::<StageSet>::default()));
                 self.report.set_counts(lane.counts());
                 self.report.end = "stopped".into();
                 self.link.cnc.set_state(State::Stopped);
+            }
+            Ok(Err(refused)) => {
+                self.report.end = "refused".into();
+                self.link.cnc.set_state(State::Fail);
+                self.error = Some(refused);
             }
             Err(_) => {
                 let (consumed, counters) = self.link.cnc.last_counts();
@@ -237,24 +243,43 @@ fn publisher(prepared: &Prepared, clock: &Clock, access: &Access) -> Result<Publ
 }
 
 /// Starts the pinned thread. It returns the lane when told to stop and unwinds on a panic.
-fn spawn_hot(parts: Parts, core: usize, lock: LockMemory, link: Arc<Link>, name: &str) -> JoinHandle<hot::Lane> {
+fn spawn_hot(
+    parts: Parts,
+    core: usize,
+    lock: LockMemory,
+    link: Arc<Link>,
+    name: &str,
+) -> JoinHandle<Result<hot::Lane>> {
     let who = format!("lane {name}");
     let hot = move || {
-        cores::pin(core, &who).unwrap_or_else(|e| panic!("{e}"));
+        cores::pin(core, &who)?;
         let mut lane = hot::Lane::new(parts);
-        lock_thread(lock, &who);
+        lock_thread(lock, &who)?;
         run::run(&mut lane, &link);
-        lane
+        Ok(lane)
     };
     std::thread::Builder::new().name(format!("hot-{name}")).spawn(hot).expect("the system starts a thread")
 }
 
 /// Locks what is mapped now: the hot thread's stack, and what its lane has just allocated.
-fn lock_thread(lock: LockMemory, who: &str) {
+fn lock_thread(lock: LockMemory, who: &str) -> Result<()> {
     if lock == LockMemory::No {
-        return;
+        return Ok(());
     }
-    let locked = rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT);
-    let may_go_on = locked.is_ok() || lock == LockMemory::Try;
-    assert!(may_go_on, "{who}: lock = \"require\", and its memory cannot be locked: {locked:?}");
+    match rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT) {
+        Err(e) if lock == LockMemory::Require => {
+            let problem = format!("lock = \"require\", and its memory cannot be locked: {e}");
+            Err(Error::input(who, problem, "raise the memlock limit (ulimit -l unlimited) or write lock = \"try\""))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a lane's regions, which this process made and still holds.
+fn remove_regions(name: &LaneName, halted: bool) {
+    let kept = |kind: &Kind| *kind == Kind::Cnc && halted;
+    for kind in [Kind::Signals, Kind::Board, Kind::Cnc].into_iter().filter(|k| !kept(k)) {
+        // Not made yet, perhaps: nothing to mend.
+        let _ = std::fs::remove_file(name.path(kind));
+    }
 }

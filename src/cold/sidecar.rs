@@ -10,8 +10,9 @@ use rustix::mm::MlockAllFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::config::{Config, Lock};
+use super::data::OutputFile;
 use super::output::write_json;
-use super::prepare::{Prepared, access, prepare};
+use super::prepare::{Prepared, access, prepare, try_locking};
 use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport, hex};
 use super::seat::Seat;
 use super::{banner, cores};
@@ -28,6 +29,7 @@ pub fn serve(config: &Config, report: Option<&Path>) -> Result<()> {
             .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
     }
     let prepared = prepare(config)?;
+    try_locking(config, &prepared)?;
     serve_prepared(config, prepared, stop, report)
 }
 
@@ -41,12 +43,10 @@ pub fn serve_prepared(
     let clock = Clock::attach_or_create(&config.process.shm_dir)?;
     let banner = banner::banner(config, &prepared);
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
+    let report = report.map(OutputFile::create).transpose()?;
     let mut seats = Vec::with_capacity(prepared.len());
-    let made = prepared
-        .into_iter()
-        .try_for_each(|lane| Ok(seats.push(Seat::new(lane, clock, access(config), Arc::clone(&stop))?)))
-        .and_then(|()| lock_memory(config));
-    let locked = made.inspect_err(|_| seats.iter_mut().for_each(Seat::abandon))?;
+    let made = seat_all(config, prepared, clock, &stop, &mut seats);
+    let locked = made.inspect_err(|_| seats.iter().for_each(Seat::remove_regions))?;
     print!("{banner}");
     println!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
     seats.iter_mut().for_each(|seat| seat.set_locked(locked));
@@ -55,10 +55,25 @@ pub fn serve_prepared(
     while seats.iter_mut().fold(false, |running, seat| !seat.step() | running) {
         std::thread::sleep(PERIOD);
     }
-    if let Some(path) = report {
-        write_report(path, &seats)?;
+    if let Some(file) = report {
+        write_json(file, &account(&seats))?;
     }
     seats.iter_mut().find_map(Seat::take_error).map_or(Ok(()), Err)
+}
+
+/// Makes every lane's regions and books, then locks them; true when they are locked.
+fn seat_all(
+    config: &Config,
+    prepared: Vec<Prepared>,
+    clock: Clock,
+    stop: &Arc<AtomicBool>,
+    seats: &mut Vec<Seat>,
+) -> Result<bool> {
+    for lane in prepared {
+        let seat = Seat::new(lane, clock, access(config), Arc::clone(stop))?;
+        seats.push(seat);
+    }
+    lock_memory(config)
 }
 
 /// Locks what is mapped now: books, features, engines. Regions lock themselves.
@@ -77,10 +92,9 @@ pub fn lock_memory(config: &Config) -> Result<bool> {
     }
 }
 
-fn write_report(path: &Path, seats: &[Seat]) -> Result<()> {
+fn account(seats: &[Seat]) -> SidecarReport {
     let lanes = seats.iter().map(|seat| seat.report().clone()).collect();
-    let report = SidecarReport { schema_version: SCHEMA_VERSION, host: Host::this(), build: Build::this(), lanes };
-    write_json(path, &report)
+    SidecarReport { schema_version: SCHEMA_VERSION, host: Host::this(), build: Build::this(), lanes }
 }
 
 /// Short form of a hash for people.

@@ -20,22 +20,20 @@ impl SignalTap {
         Self { reader, hasher: blake3::Hasher::new(), block: Vec::with_capacity(1 << 16), seen: 0, lost: 0 }
     }
 
-    /// Reads what is there now; true when there was anything.
-    pub fn drain(&mut self, mut each: impl FnMut(&Signal)) -> bool {
-        let before = self.seen + self.lost;
+    /// Reads what is there now.
+    pub fn drain(&mut self) {
         let mut words = [0u64; WORDS];
         loop {
             match self.reader.poll(&mut words) {
-                Poll::Empty => return self.seen + self.lost > before,
+                Poll::Empty => return,
                 Poll::Lost(records) => self.lost += records,
                 Poll::Record { .. } => {
-                    let signal: Signal = bytemuck::cast(words);
-                    self.block.extend_from_slice(bytemuck::bytes_of(&signal.normalised()));
+                    let signal = Signal::from_words(&words).normalised();
+                    self.block.extend_from_slice(bytemuck::bytes_of(&signal));
                     if self.block.len() + size_of::<Signal>() > self.block.capacity() {
                         self.flush();
                     }
                     self.seen += 1;
-                    each(&signal);
                 }
             }
         }

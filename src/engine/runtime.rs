@@ -133,7 +133,7 @@ fn find(config: &RuntimeConfig) -> Result<Library, RuntimeError> {
         return open_named("ORT_DYLIB_PATH", Path::new(&named));
     }
     if let Some(named) = &config.onnxruntime {
-        return open_named("config key `onnxruntime`", named);
+        return open_named("config key `process.onnxruntime`", named);
     }
     let folders = usual_folders();
     if let Some(found) = folders.iter().map(|folder| folder.join(LIBRARY)).find(|path| path.is_file()) {
@@ -145,7 +145,8 @@ fn find(config: &RuntimeConfig) -> Result<Library, RuntimeError> {
             found_or_refused => return found_or_refused,
         }
     }
-    let mut looked: Vec<String> = vec!["$ORT_DYLIB_PATH (not set)".into(), "config key `onnxruntime` (not set)".into()];
+    let mut looked: Vec<String> =
+        vec!["$ORT_DYLIB_PATH (not set)".into(), "config key `process.onnxruntime` (not set)".into()];
     looked.extend(folders.iter().map(|folder| folder.join(LIBRARY).display().to_string()));
     looked.push(format!("{} of the system", SYSTEM_NAMES.join(", ")));
     Err(RuntimeError::Missing { looked })

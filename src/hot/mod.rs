@@ -314,11 +314,6 @@ impl Lane {
     pub fn turn_started_raw(&self) -> u64 {
         self.stamp.started_raw()
     }
-
-    /// Ends the lane and gives its regions back.
-    pub fn into_publisher(self) -> Option<Publisher> {
-        self.publisher
-    }
 }
 
 /// The flag of a run that stands for several triggers, and an end to it.

@@ -24,10 +24,4 @@ impl Publisher {
             self.board.set(signal.instrument, u32::from(signal.model), signal);
         }
     }
-
-    /// Removes both regions from the file system (private lanes of replays and tests).
-    pub fn unlink(self) -> pillion_shm::Result<()> {
-        self.ring.unlink()?;
-        self.board.unlink()
-    }
 }

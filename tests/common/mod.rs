@@ -10,13 +10,9 @@ use std::time::{Duration, Instant};
 use pillion::cold::data::{self, DbnWriter, Feed, FileInfo};
 use pillion_shm::{Clock, CncClient, Lane, State};
 
-/// Set where everything that tests need is known to be there: a skip is then a failure.
-const NO_SKIPS: &str = "PILLION_NO_SKIPS";
+mod skip;
 
-fn skip(why: &str) {
-    assert!(std::env::var_os(NO_SKIPS).is_none(), "{NO_SKIPS} is set, and {why}");
-    eprintln!("skipped: {why}");
-}
+pub use skip::skip;
 
 /// A file of the shared data, or `None` with a line that says what is skipped.
 pub fn shared(path: &str) -> Option<PathBuf> {

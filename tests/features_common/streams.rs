@@ -1,5 +1,8 @@
 //! Streams of ticks: written by hand, drawn at random, and read from real days.
 
+#[path = "../common/skip.rs"]
+mod skip;
+
 use std::path::PathBuf;
 
 use pillion::cold::data::{Feed, lobster};
@@ -117,7 +120,7 @@ pub fn data(path: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("skipped: {} is not there", path.display());
+    skip::skip(&format!("{} is not there", path.display()));
     None
 }
 

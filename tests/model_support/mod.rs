@@ -1,6 +1,9 @@
 //! What the tests of models and engines share.
 #![allow(dead_code, missing_docs)]
 
+#[path = "../common/skip.rs"]
+mod skip;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +36,7 @@ pub fn runtime_is_here() -> bool {
     match Runtime::open(&RuntimeConfig::default()) {
         Ok(_) => true,
         Err(error @ RuntimeError::Missing { .. }) => {
-            println!("skipped: {error}; run scripts/fetch-onnxruntime");
+            skip::skip(&format!("{error}; run scripts/fetch-onnxruntime"));
             false
         }
         Err(error) => panic!("{error}"),
@@ -50,7 +53,7 @@ pub fn compile(source: &str, defines: &[&str], into: &Path) -> Option<()> {
             Some(())
         }
         Err(error) => {
-            println!("skipped: no C compiler: {error}");
+            skip::skip(&format!("no C compiler: {error}"));
             None
         }
     }

@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
     let generation = writer.generation();
     println!("feed      lane {}, generation {generation}, {} ticks at {}", args.lane, feed.records, args.rate);
     let mut peer = Sidecar { cnc, generation, stop: Arc::clone(&stop), looked: Instant::now() };
-    let progress = Progress::start(feed.records, false);
+    let progress = Progress::start(feed.records);
     cores::pin(cpu, "feed")?;
     let injected = inject(&feed, args.rate, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);

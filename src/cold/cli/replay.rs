@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cold::config::Config;
-use crate::cold::data;
+use crate::cold::data::{self, OutputFile};
 use crate::cold::output::write_json;
 use crate::cold::pace::Rate;
 use crate::cold::replay::{Replay, ReplayReport};
@@ -29,12 +29,11 @@ pub struct ReplayArgs {
 
 /// Replays and prints the table.
 pub fn run(args: &ReplayArgs) -> Result<()> {
-    let report = replay(Config::load(&args.config)?, &args.input, args.rate)?;
+    let config = Config::load(&args.config)?;
+    let json = args.json.as_ref().map(OutputFile::create).transpose()?;
+    let report = replay(config, &args.input, args.rate)?;
     print!("{}", summary(&report));
-    match &args.json {
-        None => Ok(()),
-        Some(path) => write_json(path, &report),
-    }
+    json.map_or(Ok(()), |file| write_json(file, &report))
 }
 
 /// Arguments of `pillion demo`.
@@ -79,7 +78,7 @@ fn replay(config: Config, input: &Path, rate: Rate) -> Result<ReplayReport> {
     let feed = data::load(input)?;
     let binary =
         std::env::current_exe().map_err(|e| Error::run("pillion's own path", e, "run an installed pillion"))?;
-    Replay { config, feed: &feed, input, rate, binary, quiet: false }.run()
+    Replay { config, feed: &feed, input, rate, binary }.run()
 }
 
 /// The report for people.
