@@ -41,13 +41,12 @@ pub fn serve_prepared(
     report: Option<&Path>,
 ) -> Result<()> {
     let clock = Clock::attach_or_create(&config.process.shm_dir)?;
-    let banner = banner::banner(config, &prepared);
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
     let report = report.map(OutputFile::create).transpose()?;
+    print!("{}", banner::banner(config, &prepared));
     let mut seats = Vec::with_capacity(prepared.len());
     let made = seat_all(config, prepared, clock, &stop, &mut seats);
     let locked = made.inspect_err(|_| seats.iter().for_each(Seat::remove_regions))?;
-    print!("{banner}");
     println!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
     seats.iter_mut().for_each(|seat| seat.set_locked(locked));
     cores::stay_off(&hot_cores);
