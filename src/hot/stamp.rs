@@ -5,10 +5,10 @@ use pillion_shm::Clock;
 use serde::{Deserialize, Serialize};
 
 /// Number of stages.
-pub const STAGES: usize = 7;
+pub const STAGES: usize = STAGE_NAMES.len();
 
 /// Names of the stages, in the order of the hot path; reports use them as keys.
-pub const STAGE_NAMES: [&str; STAGES] = ["wait", "decode", "book", "features", "infer", "publish", "tick_to_signal"];
+pub use pillion_shm::STAGES as STAGE_NAMES;
 
 /// A stage of the hot path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
