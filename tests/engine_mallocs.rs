@@ -4,10 +4,10 @@
 //! counting global allocator counts those of Rust: ours and the `ort` crate's.
 #![allow(missing_docs)]
 
+#[path = "common/heap.rs"]
+mod heap;
 mod model_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 
 use model_support::{bundled, child, compile, is_child, runtime_is_here};
@@ -20,29 +20,6 @@ const TREES: u64 = 18;
 
 const WARM: usize = 100;
 const RUNS: usize = 10_000;
-
-struct Counting;
-
-thread_local! {
-    static RUST: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator as it came; counting touches a constant-initialised thread-local.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        RUST.set(RUST.get() + 1);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 unsafe extern "C" {
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
@@ -65,7 +42,7 @@ fn child_counts() {
     }
     let counter = c_counter();
     // SAFETY: reads a thread-local number.
-    let counts = || (RUST.get(), unsafe { counter() });
+    let counts = || (heap::requests(), unsafe { counter() });
     for dir in bundled() {
         let mut model = Model::load(&dir, &RuntimeConfig::default()).unwrap();
         let (input, mut output) = (vec![0.25; model.manifest.features.len()], [0.0; 3]);

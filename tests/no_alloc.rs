@@ -1,11 +1,11 @@
 //! After start a hot thread allocates nothing and calls the system for nothing: the whole loop, housekeeping included.
 
 mod common;
+#[path = "common/heap.rs"]
+mod heap;
 #[path = "common/line.rs"]
 mod line;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
@@ -21,40 +21,6 @@ use pillion::hot::features::FeatureSet;
 use pillion::hot::{Counts, StageSet};
 use pillion::run::{self, Link};
 use pillion_shm::CncOwner;
-
-/// Counts what each thread asks of the heap.
-struct Counting;
-
-thread_local! {
-    static REQUESTS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no cell any more, and nobody reads it.
-    let _ = REQUESTS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches a const-initialised cell only.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-#[global_allocator]
-static HEAP: Counting = Counting;
 
 /// Events played through the loop.
 const EVENTS: u64 = 20_000;
@@ -79,7 +45,7 @@ fn engines(with_model: bool) -> Vec<Box<dyn Engine>> {
 
 /// Plays the recording through the loop on a thread of its own while this thread is the cold side. `before` runs on
 /// the hot thread when everything is set up, `after` when the loop has ended.
-fn play(with_model: bool, before: fn(), after: fn() -> u64) -> (u64, Counts, u64) {
+fn play(with_model: bool, before: fn() -> u64, after: fn() -> u64) -> (u64, Counts, u64) {
     let (feed, set) = (recording(), FeatureSet::load("book").unwrap());
     let mut line = line(&feed, &set, engines(with_model), 1 << 17);
     assert!(feed.records < 1 << 17, "the ring holds the whole recording");
@@ -89,9 +55,9 @@ fn play(with_model: bool, before: fn(), after: fn() -> u64) -> (u64, Counts, u64
     link.empty.store(Some(Box::<StageSet>::default()));
     let (hot_link, mut lane) = (Arc::clone(&link), line.lane);
     let hot = std::thread::spawn(move || {
-        before();
+        let start = before();
         run::run(&mut lane, &hot_link);
-        let counted = after();
+        let counted = after() - start;
         (counted, lane)
     });
     let mut handed = 0;
@@ -110,14 +76,6 @@ fn play(with_model: bool, before: fn(), after: fn() -> u64) -> (u64, Counts, u64
     (counted, lane.counts().clone(), handed)
 }
 
-fn zero_requests() {
-    REQUESTS.with(|n| n.set(0));
-}
-
-fn requests() -> u64 {
-    REQUESTS.with(Cell::get)
-}
-
 #[test]
 fn the_loop_never_asks_the_heap() {
     let _guard = one_at_a_time();
@@ -125,21 +83,23 @@ fn the_loop_never_asks_the_heap() {
         if with_model && !has_onnxruntime() {
             continue;
         }
-        let (asked, counts, handed) = play(with_model, zero_requests, requests);
+        let (asked, counts, handed) = play(with_model, heap::requests, heap::requests);
         assert!(counts.events >= EVENTS && counts.signals == if with_model { 2 * counts.events } else { 0 });
         assert!(handed > 0, "histograms were handed over while it ran");
+        assert!(heap::requests() > 0, "the counter counts");
         assert_eq!(asked, 0, "allocations and frees of the hot thread, with model: {with_model}");
     }
 }
 
 /// Any system call but the end of the process kills it.
-fn forbid_system_calls() {
+fn forbid_system_calls() -> u64 {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
     let rules = BTreeMap::from([(libc::SYS_exit_group, Vec::new())]);
     let arch = std::env::consts::ARCH.try_into().expect("a known architecture");
     let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch).expect("a filter");
     let program: BpfProgram = filter.try_into().expect("a program");
     apply_filter(&program).expect("this thread takes the filter");
+    0
 }
 
 /// Ends the process without another system call; 77 says that the loop came to its end.
@@ -148,9 +108,10 @@ fn end_at_once() -> u64 {
     unsafe { libc::_exit(77) }
 }
 
-fn one_system_call_too_many() {
+fn one_system_call_too_many() -> u64 {
     forbid_system_calls();
     std::thread::yield_now();
+    0
 }
 
 /// Runs in a child process only: the parent below reads its fate.
