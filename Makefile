@@ -6,13 +6,13 @@ DATA = ../shared/data
 INPUT ?=
 RATE ?= 50000/s
 
-.PHONY: demo test loom lint bench soak models release onnxruntime
+.PHONY: demo test loom lint bench soak models release onnxruntime toolchain
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
 	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
 
-test: onnxruntime
+test: onnxruntime toolchain
 	cargo test --workspace
 	$(MAKE) --no-print-directory loom
 
@@ -46,3 +46,7 @@ release:
 
 onnxruntime:
 	scripts/fetch-onnxruntime
+
+# What the tests need beside Rust, where it can be installed.
+toolchain:
+	scripts/setup-toolchain
