@@ -5,8 +5,9 @@ PILLION = target/release/pillion
 DATA = ../shared/data
 INPUT ?=
 RATE ?= 50000/s
+PREFIX ?= /usr/local
 
-.PHONY: demo test loom lint bench soak models release onnxruntime toolchain
+.PHONY: demo test loom lint bench soak models release onnxruntime toolchain install
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
@@ -50,3 +51,8 @@ onnxruntime:
 # What the tests need beside Rust, where it can be installed.
 toolchain:
 	scripts/setup-toolchain
+
+# The C++ headers, with their CMake package, pkg-config file, protocol page and examples. Needs cmake, no compiler, no Rust.
+install:
+	cmake -S shm -B target/install -DCMAKE_INSTALL_PREFIX="$(abspath $(PREFIX))"
+	DESTDIR="$(DESTDIR)" cmake --install target/install
