@@ -153,7 +153,7 @@ int main(int argc, char** argv) {
 
     const DbnFile file = DbnFile::load(path);
     print("file       ", path, ": DBN version ", file.version(), " of ", file.dataset(), ", ",
-          grouped(file.records().size()), " records to publish, ", grouped(file.others()), " of other types left out\n");
+          grouped(file.records().size()), " records, ", grouped(file.others()), " more of types that are left out\n");
 
     const pillion::Lane lane = must(pillion::Lane::in_dir(dir, lane_name));
     const pillion::Clock clock = must(pillion::Clock::attach_or_create(dir));
