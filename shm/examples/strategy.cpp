@@ -96,7 +96,7 @@ void follow_ring(const pillion::Lane& lane, const pillion::Clock& clock, const O
         renew(control, lane, clock);
         if (must(signals.follow())) {
             ++restarts;
-            print("restart    generation ", signals.generation(), " of the signals: rows and outputs looked up again\n");
+            print("restart    signals of generation ", signals.generation(), ": rows and outputs looked up again\n");
             meaning = Meaning{signals.tables(), options.rules};
         } else if (over(options, control)) {
             break;
