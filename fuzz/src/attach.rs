@@ -5,7 +5,7 @@ use crate::regions::{self, Bench, Template};
 use crate::tables;
 use pillion_shm::layout::{HEADER_BYTES, header as at, slot};
 use pillion_shm::{
-    BoardReader, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, LockMemory, Outcome, Poll, Reading,
+    BoardReader, BoardSpec, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, LockMemory, Outcome, Poll, Reading,
     RingReader, RingSpec, RingWriter,
 };
 use std::fs::File;
@@ -157,7 +157,7 @@ fn ring(bench: &Bench, kind: Kind, bytes: &[u8], input: &mut Input) {
             0..=2 => poll(&mut reader),
             3 => batch(&mut reader, input.below(5)),
             4 | 5 => scribble(&file, bytes.len(), input),
-            6 => said(&reader),
+            6 => said(&mut reader, input.byte() & 1 == 0),
             _ => {
                 // Another region stands under the name.
                 place(&path, &region(bench, input).1);
@@ -182,7 +182,7 @@ fn poll(reader: &mut RingReader) {
             assert!(lost > 0, "a loss of nothing");
             lost
         }
-        _ => 0,
+        Poll::Empty | Poll::Corrupt => 0,
     };
     assert_eq!(cursor.checked_add(moved), Some(reader.cursor()), "the cursor moves by what is told");
 }
@@ -194,15 +194,21 @@ fn batch(reader: &mut RingReader, records: usize) {
     let batch = reader.poll_batch(&mut words, &mut stamps);
     assert!(batch.records <= records);
     assert_eq!(cursor.checked_add(batch.lost), Some(batch.first));
+    assert!(!batch.corrupt || (batch.lost, batch.records) == (0, 0), "corrupt stands alone: {batch:?}");
     assert_eq!(batch.first.checked_add(batch.records as u64), Some(reader.cursor()));
 }
 
 /// Everything that a reader tells of its ring.
-fn said(reader: &RingReader) {
+fn said(reader: &mut RingReader, give_up: bool) {
     assert!(reader.capacity().is_power_of_two() && reader.record_words() > 0);
     let _ = (reader.head(), reader.generation(), reader.owner_pid(), reader.created_ns(), reader.successor());
     assert!(!reader.owner_alive(), "nobody holds this file's lock");
-    let _ = reader.superseded();
+    let _ = (reader.superseded(), reader.check());
+    if give_up {
+        let cursor = reader.cursor();
+        let passed = reader.skip_to_next();
+        assert!(reader.cursor() <= cursor || reader.cursor() - cursor == passed, "it says what it passed");
+    }
 }
 
 /// The next owner takes the name over whatever stood there, or says why not.
@@ -242,7 +248,8 @@ fn board(bench: &Bench, bytes: &[u8], input: &mut Input) {
         }
         Err(error) => refused(&error, &path),
     }
-    match BoardWriter::create(&bench.lane, 1, 1, &bench.clock, &regions::access()) {
+    let spec = BoardSpec { instruments: 1, models: 1, table: Vec::new() };
+    match BoardWriter::create(&bench.lane, &spec, &bench.clock, &regions::access()) {
         Ok(board) => assert!(board.generation() > 0),
         Err(error) => refused(&error, &path),
     }

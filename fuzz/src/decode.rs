@@ -7,6 +7,7 @@ use pillion::hot::decode::{Instrument, Instruments, Side, decode};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
 use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, StatusMsg, TradeMsg, rtype};
+use std::sync::OnceLock;
 
 const KINDS: [(u8, usize); 5] = [
     (rtype::MBO, size_of::<MboMsg>()),
@@ -84,8 +85,9 @@ impl Checked {
     /// States for `list`, with every bundled feature.
     pub fn new(list: &[Instrument], limits: Limits) -> pillion::Result<Self> {
         let instruments = Instruments::new(list)?;
-        let set = FeatureSet::bundled("all").expect("a bundled set");
-        let states = list.iter().map(|one| State::new(limits, &set, one.tick_size)).collect();
+        static SET: OnceLock<FeatureSet> = OnceLock::new();
+        let set = SET.get_or_init(|| FeatureSet::bundled("all").expect("a bundled set"));
+        let states = list.iter().map(|one| State::new(limits, set, one.tick_size)).collect();
         let vector = vec![0.0; set.names().len()];
         Ok(Self { instruments, states, limits, vector, counts: Counts::default(), records: 0 })
     }

@@ -1,7 +1,7 @@
 //! A bench to attach hostile regions on: a folder, its clock, and an honest region of every kind to spoil.
 
 use pillion_shm::{
-    Access, BoardWriter, Clock, CncOwner, Counters, InstrumentEntry, Kind, Lane, LockMemory, ModelEntry, RingSpec,
+    Access, BoardSpec, BoardWriter, Clock, CncOwner, Counters, InstrumentEntry, Kind, Lane, LockMemory, ModelEntry, RingSpec,
     RingWriter, STAGES, Signal, SignalTables, StageSummary, State,
 };
 use std::cell::OnceCell;
@@ -90,7 +90,8 @@ impl Bench {
     }
 
     fn board(&mut self) {
-        let mut board = BoardWriter::create(&self.lane, 2, 2, &self.clock, &access()).expect("a board");
+        let spec = BoardSpec { instruments: 2, models: 2, table: tables().to_bytes().expect("an honest table") };
+        let mut board = BoardWriter::create(&self.lane, &spec, &self.clock, &access()).expect("a board");
         let signal = Signal { instrument: 1, model: 1, outputs_len: 3, outputs: [0.5; 16], ..bytemuck::Zeroable::zeroed() };
         board.set(1, 1, &signal);
         self.keep(Kind::Board);
