@@ -8,6 +8,7 @@
 
 use loom::thread;
 use pillion_shm::mailbox::{self, ANSWERS, Command, Outcome};
+use pillion_shm::page::{PAGE_WORDS, Page, State};
 use pillion_shm::ring::{Consumer, From, Poll, Producer, Shape};
 use pillion_shm::seqlock::{self, Look};
 use pillion_shm::sync::{AtomicU64, Ordering, Site, without};
@@ -40,7 +41,7 @@ fn ring() {
                     read += 1;
                 }
                 Poll::Lost(n) => lost += n,
-                Poll::Corrupt => panic!("torn: corrupt without a scribbler"),
+                Poll::Corrupt => panic!("corrupt: without a scribbler"),
             }
             assert_eq!(reader.cursor(), read + lost, "torn: miscounted");
         }
@@ -114,6 +115,69 @@ fn two_operators() {
     });
 }
 
+fn page(memory: &Arc<Vec<AtomicU64>>) -> Page<Arc<Vec<AtomicU64>>> {
+    Page::new(memory.clone(), 0).expect("a whole page")
+}
+
+/// Who sees how many ticks are done with finds their signals in the ring.
+fn consumed() {
+    loom::model(|| {
+        let (body, slots) = (memory(PAGE_WORDS), memory(1 + 2 * 3));
+        let (client, mut signals) = (page(&body), Consumer::new(slots.clone(), SHAPE, From::Next));
+        let owner = thread::spawn(move || {
+            let (page, mut ring) = (page(&body), Producer::new(slots, SHAPE));
+            for tick in 1..3 {
+                ring.publish(&[tick], tick);
+                page.set_ticks_consumed(tick);
+            }
+        });
+        for _ in 0..client.ticks_consumed() {
+            assert!(matches!(signals.poll(&mut [0]), Poll::Record { .. }), "consumed: a tick without its signal");
+        }
+        owner.join().unwrap();
+    });
+}
+
+/// Nobody takes ticks of one generation of the tick ring for those of another.
+fn ticks_ring() {
+    loom::model(|| {
+        let body = memory(PAGE_WORDS);
+        let client = page(&body);
+        let before = page(&body);
+        before.set_ticks_ring(1, 0);
+        before.set_ticks_consumed(5);
+        let owner = thread::spawn(move || {
+            let page = page(&body);
+            page.set_ticks_ring(2, 5);
+            page.set_ticks_consumed(6);
+        });
+        let of_second = client.consumed_of(2);
+        assert!(of_second <= 1, "ticks ring: {of_second} of generation 2, where at most 1 was read");
+        assert!(client.consumed_of(1) <= 6 && client.consumed_of(3) == 0, "ticks ring: of another generation");
+        owner.join().unwrap();
+    });
+}
+
+/// Who sees the answer to HALT sees the page halted, in its state and in the word that outlives the sidecar.
+fn halt() {
+    loom::model(|| {
+        let body = memory(PAGE_WORDS);
+        let operator = page(&body);
+        page(&body).set_state(State::Run);
+        let ticket = mailbox::ask(operator.request(), operator.answers(), Command::Halt).expect("nobody else asks");
+        let owner = thread::spawn(move || {
+            let page = page(&body);
+            let request = mailbox::poll(page.request(), 0).expect("asked before");
+            page.set_state(State::Halt);
+            mailbox::answer(page.answers(), request.ticket, Outcome::Done);
+        });
+        if mailbox::answered(operator.answers(), ticket) == Ok(Outcome::Done) {
+            assert!(operator.halted() && operator.state() == State::Halt, "halt: answered before it was so");
+        }
+        owner.join().unwrap();
+    });
+}
+
 #[test]
 fn ring_holds() {
     ring();
@@ -134,6 +198,21 @@ fn mailbox_holds() {
     two_operators();
 }
 
+#[test]
+fn consumed_holds() {
+    consumed();
+}
+
+#[test]
+fn ticks_ring_holds() {
+    ticks_ring();
+}
+
+#[test]
+fn halt_holds() {
+    halt();
+}
+
 macro_rules! must_fail {
     ($($name:ident: $model:ident without $site:ident, $message:literal;)*) => {$(
         #[test]
@@ -151,6 +230,7 @@ must_fail! {
     ring_needs_look_fence: ring without LookFence, "torn";
     ring_needs_recheck_fence: ring without RecheckFence, "torn";
     ring_needs_recheck: ring without Recheck, "torn";
+    ring_needs_skip_fence: ring without SkipFence, "corrupt";
     head_needs_store: head without HeadStore, "head";
     head_needs_load: head without HeadLoad, "head";
     cell_needs_mark: cell without Mark, "torn";
@@ -162,4 +242,10 @@ must_fail! {
     mailbox_needs_claim: two_operators without Claim, "claim";
     mailbox_needs_answer: two_operators without Answer, "answer";
     mailbox_needs_answer_load: two_operators without AnswerLoad, "answer";
+    consumed_needs_store: consumed without ConsumedStore, "consumed";
+    consumed_needs_load: consumed without ConsumedLoad, "consumed";
+    ticks_ring_needs_store: ticks_ring without TicksRingStore, "ticks ring";
+    ticks_ring_needs_load: ticks_ring without TicksRingLoad, "ticks ring";
+    halt_needs_answer: halt without Answer, "halt";
+    halt_needs_answer_load: halt without AnswerLoad, "halt";
 }
