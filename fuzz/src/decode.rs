@@ -26,10 +26,9 @@ pub fn run(data: &[u8]) {
     let list = [1, 2, 0x0100_0000].map(|id| Instrument {
         id,
         symbol: format!("I{id}"),
-        tick_size: 1 + input.word() as i64 & i64::MAX,
+        tick_size: (input.word() as i64).max(1),
         size_unit: 1.0,
     });
-    let list = list.map(|one| Instrument { tick_size: one.tick_size.max(1), ..one });
     let mut checked = Checked::new(&list, limits).expect("an honest list");
     while !input.is_empty() {
         let words = record(&mut input, &list);
