@@ -5,14 +5,15 @@ PILLION = target/release/pillion
 DATA = ../shared/data
 INPUT ?=
 RATE ?= 50000/s
+PREFIX ?= /usr/local
 
-.PHONY: demo test loom lint bench soak models release onnxruntime
+.PHONY: demo test loom lint bench soak models release onnxruntime toolchain install
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
 	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
 
-test: onnxruntime
+test: onnxruntime toolchain
 	cargo test --workspace
 	$(MAKE) --no-print-directory loom
 
@@ -46,3 +47,12 @@ release:
 
 onnxruntime:
 	scripts/fetch-onnxruntime
+
+# What the tests need beside Rust, where it can be installed.
+toolchain:
+	scripts/setup-toolchain
+
+# The C++ headers, with their CMake package, pkg-config file, protocol page and examples. Needs cmake, no compiler, no Rust.
+install:
+	cmake -S shm -B target/install -DCMAKE_INSTALL_PREFIX="$(abspath $(PREFIX))"
+	DESTDIR="$(DESTDIR)" cmake --install target/install

@@ -149,7 +149,7 @@ fn written_records_come_back_as_they_were() {
     };
     let info = FileInfo {
         dataset: "TEST".to_owned(),
-        only_mbo: true,
+        schema: Some(dbn::Schema::Mbo),
         start_ns: hd.ts_event,
         end_ns: hd.ts_event + 1,
         symbols: vec![("ABC".to_owned(), 9)],
