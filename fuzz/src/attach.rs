@@ -5,8 +5,8 @@ use crate::regions::{self, Bench, Template};
 use crate::tables;
 use pillion_shm::layout::{HEADER_BYTES, header as at, slot};
 use pillion_shm::{
-    BoardReader, BoardSpec, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, LockMemory, Outcome, Poll, Reading,
-    RingReader, RingSpec, RingWriter,
+    BoardReader, BoardSpec, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, LockMemory, Outcome,
+    Poll, Reading, RingReader, RingSpec, RingWriter,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;

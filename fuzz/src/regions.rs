@@ -1,8 +1,8 @@
 //! A bench to attach hostile regions on: a folder, its clock, and an honest region of every kind to spoil.
 
 use pillion_shm::{
-    Access, BoardSpec, BoardWriter, Clock, CncOwner, Counters, InstrumentEntry, Kind, Lane, LockMemory, ModelEntry, RingSpec,
-    RingWriter, STAGES, Signal, SignalTables, StageSummary, State,
+    Access, BoardSpec, BoardWriter, Clock, CncOwner, Counters, InstrumentEntry, Kind, Lane, LockMemory, ModelEntry,
+    RingSpec, RingWriter, STAGES, Signal, SignalTables, StageSummary, State,
 };
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -92,7 +92,8 @@ impl Bench {
     fn board(&mut self) {
         let spec = BoardSpec { instruments: 2, models: 2, table: tables().to_bytes().expect("an honest table") };
         let mut board = BoardWriter::create(&self.lane, &spec, &self.clock, &access()).expect("a board");
-        let signal = Signal { instrument: 1, model: 1, outputs_len: 3, outputs: [0.5; 16], ..bytemuck::Zeroable::zeroed() };
+        let signal =
+            Signal { instrument: 1, model: 1, outputs_len: 3, outputs: [0.5; 16], ..bytemuck::Zeroable::zeroed() };
         board.set(1, 1, &signal);
         self.keep(Kind::Board);
     }
@@ -111,7 +112,8 @@ impl Bench {
 
 /// An honest table of two instruments and two models.
 pub fn tables() -> SignalTables {
-    let instrument = |id: u32| InstrumentEntry { id, symbol: format!("ES{id}"), tick_size: 250_000_000, size_unit: 1.0 };
+    let instrument =
+        |id: u32| InstrumentEntry { id, symbol: format!("ES{id}"), tick_size: 250_000_000, size_unit: 1.0 };
     let model = |name: &str| ModelEntry {
         name: name.to_owned(),
         revision: 1,

@@ -8,7 +8,7 @@
 #[path = "takeover/model.rs"]
 mod model;
 
-use model::{Wrong, World, search};
+use model::{World, Wrong, search};
 
 /// Three creators race for a name that nobody has.
 fn nobody(wrong: Option<Wrong>) -> usize {
