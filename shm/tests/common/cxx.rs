@@ -77,6 +77,11 @@ impl Compiler {
         Path::new(last).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
+    /// The compiler's own command: the last of its words, behind a cache such as `ccache`.
+    pub fn program(&self) -> String {
+        self.words.last().cloned().unwrap_or_default()
+    }
+
     /// A command with [`FLAGS`] and the header's folder, for tests that compile in their own way.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.words[0]);
