@@ -13,25 +13,40 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-/// A step, where its pointers to shared words come in, and the accesses and barriers that it must consist of.
-///
-/// `ring` is a `Producer` or `Consumer`: its first two words point to the head and to the slots.
-const STEPS: [(&str, &[(&str, &str)], &[&str]); 7] = [
-    (
-        "publish",
-        &[("x0", "ring")],
-        &["st slots", "dmb ish", "st slots", "st slots", "st slots", "stlr slots", "stlr head"],
-    ),
-    (
-        "take",
-        &[("x0", "ring")],
-        &["ld slots", "dmb ishld", "ld slots", "ld slots", "ld slots", "dmb ishld", "ld slots"],
-    ),
-    ("head", &[("x0", "ring")], &["ld head", "dmb ishld"]),
-    ("board_write", &[("x0", "cell")], &["ld cell", "st cell", "dmb ish", "st cell", "st cell", "stlr cell"]),
-    ("board_read", &[("x0", "cell")], &["ld cell", "dmb ishld", "ld cell", "ld cell", "dmb ishld", "ld cell"]),
-    ("answer", &[("x0", "page"), ("x1", "page")], &["st page", "stlr page"]),
-    ("answered", &[("x0", "page"), ("x1", "page")], &["ld page", "dmb ishld", "ld page"]),
+/// A step of the protocol, as a function of `cpp/barriers.cpp`.
+struct Step {
+    function: &'static str,
+    /// What its first arguments point to. A `ring` is a `Producer` or `Consumer`: its first two words point to the head
+    /// and to the slots.
+    arguments: &'static [&'static str],
+    /// The accesses and barriers that it must consist of.
+    events: &'static [&'static str],
+}
+
+const STEPS: [Step; 7] = [
+    Step {
+        function: "publish",
+        arguments: &["ring"],
+        events: &["st slots", "dmb ish", "st slots", "st slots", "st slots", "stlr slots", "stlr head"],
+    },
+    Step {
+        function: "take",
+        arguments: &["ring"],
+        events: &["ld slots", "dmb ishld", "ld slots", "ld slots", "ld slots", "dmb ishld", "ld slots"],
+    },
+    Step { function: "head", arguments: &["ring"], events: &["ld head", "dmb ishld"] },
+    Step {
+        function: "board_write",
+        arguments: &["cell"],
+        events: &["ld cell", "st cell", "dmb ish", "st cell", "st cell", "stlr cell"],
+    },
+    Step {
+        function: "board_read",
+        arguments: &["cell"],
+        events: &["ld cell", "dmb ishld", "ld cell", "ld cell", "dmb ishld", "ld cell"],
+    },
+    Step { function: "answer", arguments: &["page", "page"], events: &["st page", "stlr page"] },
+    Step { function: "answered", arguments: &["page", "page"], events: &["ld page", "dmb ishld", "ld page"] },
 ];
 
 /// Compilers for Arm that are here.
@@ -84,11 +99,12 @@ fn register(word: &str) -> Option<String> {
 
 /// Accesses to shared words and barriers, in the order of the instructions. A register points to whatever the registers
 /// it was made from point to; the first words of a `ring` point to `head` and `slots`.
-fn events(assembly: &str, function: &str, arguments: &[(&str, &'static str)]) -> Vec<String> {
-    let mut points: HashMap<String, &str> = arguments.iter().map(|(at, to)| (at.to_string(), *to)).collect();
+fn events(assembly: &str, step: &Step) -> Vec<String> {
+    let arguments = step.arguments.iter().enumerate();
+    let mut points: HashMap<String, &str> = arguments.map(|(i, to)| (format!("x{i}"), *to)).collect();
     let mut events = Vec::new();
     let mut at_branch = HashMap::new();
-    for (name, operands) in instructions(assembly, function) {
+    for (name, operands) in instructions(assembly, step.function) {
         let operands = operands.split("//").next().unwrap_or_default();
         let (registers, address) = operands.split_once('[').map_or((operands, None), |(r, a)| (r, Some(a)));
         let mut registers: Vec<_> = registers.split(',').filter_map(register).collect();
@@ -138,14 +154,14 @@ fn events(assembly: &str, function: &str, arguments: &[(&str, &'static str)]) ->
 
 /// The steps whose instructions are not what they must be.
 fn broken(assembly: &str) -> Vec<&'static str> {
-    let is_broken = |step: &(&'static str, &[(&str, &'static str)], &[&str])| {
-        let found = events(assembly, step.0, step.1);
-        if found != step.2 {
-            eprintln!("{}: {found:?}, not {:?}", step.0, step.2);
+    let is_broken = |step: &&Step| {
+        let found = events(assembly, step);
+        if found != step.events {
+            eprintln!("{}: {found:?}, not {:?}", step.function, step.events);
         }
-        found != step.2
+        found != step.events
     };
-    STEPS.iter().filter(|step| is_broken(step)).map(|step| step.0).collect()
+    STEPS.iter().filter(is_broken).map(|step| step.function).collect()
 }
 
 #[test]
@@ -195,13 +211,13 @@ fn no_ordering_is_paid_for_on_x86() {
             continue;
         }
         let Some(assembly) = assembly(&compiler, &cxx::shm_root().join("include")) else { continue };
-        for (step, ..) in STEPS {
+        for Step { function, .. } in STEPS {
             let dear = |(name, operands): &(&str, &str)| {
                 let words = format!("{name} {operands}");
                 ["mfence", "lfence", "sfence", "lock", "xchg", "call"].iter().any(|dear| words.contains(dear))
             };
-            let found: Vec<_> = instructions(&assembly, step).into_iter().filter(dear).collect();
-            assert!(found.is_empty(), "{compiler:?}, {step}: {found:?}");
+            let found: Vec<_> = instructions(&assembly, function).into_iter().filter(dear).collect();
+            assert!(found.is_empty(), "{compiler:?}, {function}: {found:?}");
         }
     }
 }

@@ -62,6 +62,28 @@ fn lapped(no_corrupt: bool) {
     });
 }
 
+/// The same in batches of two: what stands between losses is whole and in order.
+fn batches() {
+    loom::model(|| {
+        let memory = memory(1 + 2 * 3);
+        let mut reader = Consumer::new(memory.clone(), SHAPE, From::Next);
+        let writer = thread::spawn(move || {
+            let mut ring = Producer::new(memory, SHAPE);
+            (0..WRITES).for_each(|n| assert_eq!(ring.publish(&[100 + n], 100 + n), n));
+        });
+        for _ in 0..2 {
+            let (cursor, mut words, mut stamps) = (reader.cursor(), [0; 2], [0; 2]);
+            let batch = reader.poll_batch(&mut words, &mut stamps);
+            assert!(!batch.corrupt, "corrupt: without a scribbler");
+            assert_eq!(batch.first, cursor + batch.lost, "torn: miscounted");
+            for (i, n) in (batch.first..).take(batch.records).enumerate() {
+                assert_eq!((words[i], stamps[i]), (100 + n, 100 + n), "torn: record {n}");
+            }
+        }
+        writer.join().unwrap();
+    });
+}
+
 /// Who sees a head finds every record below it.
 fn head() {
     loom::model(|| {
@@ -196,6 +218,11 @@ fn ring_holds() {
 }
 
 #[test]
+fn batches_hold() {
+    batches();
+}
+
+#[test]
 fn head_holds() {
     head();
 }
@@ -244,6 +271,9 @@ must_fail! {
     ring_needs_recheck_fence: ring without RecheckFence, "torn";
     ring_needs_recheck: ring without Recheck, "torn";
     ring_needs_skip_fence: ring without SkipFence, "corrupt";
+    batches_need_recheck: batches without Recheck, "torn";
+    batches_need_look_fence: batches without LookFence, "torn";
+    batches_need_skip_fence: batches without SkipFence, "corrupt";
     head_needs_store: head without HeadStore, "head";
     head_needs_load: head without HeadLoad, "head";
     cell_needs_mark: cell without Mark, "torn";
