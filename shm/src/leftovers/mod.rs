@@ -11,12 +11,12 @@ mod remove;
 
 pub use remove::{Allow, Refusal, check, remove};
 
+use crate::State;
 use crate::error::{Error, Result};
 use crate::header::Header;
 use crate::lane::Lane;
 use crate::layout::{Kind, cnc, header as at};
 use crate::owner;
-use crate::State;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -33,6 +33,8 @@ pub struct Found {
     pub path: PathBuf,
     /// Its size, bytes.
     pub bytes: u64,
+    /// Whether it is a plain file: nothing else is ever removed.
+    pub regular: bool,
     /// Processes that map it, as far as this one can see; the owner is among them.
     pub mapped_by: Vec<u32>,
     /// Whether somebody holds its owner's lock.
@@ -142,7 +144,8 @@ fn look(path: &Path) -> Option<(Found, (u64, u64))> {
         let (lane, kind, beside) = parse(path).ok_or("its name is not that of a region")?;
         Ok(region(&file, path, &header, (lane, kind, beside)))
     });
-    let found = Found { path: path.to_owned(), bytes: metadata.len(), mapped_by: Vec::new(), owner_alive, what };
+    let (path, bytes, regular) = (path.to_owned(), metadata.len(), metadata.is_file());
+    let found = Found { path, bytes, regular, mapped_by: Vec::new(), owner_alive, what };
     Some((found, (metadata.dev(), metadata.ino())))
 }
 

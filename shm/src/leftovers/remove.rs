@@ -91,6 +91,14 @@ pub enum Refusal {
         /// What was found instead.
         found: String,
     },
+    /// It is no plain file.
+    #[error("{path} is {found}; mend: remove it by hand if nothing needs it")]
+    NotAFile {
+        /// The link, folder or pipe.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
     /// The name changed hands meanwhile.
     #[error("{path} has just been taken over by another process; mend: look again")]
     Changed {
@@ -127,6 +135,7 @@ pub fn check(found: &Found, all: &[Found], allow: &Allow) -> Result<(), Refusal>
         Err(_) if !super::is_ours(&path.file_name().unwrap_or_default().to_string_lossy()) => {
             Err(Refusal::Name { path })
         }
+        Err(reason) if !found.regular => Err(Refusal::NotAFile { path, found: reason.clone() }),
         Err(reason) if !allow.broken => Err(Refusal::Foreign { path, found: reason.clone() }),
         Ok(region) if region.kind == Kind::Clock && !region.beside => {
             let known = region.problem.is_none();
@@ -156,9 +165,6 @@ pub fn remove(path: &Path, all: &[Found], allow: &Allow) -> Result<(), Refusal> 
     let Some(before) = look_at(path) else { return Err(Refusal::Absent { path: path.to_owned() }) };
     check(&before, all, allow)?;
     let file = open(path).map_err(|found| Refusal::Foreign { path: path.to_owned(), found })?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(Refusal::Foreign { path: path.to_owned(), found: "not a regular file".to_owned() });
-    }
     lock(&file, path, &before)?;
     // What was seen without the lock may have changed: a HALT, an owner that has died since.
     let now = super::look(path).filter(|(_, id)| Some(*id) == number(&file));
