@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Output;
 
 use common::*;
-use pillion_shm::{Access, BoardWriter, Clock, CncOwner, From, Kind, Lane, RingReader, RingSpec, RingWriter, State};
+use pillion_shm::{
+    Access, BoardSpec, BoardWriter, Clock, CncOwner, From, Kind, Lane, RingReader, RingSpec, RingWriter, State,
+};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -36,7 +38,8 @@ impl Place {
     }
 
     fn board(&self, name: &str) -> BoardWriter {
-        BoardWriter::create(&self.lane(name), 1, 1, &self.clock, &Access::default()).unwrap()
+        let spec = BoardSpec { instruments: 1, models: 1, ..BoardSpec::default() };
+        BoardWriter::create(&self.lane(name), &spec, &self.clock, &Access::default()).unwrap()
     }
 
     fn shm(&self, args: &[&str]) -> Output {

@@ -8,7 +8,7 @@ mod skip;
 use common::{Place, drain, place, record, say, spec, wait};
 use pillion_shm::layout::header;
 use pillion_shm::leftovers::{self, Allow, Found, Refusal};
-use pillion_shm::{Access, BoardWriter, Clock, CncOwner, From, Kind, RingWriter, State};
+use pillion_shm::{Access, BoardSpec, BoardWriter, Clock, CncOwner, From, Kind, RingWriter, State};
 use rustix::fs::{CWD, FileType, Mode};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -54,6 +54,10 @@ fn remove(place: &Place, path: &Path, allow: &Allow) -> Result<(), Refusal> {
     leftovers::remove(path, &list(place), allow)
 }
 
+fn cells(instruments: u32, models: u32) -> BoardSpec {
+    BoardSpec { instruments, models, ..BoardSpec::default() }
+}
+
 fn patch(path: &Path, at: usize, bytes: &[u8]) {
     OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at as u64).unwrap();
 }
@@ -70,7 +74,7 @@ fn everything_is_listed_as_what_it_is() {
     let place = place();
     let mut ring = place.writer(64).unwrap();
     (0..5).for_each(|n| _ = ring.publish_at(&record(n), n + 7));
-    drop(BoardWriter::create(&place.lane, 2, 3, &place.clock, &Access::default()).unwrap());
+    drop(BoardWriter::create(&place.lane, &cells(2, 3), &place.clock, &Access::default()).unwrap());
     let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
     page.set_state(State::Run);
     page.set_state(State::Halt);
