@@ -103,19 +103,19 @@ impl Drop for Victim {
     }
 }
 
-/// Kills `role` at its first point, its second, and so on, until it lives through them all; `survive` plays everybody else,
-/// drives the victim to its end, and says where it died. Prints and returns how many points there were.
-pub fn walk(place: &Place, role: &str, mut survive: impl FnMut(Victim) -> Option<String>) -> u64 {
+/// Kills a victim at its first point, its second, and so on, until one lives through them all. `survive` starts it with that
+/// number, plays everybody else, and says where it died. Prints and returns how many points there were.
+pub fn walk(role: &str, mut survive: impl FnMut(u64) -> Option<String>) -> u64 {
     let mut points: BTreeMap<String, u64> = BTreeMap::new();
     for at in 1.. {
-        match survive(Victim::start(place, role, Some(at))) {
+        match survive(at) {
             Some(point) => *points.entry(point).or_default() += 1,
             None => break,
         }
     }
     let total = points.values().sum();
     let each: Vec<_> = points.iter().map(|(point, times)| format!("{point} × {times}")).collect();
-    println!("killed {role:<16} at each of {total} points: {}", each.join(", "));
+    println!("killed {role:<24} at each of {total} points: {}", each.join(", "));
     total
 }
 
