@@ -24,6 +24,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Looks at a lock before its owner counts as alive.
+const LOOKS: u32 = 20;
 const KINDS: [Kind; 5] = [Kind::Ticks, Kind::Signals, Kind::Board, Kind::Cnc, Kind::Clock];
 
 /// A file whose name is a region's, or that of a take-over.
@@ -197,14 +199,20 @@ fn open(path: &Path) -> std::result::Result<File, String> {
     })
 }
 
+/// Whether somebody holds the owner's lock, and does not let go of it: a look at a lock holds it for a moment, and so does
+/// a child between fork and exec.
 fn is_locked(file: &File) -> bool {
-    match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => {
-            let _ = rustix::fs::flock(file, FlockOperation::Unlock);
-            false
+    for _ in 0..LOOKS {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => {
+                let _ = rustix::fs::flock(file, FlockOperation::Unlock);
+                return false;
+            }
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return false,
         }
-        Err(error) => error == Errno::WOULDBLOCK,
     }
+    true
 }
 
 /// An attach's refusal without the path and the mend: both stand beside it.

@@ -157,4 +157,11 @@ impl Left {
     pub fn whole(&self) -> u64 {
         self.committed.min(self.capacity) - u64::from(self.marked && self.committed >= self.capacity)
     }
+
+    /// Of them, those that a reader from further back finds at least: lapped a second time, by the record whose mark or
+    /// commit is ahead of the head, it gives up half the ring.
+    pub fn at_least(&self) -> u64 {
+        let ahead = self.marked || self.head < self.committed;
+        if ahead { self.whole().min(self.capacity / 2) } else { self.whole() }
+    }
 }
