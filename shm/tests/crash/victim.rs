@@ -21,11 +21,11 @@ pub struct Victim {
 
 impl Victim {
     pub fn start(place: &Place, role: &str, at: Option<u64>) -> Self {
-        Self::under(&[], place, role, at)
+        Self::under(&[], place.dir.path(), role, at)
     }
 
     /// The same behind a wrapper such as `unshare`.
-    pub fn under(wrapper: &[&str], place: &Place, role: &str, at: Option<u64>) -> Self {
+    pub fn under(wrapper: &[&str], dir: &Path, role: &str, at: Option<u64>) -> Self {
         let exe = std::env::current_exe().unwrap();
         let mut command = match wrapper.split_first() {
             None => Command::new(exe),
@@ -36,7 +36,7 @@ impl Victim {
             }
         };
         command.args(["--exact", "child", "--nocapture"]);
-        command.env("PILLION_TEST_ROLE", role).env("PILLION_TEST_DIR", place.dir.path());
+        command.env("PILLION_TEST_ROLE", role).env("PILLION_TEST_DIR", dir);
         if let Some(at) = at {
             command.env("PILLION_CRASH_AT", at.to_string());
         }
@@ -71,6 +71,8 @@ impl Victim {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         let status = self.child.wait().unwrap();
+        // Behind a wrapper the process itself may die a moment later: its end of the pipe goes with it.
+        while self.hear().is_some() {}
         assert_eq!(status.signal(), Some(SIGKILL), "it ended before: {status}\n{}", self.words());
     }
 
