@@ -11,6 +11,7 @@
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <set>
 #include <thread>
 
 namespace {
@@ -20,6 +21,8 @@ constexpr const char* usage = R"(usage: feed FILE.dbn --lane NAME [options]
   --lane NAME  the lane whose tick ring to make
   --rate RATE  N/s, xN (N times the recording's own speed), realtime or max; default realtime. A snapshot is not paced
   --lossless   never be more than half a ring ahead of the lane's sidecar; waits 10 s for one to come
+  --clear      first publish a clear (R) of each instrument of an mbo file: the file holds all orders there are. Without
+               it a sidecar trusts no book before a clear or a whole snapshot comes
   --linger     keep the ring alive after the last record until interrupted
   --slots N    slots of the ring, a power of two; default 65536
   --dir DIR    where the regions stand; default /dev/shm
@@ -68,6 +71,24 @@ struct Feed {
     std::optional<pillion::Control> sidecar; ///< With --lossless: whom to wait for.
     std::uint64_t snapshot = 0;              ///< Records of a snapshot published.
     std::uint64_t latest_ns = 0;             ///< Longest delay of a record behind its due time.
+
+    /// Publishes a clear of each instrument that has orders in the file.
+    void clear_books(const DbnFile& file) {
+        std::set<std::uint32_t> known;
+        for (const DbnRecord& record : file.records()) {
+            const pillion::RecordHeader header = record.header();
+            if (header.rtype == pillion::rtype::mbo && known.insert(header.instrument_id).second) {
+                pillion::MboMsg clear{};
+                clear.hd = header;
+                clear.price = pillion::undef_price;
+                clear.flags = pillion::record_flags::last;
+                clear.action = 'R';
+                clear.side = 'N';
+                clear.ts_recv = header.ts_event;
+                ring.publish(clear);
+            }
+        }
+    }
 
     /// Publishes the whole file. The clock starts at the first live record: a snapshot's times may lie hours before.
     void publish(const DbnFile& file, const Rate& rate) {
@@ -143,6 +164,7 @@ int main(int argc, char** argv) {
     const std::uint64_t slots = args.count("--slots", 65'536);
     const bool lossless = args.flag("--lossless");
     const bool linger = args.flag("--linger");
+    const bool clear = args.flag("--clear");
     const std::string path = args.next();
     args.finish();
     if (path.empty() || lane_name.empty()) {
@@ -153,7 +175,7 @@ int main(int argc, char** argv) {
 
     const DbnFile file = DbnFile::load(path);
     print("file       ", path, ": DBN version ", file.version(), " of ", file.dataset(), ", ",
-          grouped(file.records().size()), " records to publish, ", grouped(file.others()), " of other types left out\n");
+          grouped(file.records().size()), " records, ", grouped(file.others()), " more of types that are left out\n");
 
     const pillion::Lane lane = must(pillion::Lane::in_dir(dir, lane_name));
     const pillion::Clock clock = must(pillion::Clock::attach_or_create(dir));
@@ -169,9 +191,13 @@ int main(int argc, char** argv) {
 
     Feed feed{clock, std::move(ring), std::move(sidecar)};
     const std::uint64_t start_ns = clock.now_ns();
+    if (clear) {
+        feed.clear_books(file);
+    }
+    const std::uint64_t cleared = feed.ring.published();
     feed.publish(file, rate);
     const double seconds = static_cast<double>(clock.now_ns() - start_ns + 1) / 1e9;
-    const std::uint64_t published = feed.ring.published();
+    const std::uint64_t published = feed.ring.published() - cleared;
     print("published  ", grouped(published), " records in ", fixed(seconds, 3), " s, ",
           grouped(static_cast<std::uint64_t>(static_cast<double>(published) / seconds)), " a second; ",
           grouped(feed.snapshot), " of a snapshot, not paced\n");

@@ -8,6 +8,7 @@
 
 #include <pillion/shm.hpp>
 
+#include <chrono>
 #include <csignal>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -59,7 +60,8 @@ template <class Msg> struct Side {
         const auto lane_in = must(pillion::Lane::in_dir(options.dir, options.lane + other));
         auto out = must(pillion::TickWriter::create(lane_out, clock, {.capacity = 1024, .record_bytes = sizeof(Msg)}));
         auto in = pillion::TickReader::attach(lane_in, clock, pillion::Start::first);
-        for (; !in && in.error().code == pillion::Errc::absent; std::this_thread::yield()) {
+        for (int look = 0; !in && in.error().code == pillion::Errc::absent && look < 1'000; ++look) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{5});
             in = pillion::TickReader::attach(lane_in, clock, pillion::Start::first);
         }
         Side side{clock, std::move(out), must(std::move(in))};
@@ -78,8 +80,11 @@ template <class Msg> struct Side {
             if (status != pillion::PollStatus::empty) {
                 die("a record was lost, though only one is ever under way: some other process writes these rings");
             }
-            if (spins % 4096 == 0) {
+            if (spins % 4'096 == 0) {
                 std::this_thread::yield();
+            }
+            if (spins % 4'194'304 == 0 && !in.owner_alive()) {
+                die("the other side is gone");
             }
         }
     }
@@ -105,7 +110,11 @@ void report(const char* name, std::vector<std::uint64_t>& ns) {
     const auto at = [&](double share) {
         return ns[std::min(ns.size() - 1, static_cast<std::size_t>(share * static_cast<double>(ns.size())))];
     };
-    std::printf("%-11s %9lu %9lu %9lu %9lu %9lu %9lu\n", name, at(0.5), at(0.9), at(0.99), at(0.999), at(0.9999), ns.back());
+    std::printf("%-11s", name);
+    for (const std::uint64_t value : {at(0.5), at(0.9), at(0.99), at(0.999), at(0.9999), ns.back()}) {
+        std::printf("%10s", grouped(value).c_str());
+    }
+    std::printf("\n");
 }
 
 /// The measuring side.
@@ -186,5 +195,7 @@ int main(int argc, char** argv) {
         options.here = static_cast<int>(args.to_number("--pin", cpus.substr(0, comma)));
         options.there = static_cast<int>(args.to_number("--pin", cpus.substr(comma + 1)));
     }
+    pin(options.there); // Whether both CPUs are there is known before anything is made.
+    pin(options.here);
     return mbp_10 ? run<pillion::Mbp10Msg>(options, threads) : run<pillion::MboMsg>(options, threads);
 }

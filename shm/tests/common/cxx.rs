@@ -12,17 +12,8 @@ mod skip;
 pub use skip::skip;
 
 /// What every C++ file of this repository compiles under.
-pub const FLAGS: [&str; 9] = [
-    "-std=c++20",
-    "-O2",
-    "-pthread",
-    "-Wall",
-    "-Wextra",
-    "-Wpedantic",
-    "-Wconversion",
-    "-Wshadow",
-    "-Werror",
-];
+pub const FLAGS: [&str; 9] =
+    ["-std=c++20", "-O2", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"];
 
 /// The folder of the shm crate, from its own tests and from the root package's.
 pub fn shm_root() -> PathBuf {
@@ -48,7 +39,8 @@ pub fn compiler() -> Option<Compiler> {
         None => Compiler::find("c++").or_else(|| Compiler::find("g++")),
     };
     if found.is_none() {
-        let what = asked.map_or("neither c++ nor g++ runs".to_owned(), |cxx| format!("$CXX is {cxx:?}, which does not run"));
+        let what =
+            asked.map_or("neither c++ nor g++ runs".to_owned(), |cxx| format!("$CXX is {cxx:?}, which does not run"));
         skip(&format!("{what} (scripts/setup-toolchain installs g++)"));
     }
     found
@@ -83,6 +75,11 @@ impl Compiler {
     pub fn name(&self) -> String {
         let last = self.words.last().map_or("", String::as_str);
         Path::new(last).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// The compiler's own command: the last of its words, behind a cache such as `ccache`.
+    pub fn program(&self) -> String {
+        self.words.last().cloned().unwrap_or_default()
     }
 
     /// A command with [`FLAGS`] and the header's folder, for tests that compile in their own way.
