@@ -73,7 +73,7 @@ public:
         const Header& header = region.header();
         const std::uint64_t instruments = header.models == 0 ? 0 : header.capacity / header.models;
         if (header.stride != cell_bytes || instruments == 0 || instruments > UINT32_MAX) {
-            return header.contradiction(region.path(), "a board of " + std::to_string(header.capacity) +
+            return header.contradiction(region.path(), std::string{"a board of "} + std::to_string(header.capacity) +
                                                            " cells for " + std::to_string(header.models) + " models, " +
                                                            std::to_string(header.stride) + " bytes each");
         }

@@ -73,7 +73,7 @@ public:
     [[nodiscard]] static Result<Page> over(Region region) {
         if (region.body_bytes() < layout::cnc::bytes) {
             return region.header().contradiction(region.path(),
-                                                 "a cnc page of " + std::to_string(region.body_bytes()) + " bytes, " +
+                                                 std::string{"a cnc page of "} + std::to_string(region.body_bytes()) + " bytes, " +
                                                      std::to_string(layout::cnc::bytes) + " needed");
         }
         return Page{std::move(region)};
@@ -225,7 +225,7 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
         return Error{Errc::denied, path + ": attached for reading, so its mailbox cannot be used to " + name +
                                        "; mend: use Control::attach_operator"};
     }
-    const std::string owner = "process " + std::to_string(pid());
+    const std::string owner = std::string{"process "} + std::to_string(pid());
     const auto start = std::chrono::steady_clock::now();
     const detail::Word* const answers = page_.at(layout::cnc::answers);
     std::uint64_t ticket = 0;

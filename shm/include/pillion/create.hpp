@@ -151,7 +151,7 @@ inline Result<Region> Region::build(const Plan& plan) {
 inline void sweep(const std::string& path) {
     const std::size_t slash = path.rfind('/');
     const std::string dir = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-    const std::string start = "." + path.substr(slash == std::string::npos ? 0 : slash + 1) + ".";
+    const std::string start = std::string{"."} + path.substr(slash == std::string::npos ? 0 : slash + 1) + ".";
     constexpr std::string_view end = ".next";
     DIR* const entries = ::opendir(dir.c_str());
     while (const dirent* entry = entries == nullptr ? nullptr : ::readdir(entries)) {
@@ -259,7 +259,7 @@ inline Result<bool> Region::exchange(const Predecessor& old) const {
 }
 
 inline int Region::link(const std::string& to) const {
-    const std::string from = "/proc/self/fd/" + std::to_string(file_.get());
+    const std::string from = std::string{"/proc/self/fd/"} + std::to_string(file_.get());
     return ::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 }
 

@@ -93,7 +93,7 @@ public:
         const Header& header = region->header();
         const std::uint64_t capacity = header.capacity;
         const std::string found =
-            "a ring of " + std::to_string(capacity) + " slots of " + std::to_string(header.stride) + " bytes";
+            std::string{"a ring of "} + std::to_string(capacity) + " slots of " + std::to_string(header.stride) + " bytes";
         if (capacity == 0 || (capacity & (capacity - 1)) != 0 || header.stride % 64 != 0 ||
             header.stride <= layout::slot::own) {
             return header.contradiction(path, found);

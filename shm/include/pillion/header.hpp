@@ -96,7 +96,7 @@ struct Header {
 
     /// Who made it, for messages: "process 7 12 s ago".
     [[nodiscard]] std::string maker() const {
-        return "process " + std::to_string(owner_pid) + " " + std::to_string(age_s()) + " s ago";
+        return std::string{"process "} + std::to_string(owner_pid) + " " + std::to_string(age_s()) + " s ago";
     }
 
     /// What the region and this process do not agree on.
@@ -118,7 +118,7 @@ struct Header {
             return {};
         }
         const auto named = [](std::uint32_t number, std::uint64_t hash) {
-            return "version " + std::to_string(number) + ", hash " + hex(hash);
+            return std::string{"version "} + std::to_string(number) + ", hash " + hex(hash);
         };
         return mismatch(path, "layout", named(version, layout_hash), named(layout::version, own_hash),
                         "use the same Pillion version on both sides, or remove the file once no Pillion process uses it");
@@ -130,7 +130,7 @@ struct Header {
         if (kind != static_cast<std::uint32_t>(wanted)) {
             const auto own = static_cast<Kind>(kind);
             const bool known = kind >= 1 && kind <= 5;
-            return mismatch(path, "kind", known ? kind_name(own) : "unknown kind " + std::to_string(kind),
+            return mismatch(path, "kind", known ? kind_name(own) : std::string{"unknown kind "} + std::to_string(kind),
                             kind_name(wanted), "attach to the right file");
         }
         if (Status known = check_layout(path, wanted); !known) {
@@ -160,7 +160,7 @@ private:
         if (sound) {
             return {};
         }
-        return contradiction(path, "its header contradicts itself: " + std::to_string(region_bytes) + " bytes, table of " +
+        return contradiction(path, std::string{"its header contradicts itself: "} + std::to_string(region_bytes) + " bytes, table of " +
                                        std::to_string(table_bytes) + " at " + std::to_string(table_offset) +
                                        ", body at " + std::to_string(body_offset) + " with " + std::to_string(capacity) +
                                        " × " + std::to_string(stride) + " bytes");

@@ -133,7 +133,7 @@ template <class Row> void append(std::vector<unsigned char>& bytes, const Row& r
     };
     ModelRow row{};
     if (model.outputs.size() > max_outputs) {
-        return too_long("outputs of model " + std::to_string(i) + " (\"" + model.name + "\")",
+        return too_long(std::string{"outputs of model "} + std::to_string(i) + " (\"" + model.name + "\")",
                         std::to_string(model.outputs.size()), max_outputs);
     }
     row.sha256 = model.sha256;
@@ -195,7 +195,7 @@ inline Result<std::vector<unsigned char>> SignalTables::to_bytes() const {
         row.size_unit = from.size_unit;
         row.id = from.id;
         if (!detail::put_text(row.symbol, from.symbol)) {
-            return detail::too_long("symbol of instrument " + std::to_string(i),
+            return detail::too_long(std::string{"symbol of instrument "} + std::to_string(i),
                                     "\"" + from.symbol + "\", " + std::to_string(from.symbol.size()) + " bytes",
                                     row.symbol.size() - 1);
         }
@@ -224,7 +224,7 @@ inline Result<SignalTables> SignalTables::from_bytes(const std::vector<unsigned 
         std::uint64_t{head.instruments} * sizeof(InstrumentRow) + std::uint64_t{head.models} * sizeof(ModelRow);
     if (bytes.size() < sizeof head || head.instrument_bytes != sizeof(InstrumentRow) ||
         head.model_bytes != sizeof(ModelRow) || wanted != rows || head.models > 65'536) {
-        return Error{Errc::table, "signal tables: " + std::to_string(bytes.size()) + " bytes say " +
+        return Error{Errc::table, std::string{"signal tables: "} + std::to_string(bytes.size()) + " bytes say " +
                                       std::to_string(head.instruments) + " instruments of " +
                                       std::to_string(head.instrument_bytes) + " bytes and " +
                                       std::to_string(head.models) + " models of " + std::to_string(head.model_bytes) +
