@@ -105,19 +105,19 @@ fn each_region_has_the_mode_of_its_kind() {
 fn the_page_is_as_open_as_the_signals() {
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     let (_, recorded) = recording(dir.path());
-    for (key, expected) in [("", 0o600), ("shm_mode = 0o640\n", 0o640)] {
+    for (name, key, expected) in [("default", "", 0o600), ("group", "shm_mode = 0o640\n", 0o640)] {
         let path = dir.path().join("config.toml");
-        let keys = lane_keys("auto", &recorded, &[]);
+        let keys = lane_keys(name, &recorded, &[]);
         let text = format!("[process]\nshm_dir = {:?}\n{key}[lane]\n{keys}", dir.path().display().to_string());
         std::fs::write(&path, text).unwrap();
         let mut sidecar = Running::start(pillion().arg("run").arg("--config").arg(&path));
-        cnc_of(&mut sidecar, dir.path(), "auto", State::Boot);
-        let lane = Lane::in_dir(dir.path(), "auto").unwrap();
+        cnc_of(&mut sidecar, dir.path(), name, State::Boot);
+        let lane = Lane::in_dir(dir.path(), name).unwrap();
         for kind in [Kind::Cnc, Kind::Signals, Kind::Board] {
             let metadata = wait_for(kind.name(), || std::fs::metadata(lane.path(kind)).ok());
             assert_eq!(metadata.mode() & 0o7777, expected, "{kind:?}");
         }
-        assert!(output(pillion().args(["ctl", "auto", "stop", "--shm-dir"]).arg(dir.path())).status.success());
+        assert!(output(pillion().args(["ctl", name, "stop", "--shm-dir"]).arg(dir.path())).status.success());
         assert!(sidecar.finish().status.success());
     }
 }
