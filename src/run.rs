@@ -190,7 +190,7 @@ fn hand_histograms(lane: &mut Lane, link: &Link) {
     }
 }
 
-/// Takes a restarted feed's ring once the old one is drained.
+/// Takes a restarted feed's ring once the old one is drained; else looks whether the one that gives nothing is sound.
 fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
     if turn != Turn::Idle {
         return;
@@ -199,6 +199,8 @@ fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
         lane.switch_ticks(&mut reader);
         tell_ring(lane, link);
         link.old_ticks.store(Some(reader));
+    } else {
+        lane.check_ticks();
     }
 }
 

@@ -34,7 +34,7 @@ fn all_signals(reader: &mut RingReader) -> Vec<Signal> {
     loop {
         match reader.poll(&mut words) {
             Poll::Record { .. } => signals.push(Signal::from_words(&words)),
-            Poll::Empty => return signals,
+            Poll::Empty | Poll::Corrupt => return signals,
             Poll::Lost(n) => panic!("{n} signals lost"),
         }
     }

@@ -16,6 +16,17 @@ const CELL_BYTES: usize = slot::OWN + size_of::<Signal>();
 const CELL_WORDS: usize = CELL_BYTES / 8;
 const RECORD: usize = slot::RECORD / 8;
 
+/// Size of a new board.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoardSpec {
+    /// Rows.
+    pub instruments: u32,
+    /// Cells of a row.
+    pub models: u32,
+    /// What the numbers stand for: the bytes of [`crate::SignalTables::to_bytes`], as in the signal ring.
+    pub table: Vec<u8>,
+}
+
 /// What a reader found in a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reading {
@@ -36,8 +47,9 @@ pub struct BoardWriter {
 
 impl BoardWriter {
     /// Makes the board of `lane`, empty, taking it over from a dead owner if need be.
-    pub fn create(lane: &Lane, instruments: u32, models: u32, clock: &Clock, access: &Access) -> Result<Self> {
+    pub fn create(lane: &Lane, spec: &BoardSpec, clock: &Clock, access: &Access) -> Result<Self> {
         let path = lane.path(Kind::Board);
+        let (instruments, models) = (spec.instruments, spec.models);
         let cells = u64::from(instruments) * u64::from(models);
         if cells == 0 || cells > 1 << 32 {
             let value = format!("{instruments} instruments × {models} models");
@@ -51,7 +63,7 @@ impl BoardWriter {
             stride: CELL_BYTES,
             capacity: cells,
             models,
-            table: &[],
+            table: &spec.table,
             body_bytes: cells as usize * CELL_BYTES,
             access,
         };
@@ -122,6 +134,11 @@ impl BoardReader {
         }
     }
 
+    /// The bytes given as [`BoardSpec::table`]; empty in a board of layout version 1.
+    pub fn table(&self) -> Vec<u8> {
+        self.board.region.table()
+    }
+
     /// Instruments it has cells for.
     pub fn instruments(&self) -> u32 {
         self.board.instruments
@@ -173,7 +190,7 @@ impl Board {
             _ => {
                 let (cells, models, stride) = (header.capacity, header.models, header.stride);
                 let found = format!("a board of {cells} cells for {models} models, {stride} bytes each");
-                Err(Error::NotARegion { path: region.path().to_owned(), found })
+                Err(header.unsound(region.path(), &found))
             }
         }
     }

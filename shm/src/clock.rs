@@ -32,6 +32,11 @@ pub struct Clock {
     shift: u32,
 }
 
+/// Numbers of the counters, as the clock region tells them.
+const TSC: u64 = 1;
+const CNTVCT: u64 = 2;
+const MONOTONIC: u64 = 3;
+
 impl Clock {
     /// The clock of this boot in `dir`, made if nobody has made it yet (which takes some 150 ms).
     pub fn attach_or_create(dir: &Path) -> Result<Self> {
@@ -134,7 +139,8 @@ impl Clock {
         let mut region = Region::build(&plan)?;
         let body = &region.words()[region.body_word()..];
         let numbers = [(at::BASE_RAW, self.base_raw), (at::BASE_NS, self.base_ns), (at::MULT, self.mult)];
-        for (offset, number) in numbers.into_iter().chain([(at::SHIFT, u64::from(self.shift))]) {
+        let rest = [(at::SHIFT, u64::from(self.shift)), (at::COUNTER, counter_number())];
+        for (offset, number) in numbers.into_iter().chain(rest) {
             // Relaxed: readers come through the name, which the region gets only now.
             body[offset / 8].store(number, Ordering::Relaxed);
         }
@@ -142,12 +148,12 @@ impl Clock {
     }
 
     fn read(region: &Region) -> Result<Self> {
-        let refused = |found| Error::NotARegion { path: region.path().to_owned(), found };
+        let refused = |found: &str| region.header().unsound(region.path(), found);
         let body = region.words().get(region.body_word()..region.body_word() + at::BYTES / 8);
-        let body = body.ok_or_else(|| refused("a clock without a body".to_owned()))?;
+        let body = body.ok_or_else(|| refused("a clock without a body"))?;
         let word = |offset: usize| body[offset / 8].load(Ordering::Relaxed);
         let (mult, shift) = (word(at::MULT), word(at::SHIFT));
-        let mut clock = Self {
+        let clock = Self {
             counter: counter(),
             id: region.header().clock_id,
             base_raw: word(at::BASE_RAW),
@@ -156,9 +162,15 @@ impl Clock {
             shift: shift.min(127) as u32,
         };
         if mult == 0 || shift > 64 || clock.fingerprint() != clock.id {
-            return Err(refused(format!("a clock whose numbers do not make its id {:#018x}: {clock:?}", clock.id)));
+            return Err(refused(&format!("a clock whose numbers do not make its id {:#018x}: {clock:?}", clock.id)));
         }
-        clock.id = region.header().clock_id;
+        // Version 1 did not say which counter it was.
+        let (found, own) = (word(at::COUNTER), counter_number());
+        if found != 0 && found != own {
+            let (found, wanted) = (counter_name(found).to_owned(), counter_name(own).to_owned());
+            let mend = "run all processes of a boot on one kind of virtual machine, or remove the file once none runs";
+            return Err(region.header().mismatch(region.path(), "counter", found, wanted, mend));
+        }
         Ok(clock)
     }
 }
@@ -167,6 +179,32 @@ impl Clock {
 fn counter() -> &'static quanta::Clock {
     static COUNTER: OnceLock<quanta::Clock> = OnceLock::new();
     COUNTER.get_or_init(quanta::Clock::new)
+}
+
+/// Which counter that is. quanta falls back to the monotonic clock, in ns, by itself; told apart by what it counts.
+fn counter_number() -> u64 {
+    static NUMBER: OnceLock<u64> = OnceLock::new();
+    *NUMBER.get_or_init(|| {
+        let monotonic = || {
+            let time = clock_gettime(ClockId::Monotonic);
+            time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        };
+        let (before, raw, after) = (monotonic(), counter().raw(), monotonic());
+        match (before..=after).contains(&raw) {
+            true => MONOTONIC,
+            false if cfg!(target_arch = "aarch64") => CNTVCT,
+            false => TSC,
+        }
+    })
+}
+
+fn counter_name(number: u64) -> &'static str {
+    match number {
+        TSC => "the time stamp counter (TSC)",
+        CNTVCT => "the virtual counter (CNTVCT)",
+        MONOTONIC => "CLOCK_MONOTONIC",
+        _ => "an unknown counter",
+    }
 }
 
 /// Counter and clock at the same moment, as well as one can tell: the reading with the least time around it.

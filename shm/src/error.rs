@@ -34,12 +34,15 @@ pub enum Error {
         path: PathBuf,
     },
     /// A live process owns the name.
-    #[error("{path} is held by live process {pid} (generation {generation}); mend: stop it, or use another lane name")]
+    #[error(
+        "{path} is held by live process {} for {} s (generation {generation}); mend: stop it, or use another lane name",
+        .maker.pid, .maker.age_s
+    )]
     Held {
         /// The region.
         path: PathBuf,
-        /// Process id of its owner, in the owner's pid namespace.
-        pid: u32,
+        /// Who made it and holds it.
+        maker: Maker,
         /// Generation it holds.
         generation: u64,
     },
@@ -60,7 +63,9 @@ pub enum Error {
         found: String,
     },
     /// The file is shorter or longer than its header says.
-    #[error("{path} has {found} bytes where its header says {expected}; mend: restart its owner, which makes it anew")]
+    #[error(
+        "{path} has {found} bytes where its header says {expected}, made by {maker}; mend: restart its owner, which makes it anew"
+    )]
     Size {
         /// The region.
         path: PathBuf,
@@ -68,9 +73,11 @@ pub enum Error {
         expected: u64,
         /// Bytes of the file.
         found: u64,
+        /// Who made it.
+        maker: Maker,
     },
     /// The two sides do not agree.
-    #[error("{path}: its {what} is {found}, this process has {wanted}; mend: {mend}")]
+    #[error("{path}: its {what} is {found}, this process has {wanted}; it was made by {maker}; mend: {mend}")]
     Mismatch {
         /// The region.
         path: PathBuf,
@@ -80,6 +87,8 @@ pub enum Error {
         found: String,
         /// Ours.
         wanted: String,
+        /// Who made it.
+        maker: Maker,
         /// What to do.
         mend: &'static str,
     },
@@ -173,6 +182,21 @@ pub enum Error {
         /// What was asked.
         command: String,
     },
+}
+
+/// Who made a region, as its header says: for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// Process id, in its own pid namespace.
+    pub pid: u32,
+    /// Seconds since then, by the wall clock.
+    pub age_s: u64,
+}
+
+impl std::fmt::Display for Maker {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "process {} {} s ago", self.pid, self.age_s)
+    }
 }
 
 impl Error {

@@ -1,10 +1,11 @@
 //! The header of a region as numbers, and the checks before anybody trusts it.
 
-use crate::error::{Error, Result};
-use crate::layout::{BODY_ALIGN, HEADER_BYTES, Kind, LAYOUT_HASH, LAYOUT_VERSION, MAGIC, header as at};
+use crate::error::{Error, Maker, Result};
+use crate::layout::{BODY_ALIGN, HEADER_BYTES, Kind, LAYOUT_VERSION, MAGIC, V1_HASH, header as at, layout_hash};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The fields that never change once a region has its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,34 +87,64 @@ impl Header {
         })
     }
 
-    /// Whether this build knows the layout; names both versions or hashes when it does not.
-    pub fn check_layout(&self, path: &Path) -> Result<()> {
+    /// Whether this build knows the layout of `kind`: its own, or the one before. Names both versions and hashes when not.
+    pub fn check_layout(&self, path: &Path, kind: Kind) -> Result<()> {
+        let known = [(LAYOUT_VERSION, layout_hash(kind)), (1, V1_HASH)];
+        if known.contains(&(self.version, self.layout_hash)) {
+            return Ok(());
+        }
+        let named = |version: u32, hash: u64| format!("version {version}, hash {hash:#018x}");
+        let (found, wanted) = (named(self.version, self.layout_hash), named(known[0].0, known[0].1));
         let mend = "use the same Pillion version on both sides, or remove the file once no Pillion process uses it";
-        if self.version != LAYOUT_VERSION {
-            return Err(mismatch(path, "layout version", self.version, LAYOUT_VERSION, mend));
-        }
-        if self.layout_hash != LAYOUT_HASH {
-            let (found, wanted) = (format!("{:#018x}", self.layout_hash), format!("{LAYOUT_HASH:#018x}"));
-            return Err(mismatch(path, "layout hash", found, wanted, mend));
-        }
-        Ok(())
+        Err(self.mismatch(path, "layout", found, wanted, mend))
+    }
+
+    /// Who made the region, for messages.
+    pub fn maker(&self) -> Maker {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_nanos(self.created_ns));
+        Maker { pid: self.owner_pid, age_s: age.as_secs() }
+    }
+
+    /// A refusal for what the region and this process do not agree on.
+    pub fn mismatch(
+        &self,
+        path: &Path,
+        what: &'static str,
+        found: String,
+        wanted: String,
+        mend: &'static str,
+    ) -> Error {
+        Error::Mismatch { path: path.to_owned(), what, found, wanted, maker: self.maker(), mend }
     }
 
     /// Everything an attach relies on: layout, kind, clock and sizes.
     pub fn check(&self, path: &Path, file_bytes: u64, kind: Kind, clock_id: Option<u64>) -> Result<()> {
-        self.check_layout(path)?;
         if self.kind != kind as u32 {
-            return Err(mismatch(path, "kind", Kind::describe(self.kind), kind.name(), "attach to the right file"));
+            return Err(self.mismatch(
+                path,
+                "kind",
+                Kind::describe(self.kind),
+                kind.name().to_owned(),
+                "attach to the right file",
+            ));
         }
+        self.check_layout(path, kind)?;
         if let Some(wanted) = clock_id.filter(|id| *id != self.clock_id) {
             let (found, wanted) = (format!("{:#018x}", self.clock_id), format!("{wanted:#018x}"));
             let mend = "run both sides with the same pillion.clock; restart whoever started before it was replaced";
-            return Err(mismatch(path, "clock id", found, wanted, mend));
+            return Err(self.mismatch(path, "clock id", found, wanted, mend));
         }
         if file_bytes != self.region_bytes {
-            return Err(Error::Size { path: path.to_owned(), expected: self.region_bytes, found: file_bytes });
+            let (path, expected) = (path.to_owned(), self.region_bytes);
+            return Err(Error::Size { path, expected, found: file_bytes, maker: self.maker() });
         }
         self.check_sizes(path)
+    }
+
+    /// A refusal of a region of this header for what was `found` in it.
+    pub fn unsound(&self, path: &Path, found: &str) -> Error {
+        Error::NotARegion { path: path.to_owned(), found: format!("{found} (made by {})", self.maker()) }
     }
 
     fn check_sizes(&self, path: &Path) -> Result<()> {
@@ -128,10 +159,6 @@ impl Header {
         if sound {
             return Ok(());
         }
-        Err(Error::NotARegion { path: path.to_owned(), found: format!("its header contradicts itself: {self:?}") })
+        Err(self.unsound(path, &format!("its header contradicts itself: {self:?}")))
     }
-}
-
-fn mismatch(path: &Path, what: &'static str, found: impl ToString, wanted: impl ToString, mend: &'static str) -> Error {
-    Error::Mismatch { path: path.to_owned(), what, found: found.to_string(), wanted: wanted.to_string(), mend }
 }

@@ -2,12 +2,15 @@
 //!
 //! A region is a header of [`HEADER_BYTES`], the table (opaque to the ring), and the body from `body_offset`: ring
 //! slots, board cells, the cnc page or the clock. All integers are native-endian; every field stands on its natural
-//! alignment, so C++ can overlay a struct. Extend only at the end of the reserved bytes, and raise [`LAYOUT_VERSION`].
+//! alignment, so C++ can overlay a struct. Extend only at the end, and raise [`LAYOUT_VERSION`].
+//! Version 2 added the clock's counter, the board's table and a hash per kind, so that a change of one leaves the rest alone.
 
 /// First eight bytes of every region: `PILLION1`.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"PILLION1");
-/// Raised whenever an offset or a meaning changes.
-pub const LAYOUT_VERSION: u32 = 1;
+/// Raised whenever a region gets more at its end. Regions of the version before can still be read.
+pub const LAYOUT_VERSION: u32 = 2;
+/// Layout hash of every region of version 1, which had one for all kinds.
+pub const V1_HASH: u64 = 2_800_763_798_228_019_825;
 /// Size of the header, and the offset of the table.
 pub const HEADER_BYTES: usize = 512;
 /// The body starts at a multiple of this: a pair of cache lines, which prefetchers fetch together.
@@ -58,7 +61,7 @@ pub mod header {
     pub const VERSION: usize = 8;
     /// `u32` [`super::Kind`].
     pub const KIND: usize = 12;
-    /// `u64` [`super::LAYOUT_HASH`].
+    /// `u64` [`super::layout_hash`] of the kind.
     pub const LAYOUT_HASH: usize = 16;
     /// `u64` size of the whole file, bytes.
     pub const REGION_BYTES: usize = 24;
@@ -140,12 +143,14 @@ pub mod clock {
     pub const MULT: usize = 16;
     /// `u64` shift.
     pub const SHIFT: usize = 24;
+    /// `u64` which counter: 1 x86 TSC, 2 Arm CNTVCT, 3 CLOCK_MONOTONIC in ns; 0 in version 1, which did not say.
+    pub const COUNTER: usize = 32;
     /// Size of the body.
     pub const BYTES: usize = 64;
 }
 
-/// FNV-1a over every offset above and the sizes of what rings carry.
-pub const LAYOUT_HASH: u64 = fnv1a(&[
+/// Offsets that every region has.
+const HEADER: [usize; 21] = [
     HEADER_BYTES,
     BODY_ALIGN,
     header::MAGIC,
@@ -167,10 +172,26 @@ pub const LAYOUT_HASH: u64 = fnv1a(&[
     header::BOOT_ID,
     header::SUCCESSOR,
     header::HEAD,
-    header::END,
+];
+const TICKS: [usize; 8] = [
     slot::SEQ,
     slot::OWN,
     slot::RECORD,
+    size_of::<crate::records::MboMsg>(),
+    size_of::<crate::records::TradeMsg>(),
+    size_of::<crate::records::Mbp1Msg>(),
+    size_of::<crate::records::Mbp10Msg>(),
+    size_of::<crate::records::StatusMsg>(),
+];
+const SIGNALS: [usize; 6] = [
+    slot::SEQ,
+    slot::OWN,
+    slot::RECORD,
+    size_of::<crate::signal::Signal>(),
+    size_of::<crate::signal::InstrumentRow>(),
+    size_of::<crate::signal::ModelRow>(),
+];
+const CNC: [usize; 11] = [
     cnc::STATE,
     cnc::HEARTBEAT,
     cnc::TICKS_CONSUMED,
@@ -182,24 +203,24 @@ pub const LAYOUT_HASH: u64 = fnv1a(&[
     cnc::ANSWERS,
     cnc::STAGES,
     cnc::BYTES,
-    clock::BASE_RAW,
-    clock::BASE_NS,
-    clock::MULT,
-    clock::SHIFT,
-    clock::BYTES,
-    size_of::<crate::records::MboMsg>(),
-    size_of::<crate::records::TradeMsg>(),
-    size_of::<crate::records::Mbp1Msg>(),
-    size_of::<crate::records::Mbp10Msg>(),
-    size_of::<crate::records::StatusMsg>(),
-    size_of::<crate::signal::Signal>(),
-    size_of::<crate::signal::InstrumentRow>(),
-    size_of::<crate::signal::ModelRow>(),
-]);
+];
+const CLOCK: [usize; 6] = [clock::BASE_RAW, clock::BASE_NS, clock::MULT, clock::SHIFT, clock::COUNTER, clock::BYTES];
 
-/// FNV-1a, 64 bits, over the little-endian bytes of `values` as `u64`.
-const fn fnv1a(values: &[usize]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+/// FNV-1a over the header's offsets and sizes and those of this kind's body: what two builds compare.
+pub const fn layout_hash(kind: Kind) -> u64 {
+    let common = fnv1a(FNV_BASIS, &HEADER);
+    match kind {
+        Kind::Ticks => fnv1a(common, &TICKS),
+        Kind::Signals | Kind::Board => fnv1a(common, &SIGNALS),
+        Kind::Cnc => fnv1a(common, &CNC),
+        Kind::Clock => fnv1a(common, &CLOCK),
+    }
+}
+
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, 64 bits, carried on from `hash` over the little-endian bytes of `values` as `u64`.
+const fn fnv1a(mut hash: u64, values: &[usize]) -> u64 {
     let mut i = 0;
     while i < values.len() {
         let bytes = (values[i] as u64).to_le_bytes();
@@ -228,4 +249,4 @@ const _: () = assert!(stride_words(14) * 8 == 128 && stride_words(46) * 8 == 384
 const _: () = assert!(slot::OWN + size_of::<crate::records::Mbp10Msg>() == stride_words(46) * 8);
 const _: () = assert!(slot::OWN + size_of::<crate::signal::Signal>() == stride_words(14) * 8);
 const _: () = assert!(cnc::STAGES + 8 + 7 * 7 * 8 <= cnc::BYTES && cnc::ANSWERS + 8 * 8 <= cnc::STAGES);
-const _: () = assert!(clock::SHIFT + 8 <= clock::BYTES);
+const _: () = assert!(clock::COUNTER + 8 <= clock::BYTES);

@@ -5,16 +5,19 @@
 //! hands in, so that loom checks the code that ships; `region` alone maps memory and alone holds the unsafe for it.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+pub mod crash;
 pub mod layout;
 pub mod mailbox;
+pub mod page;
 pub mod records;
 pub mod ring;
 pub mod seqlock;
 pub mod signal;
 pub mod sync;
+pub mod takeover;
 
 mod error;
-pub use error::{Error, Result};
+pub use error::{Error, Maker, Result};
 
 #[cfg(not(loom))]
 mod board;
@@ -34,15 +37,16 @@ mod region;
 mod shared_ring;
 
 #[cfg(not(loom))]
-pub use board::{BoardReader, BoardWriter, Reading};
+pub use board::{BoardReader, BoardSpec, BoardWriter, Reading};
 #[cfg(not(loom))]
 pub use clock::Clock;
 #[cfg(not(loom))]
-pub use cnc::{CncClient, CncOwner, Counters, STAGES, StageSummary, State};
+pub use cnc::{CncClient, CncOwner};
 #[cfg(not(loom))]
 pub use lane::{Access, Lane, LockMemory};
 pub use layout::Kind;
 pub use mailbox::{Command, Outcome, Request};
+pub use page::{Counters, STAGES, StageBlock, StageSummary, State};
 pub use ring::{Batch, From, Poll};
 #[cfg(not(loom))]
 pub use shared_ring::{RingReader, RingSpec, RingWriter};

@@ -8,6 +8,7 @@
 //! One named pair, **Answer–Answer**: the owner's release store of an answer and the operator's acquire load. Who sees
 //! an answer sees what the owner did before it: after "halted", the page says HALT.
 
+use crate::crash;
 use crate::sync::{AtomicU64, Ordering, Site, at, kept};
 
 /// Answers kept: an operator may be so many requests late.
@@ -79,6 +80,7 @@ pub fn ask(request: &AtomicU64, answers: &[AtomicU64], command: Command) -> Opti
     } else {
         request.store(mine, Ordering::Relaxed);
     }
+    crash::point("mailbox: claim");
     Some(ticket + 1)
 }
 
@@ -114,4 +116,5 @@ pub fn poll(request: &AtomicU64, last: u64) -> Option<Request> {
 pub fn answer(answers: &[AtomicU64], ticket: u64, outcome: Outcome) {
     // Answer–Answer, first half.
     answers[ticket as usize % ANSWERS].store(ticket << 8 | outcome as u64, at(Site::Answer, Ordering::Release));
+    crash::point("mailbox: answer");
 }

@@ -5,12 +5,14 @@
 //! finds the name taken by a dead owner makes a new file, exchanges it with the old one while holding the old one's
 //! lock, and marks the old header.
 
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::header::Header;
 use crate::lane::{Access, LockMemory};
-use crate::layout::{Kind, LAYOUT_HASH, LAYOUT_VERSION, body_offset, header as at};
+use crate::layout::{Kind, LAYOUT_VERSION, body_offset, header as at, layout_hash};
 use crate::owner;
 use crate::sync::{AtomicU64, Ordering, Words};
+use crate::takeover::{self, Installed};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -20,8 +22,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Take-overs tried before giving up; each failed one means that another creator succeeded.
-const ATTEMPTS: u32 = 100;
 /// Looks at a lock before its owner counts as alive: a reader's liveness probe holds it for a
 /// microsecond, or for a time slice when it is descheduled just then.
 const LOCK_LOOKS: u32 = 50;
@@ -49,10 +49,10 @@ pub(crate) struct Predecessor {
 
 impl Predecessor {
     /// The `u64` at byte `offset` of its body; `None` when its layout is not ours.
-    pub fn body_word(&self, path: &Path, offset: usize) -> Option<u64> {
-        self.header.check_layout(path).ok()?;
+    pub fn body_word(&self, path: &Path, kind: Kind, offset: usize) -> Option<u64> {
+        self.header.check_layout(path, kind).ok()?;
         let mut bytes = [0; 8];
-        self.file.read_exact_at(&mut bytes, self.header.body_offset + offset as u64).ok()?;
+        self.file.read_exact_at(&mut bytes, self.header.body_offset.checked_add(offset as u64)?).ok()?;
         Some(u64::from_ne_bytes(bytes))
     }
 }
@@ -86,7 +86,7 @@ impl Region {
         let header = Header {
             version: LAYOUT_VERSION,
             kind: plan.kind as u32,
-            layout_hash: LAYOUT_HASH,
+            layout_hash: layout_hash(plan.kind),
             region_bytes: (body_offset + plan.body_bytes) as u64,
             generation: 1,
             clock_id: plan.clock_id,
@@ -103,70 +103,32 @@ impl Region {
         let file = allocate(plan, header.region_bytes)?;
         let write = |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(|e| io("write", &plan.path, e));
         write(&header.to_bytes(), 0)?;
+        crash::point("build: header written");
         write(plan.table, crate::layout::HEADER_BYTES as u64)?;
+        crash::point("build: table written");
         let mut options = MmapOptions::new();
         options.len(header.region_bytes as usize).populate();
         let map = options.map_raw(&file).map_err(|e| io("map", &plan.path, e))?;
         let mut region = Self { map, file, path: plan.path.clone(), header, locked: false, writable: true };
+        crash::point("build: mapped");
         region.touch_and_lock(plan.access.lock)?;
+        crash::point("build: pages locked");
         Ok(region)
     }
 
     /// Gives the region its name, taking it over from a dead owner if need be. False when `prepare` keeps the
     /// predecessor instead; it runs while the predecessor is locked, and is told of none when there is none.
     pub fn install(&mut self, mut prepare: impl FnMut(&Region, Option<&Predecessor>) -> bool) -> Result<bool> {
-        for _ in 0..ATTEMPTS {
-            let Some(old) = open(&self.path, OFlags::RDWR, "take over")? else {
-                self.set_generation(1)?;
-                if !prepare(self, None) {
-                    return Ok(false);
-                }
-                match self.link(&self.path) {
-                    Ok(()) => return Ok(true),
-                    Err(Errno::EXIST) => continue,
-                    Err(error) => return Err(failed("link", &self.path, error)),
-                }
-            };
-            let header = lock_dead(&old, &self.path)?;
-            if !names(&self.path, &old) {
-                continue;
-            }
-            let old = Predecessor { header, file: old };
-            self.set_generation(old.header.generation.saturating_add(1))?;
-            if !prepare(self, Some(&old)) {
-                return Ok(false);
-            }
-            if self.exchange(&old)? {
-                return Ok(true);
-            }
-        }
-        Err(Error::Contended { path: self.path.clone(), attempts: ATTEMPTS })
-    }
-
-    /// Puts this file in the place of `old`, which we hold the lock of. False when the name was lost in between.
-    fn exchange(&self, old: &Predecessor) -> Result<bool> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let beside = self.path.with_file_name(format!(".{name}.{}.next", std::process::id()));
-        // A creator with our pid that died in here may have left the name behind.
-        let _ = rustix::fs::unlink(&beside);
-        self.link(&beside).map_err(|error| failed("link", &beside, error))?;
-        let swap = || rustix::fs::renameat_with(CWD, &beside, CWD, &self.path, RenameFlags::EXCHANGE);
-        let swapped = swap();
-        // Our lock keeps creators away, but not somebody who removed the name and let another creator link it: then
-        // that file is beside now, and goes back.
-        let replaced = swapped.is_ok() && names(&beside, &old.file);
-        if swapped.is_ok() && !replaced {
-            let _ = swap();
-        }
-        let _ = rustix::fs::unlink(&beside);
-        match swapped {
-            Ok(()) if replaced => {
-                // Best effort by contract: readers also find that the path names another file.
-                let _ = old.file.write_all_at(&self.header.generation.to_ne_bytes(), at::SUCCESSOR as u64);
+        let mut names = Names { region: self, beside };
+        match takeover::install(&mut names, |names, old| prepare(names.region, old))? {
+            Installed::Ours => {
+                sweep(&self.path);
                 Ok(true)
             }
-            Ok(()) | Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(failed("replace", &self.path, error)),
+            Installed::Kept => Ok(false),
+            Installed::Contended => Err(Error::Contended { path: self.path.clone(), attempts: takeover::ATTEMPTS }),
         }
     }
 
@@ -178,7 +140,9 @@ impl Region {
     fn set_generation(&mut self, generation: u64) -> Result<()> {
         self.header.generation = generation;
         let bytes = generation.to_ne_bytes();
-        self.file.write_all_at(&bytes, at::GENERATION as u64).map_err(|e| io("write", &self.path, e))
+        self.file.write_all_at(&bytes, at::GENERATION as u64).map_err(|e| io("write", &self.path, e))?;
+        crash::point("take-over: generation written");
+        Ok(())
     }
 
     /// Maps the region at `path` for reading, or also for writing, after checking all that its header says.
@@ -291,6 +255,87 @@ impl Region {
     }
 }
 
+/// A region in the making, its name, and the name beside it.
+struct Names<'a> {
+    region: &'a mut Region,
+    beside: PathBuf,
+}
+
+impl takeover::Names for Names<'_> {
+    type Other = Predecessor;
+    type Error = Error;
+
+    fn open(&mut self) -> Result<Option<Predecessor>> {
+        let path = &self.region.path;
+        let Some(file) = open(path, OFlags::RDWR, "take over")? else { return Ok(None) };
+        Ok(Some(Predecessor { header: Header::read(&file, path)?, file }))
+    }
+
+    fn lock(&mut self, other: &mut Predecessor) -> Result<()> {
+        lock_dead(&other.file, &other.header, &self.region.path)
+    }
+
+    fn has_name(&self, other: &Predecessor) -> bool {
+        names(&self.region.path, &other.file)
+    }
+
+    fn succeed(&mut self, other: Option<&Predecessor>) -> Result<()> {
+        self.region.set_generation(other.map_or(1, |other| other.header.generation.saturating_add(1)))
+    }
+
+    fn link(&mut self) -> Result<bool> {
+        match self.region.link(&self.region.path) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(failed("link", &self.region.path, error)),
+        }
+    }
+
+    fn link_beside(&mut self) -> Result<()> {
+        self.region.link(&self.beside).map_err(|error| failed("link", &self.beside, error))
+    }
+
+    fn exchange(&mut self) -> Result<bool> {
+        match rustix::fs::renameat_with(CWD, &self.beside, CWD, &self.region.path, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(failed("replace", &self.region.path, error)),
+        }
+    }
+
+    fn is_beside(&self, other: &Predecessor) -> bool {
+        names(&self.beside, &other.file)
+    }
+
+    fn unlink_beside(&mut self) {
+        let _ = rustix::fs::unlink(&self.beside);
+    }
+
+    fn mark(&mut self, other: &Predecessor) {
+        let generation = self.region.header.generation.to_ne_bytes();
+        let _ = other.file.write_all_at(&generation, at::SUCCESSOR as u64);
+    }
+}
+
+/// Removes what creators of `path` that died in mid-exchange left beside it. A living one's file is locked.
+fn sweep(path: &Path) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let start = format!(".{}.", name.to_string_lossy());
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let pid = name.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".next"));
+        if pid.is_none_or(|pid| pid.is_empty() || !pid.bytes().all(|c| c.is_ascii_digit())) {
+            continue;
+        }
+        let Ok(Some(file)) = open(&entry.path(), OFlags::RDWR, "sweep") else { continue };
+        let dead = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if dead && names(&entry.path(), &file) {
+            let _ = rustix::fs::unlink(entry.path());
+        }
+    }
+}
+
 fn check_access(plan: &Plan) -> Result<()> {
     let mode = plan.access.mode;
     if mode & !0o777 == 0 && mode & 0o002 == 0 && mode & 0o600 == 0o600 {
@@ -311,16 +356,20 @@ fn allocate(plan: &Plan, bytes: u64) -> Result<File> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file: File =
         rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed("create", path, e))?.into();
+    crash::point("build: file without a name");
     // Not ftruncate: that succeeds on a full tmpfs and faults at the first store.
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes).map_err(|error| match error {
         Errno::NOSPC | Errno::FBIG => no_space(path, &file, bytes),
         error => failed("allocate", path, error),
     })?;
+    crash::point("build: allocated");
     if let Some(gid) = plan.access.gid {
         rustix::fs::fchown(&file, None, Some(Gid::from_raw(gid))).map_err(|e| failed("set the group of", path, e))?;
     }
     rustix::fs::fchmod(&file, Mode::from_raw_mode(plan.access.mode)).map_err(|e| failed("set the mode of", path, e))?;
+    crash::point("build: mode set");
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed("lock", path, e))?;
+    crash::point("build: locked");
     Ok(file)
 }
 
@@ -341,22 +390,21 @@ fn open(path: &Path, flags: OFlags, action: &'static str) -> Result<Option<File>
 /// Refuses early, before a large file is made for nothing.
 fn refuse_if_held(path: &Path) -> Result<()> {
     match open(path, OFlags::RDWR, "take over")? {
-        Some(old) => lock_dead(&old, path).map(drop),
+        Some(old) => lock_dead(&old, &Header::read(&old, path)?, path),
         None => Ok(()),
     }
 }
 
-/// Locks `old`, whose owner must be dead, and reads its header.
-fn lock_dead(old: &File, path: &Path) -> Result<Header> {
-    let header = Header::read(old, path)?;
+/// Locks `old`, whose owner must be dead.
+fn lock_dead(old: &File, header: &Header, path: &Path) -> Result<()> {
     for _ in 0..LOCK_LOOKS {
         match rustix::fs::flock(old, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(header),
+            Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(1)),
             Err(error) => return Err(failed("lock", path, error)),
         }
     }
-    Err(Error::Held { path: path.to_owned(), pid: header.owner_pid, generation: header.generation })
+    Err(Error::Held { path: path.to_owned(), maker: header.maker(), generation: header.generation })
 }
 
 /// Whether `path` still names `file`.

@@ -12,7 +12,12 @@
 //!   its second load. A reader that copied even one word of a later record sees that record's mark, and drops the copy.
 //! - **Head–Head**: release store and acquire load of `head`. Who sees head h finds every record below h in its slot,
 //!   or overwritten.
+//!
+//! A reader believes nothing it finds: a number that no honest writer can have left there is [`Poll::Corrupt`], and
+//! arithmetic on foreign numbers wraps or saturates. A ring ends after [`MOST_RECORDS`], some 15,000 years at 20 million
+//! records a second.
 
+use crate::crash;
 use crate::layout::slot;
 use crate::sync::{AtomicU64, Ordering, Site, Words, at, fence, kept};
 use std::cell::Cell;
@@ -21,6 +26,9 @@ use std::marker::PhantomData;
 const SEQ: usize = slot::SEQ / 8;
 const RECORD: usize = slot::RECORD / 8;
 const OWN: usize = slot::OWN / 8;
+
+/// Records that a ring can number: 2n+2 fits 64 bits.
+pub const MOST_RECORDS: u64 = u64::MAX / 2;
 
 /// Where a ring lies in its memory; all in 8-byte words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +72,24 @@ impl<M: Words> Producer<M> {
     /// # Panics
     /// If `shape` does not fit the memory.
     pub fn new(memory: M, shape: Shape) -> Self {
+        Self::starting_at(memory, shape, 0)
+    }
+
+    /// [`Producer::new`], numbering its records from `next`: a ring that has run for centuries, for tests. The slots hold
+    /// what is in the memory, and its readers start at [`From::Next`].
+    ///
+    /// # Panics
+    /// If `shape` does not fit the memory.
+    pub fn starting_at(memory: M, shape: Shape, next: u64) -> Self {
         shape.assert_fits(memory.words().len());
-        Self { memory, shape, next: 0, not_sync: PhantomData }
+        let producer = Self { memory, shape, next, not_sync: PhantomData };
+        if next > 0 {
+            let words = producer.memory.words();
+            // The record before is committed, or readers would find a head that its slot does not bear out.
+            shape.slot(words, next - 1)[SEQ].store(2 * next, Ordering::Relaxed);
+            words[shape.head].store(next, at(Site::HeadStore, Ordering::Release));
+        }
+        producer
     }
 
     /// Publishes `record` with a stamp and returns its number. Never waits, never fails.
@@ -84,17 +108,22 @@ impl<M: Words> Producer<M> {
         if kept(Site::Mark) {
             // Mark–Recheck, first half: the fence keeps every word below behind this mark.
             slot[SEQ].store(2 * n + 1, Ordering::Relaxed);
+            crash::point("ring: mark");
         }
         fence(Site::MarkFence, Ordering::Release);
         for (word, value) in target.iter().zip(record) {
             word.store(*value, Ordering::Relaxed);
+            crash::point("ring: word");
         }
         stamp.store(stamp_ns, Ordering::Relaxed);
+        crash::point("ring: stamp");
         // Commit–Look, first half: whoever sees 2n+2 sees the words above.
         slot[SEQ].store(2 * n + 2, at(Site::Commit, Ordering::Release));
+        crash::point("ring: commit");
         self.next = n + 1;
         // Head–Head, first half: whoever sees n+1 sees record n committed.
         words[self.shape.head].store(n + 1, at(Site::HeadStore, Ordering::Release));
+        crash::point("ring: head");
         n
     }
 
@@ -145,6 +174,9 @@ pub enum Poll {
     },
     /// So many records were overwritten before they were read. The cursor has moved past them: poll again.
     Lost(u64),
+    /// The slot holds a number that no writer of this ring can have left: somebody scribbled over the region. The cursor
+    /// stays; the ring heals when its writer comes to this slot again.
+    Corrupt,
 }
 
 /// What [`Consumer::poll_batch`] found: `lost` records overwritten first, then `records` whole ones.
@@ -156,6 +188,8 @@ pub struct Batch {
     pub first: u64,
     /// Records in the buffer.
     pub records: usize,
+    /// The slot behind them is corrupt; see [`Poll::Corrupt`].
+    pub corrupt: bool,
 }
 
 /// A reading end. `Send`, not `Sync`; its cursor is private, so readers never disturb the writer or each other.
@@ -169,6 +203,12 @@ pub struct Consumer<M> {
     not_sync: PhantomData<Cell<()>>,
 }
 
+/// The number of slot that holds record `n`. Wrapping: a cursor may come from a number that somebody scribbled.
+#[inline(always)]
+fn done(n: u64) -> u64 {
+    n.wrapping_mul(2).wrapping_add(2)
+}
+
 impl<M: Words> Consumer<M> {
     /// A reader of the ring in `memory`, which it only loads from.
     ///
@@ -179,8 +219,8 @@ impl<M: Words> Consumer<M> {
         let mut reader = Self { memory, shape, cursor: 0, lapped: false, not_sync: PhantomData };
         let head = reader.head();
         reader.cursor = match from {
-            From::Next => head,
-            From::Oldest => head.saturating_sub(shape.capacity),
+            From::Next => head.min(MOST_RECORDS),
+            From::Oldest => head.min(MOST_RECORDS).saturating_sub(shape.capacity),
             From::Start => 0,
         };
         reader
@@ -197,7 +237,7 @@ impl<M: Words> Consumer<M> {
                 Poll::Record { ring_seq, stamp_ns }
             }
             Ok(None) => Poll::Empty,
-            Err(seen) => Poll::Lost(self.skip(seen)),
+            Err(seen) => self.skip(seen).map_or(Poll::Corrupt, Poll::Lost),
         }
     }
 
@@ -211,7 +251,7 @@ impl<M: Words> Consumer<M> {
     pub fn poll_batch(&mut self, out: &mut [u64], stamps: &mut [u64]) -> Batch {
         let record_words = self.record_words();
         assert!(out.len() >= record_words * stamps.len(), "{} words for {} records", out.len(), stamps.len());
-        let mut batch = Batch { lost: 0, first: self.cursor, records: 0 };
+        let mut batch = Batch { lost: 0, first: self.cursor, records: 0, corrupt: false };
         for (record, stamp) in out.chunks_exact_mut(record_words).zip(stamps) {
             match self.take(record) {
                 Ok(Some(stamp_ns)) => {
@@ -223,7 +263,9 @@ impl<M: Words> Consumer<M> {
                 Ok(None) => break,
                 // A loss in mid-batch is left for the next call, so that it stands before the records it precedes.
                 Err(seen) if batch.records == 0 => {
-                    batch.lost = self.skip(seen);
+                    let lost = self.skip(seen);
+                    batch.corrupt = lost.is_none();
+                    batch.lost = lost.unwrap_or(0);
                     batch.first = self.cursor;
                     break;
                 }
@@ -237,7 +279,7 @@ impl<M: Words> Consumer<M> {
     #[inline(always)]
     fn take(&self, out: &mut [u64]) -> Result<Option<u64>, u64> {
         let slot = self.shape.slot(self.memory.words(), self.cursor);
-        let done = 2 * self.cursor + 2;
+        let done = done(self.cursor);
         let seen = slot[SEQ].load(Ordering::Relaxed);
         if seen != done {
             return if seen < done { Ok(None) } else { Err(seen) };
@@ -260,19 +302,45 @@ impl<M: Words> Consumer<M> {
         Ok(Some(stamp_ns))
     }
 
-    /// Moves the cursor to the oldest record left, given the later number seen in its slot; returns how many it passed.
+    /// Moves the cursor to the oldest record left, given the other number seen in its slot; returns how many it passed.
+    /// `None` when that number, or the head, cannot be an honest writer's; the cursor stays then.
     ///
     /// Lapped again before one record was read, it gives up half the ring, or it would be lapped for ever.
     #[cold]
-    fn skip(&mut self, seen: u64) -> u64 {
+    fn skip(&mut self, seen: u64) -> Option<u64> {
         let capacity = self.shape.capacity;
         let keep = if self.lapped { (capacity / 2).max(1) } else { capacity };
         let in_slot = seen.saturating_sub(1) / 2;
-        let resume = (in_slot + 1).saturating_sub(capacity).max(self.head().saturating_sub(keep)).max(self.cursor + 1);
+        // Who sees the mark of record m sees, past this fence, the head that record m-2 left, or a later one: its store
+        // stands before the release fence of m-1, and the mark after it (Commit–Look for a committed number).
+        fence(Site::SkipFence, Ordering::Acquire);
+        let head = self.head();
+        let later = in_slot > self.cursor && (in_slot - self.cursor).is_multiple_of(capacity);
+        if !later || in_slot > head.saturating_add(1) || !self.bears_out(head) {
+            return None;
+        }
+        let resume = (in_slot + 1).saturating_sub(capacity).max(head.saturating_sub(keep)).max(self.cursor + 1);
         let lost = resume - self.cursor;
         self.cursor = resume;
         self.lapped = true;
-        lost
+        Some(lost)
+    }
+
+    /// Whether the slot of the last record below `head`, loaded with acquire, says that it was committed.
+    fn bears_out(&self, head: u64) -> bool {
+        // Head–Head: what was seen as published is in its slot, or a later one is.
+        let last = |head: u64| self.shape.slot(self.memory.words(), head - 1)[SEQ].load(Ordering::Relaxed);
+        head == 0 || (head <= MOST_RECORDS && last(head) >= 2 * head)
+    }
+
+    /// Whether the ring agrees with itself and with this reader; for a cold look when nothing has come for long.
+    ///
+    /// `false` is somebody's scribbling: a head that its slot does not bear out or that is behind the cursor, or a record
+    /// that the head promises and the slot at the cursor does not hold.
+    pub fn check(&self) -> bool {
+        let head = self.head();
+        let at_cursor = || self.shape.slot(self.memory.words(), self.cursor)[SEQ].load(Ordering::Relaxed);
+        self.bears_out(head) && head >= self.cursor && (head == self.cursor || at_cursor() >= done(self.cursor))
     }
 
     /// Records published so far, as far as this reader can see.
@@ -286,6 +354,18 @@ impl<M: Words> Consumer<M> {
     #[inline]
     pub fn cursor(&self) -> u64 {
         self.cursor
+    }
+
+    /// Gives up what is left, or what a scribbler made of it: goes on at the next record to be published and returns how
+    /// many records it passed. Goes nowhere while the head cannot be believed. After a cursor that was led astray it goes
+    /// back, and passes none.
+    pub fn skip_to_next(&mut self) -> u64 {
+        let head = self.head();
+        if !self.bears_out(head) {
+            return 0;
+        }
+        self.lapped = false;
+        head.saturating_sub(std::mem::replace(&mut self.cursor, head))
     }
 
     /// Words of a record.

@@ -3,6 +3,7 @@
 //! The slot protocol of [`crate::ring`] with the same named pairs, Commit–Look and Mark–Recheck; the number only says
 //! odd (being written), even (done) or 0 (never written).
 
+use crate::crash;
 use crate::sync::{AtomicU64, Ordering, Site, at, fence, kept};
 
 /// Looks before a reader gives up: a write takes tens of ns, so only a writer that died or was descheduled in mid-write
@@ -27,14 +28,17 @@ pub fn write(cell: &[AtomicU64], offset: usize, value: &[u64]) {
     let seq = cell[0].load(Ordering::Relaxed) & !1;
     if kept(Site::Mark) {
         // Mark–Recheck, first half.
-        cell[0].store(seq + 1, Ordering::Relaxed);
+        cell[0].store(seq.wrapping_add(1), Ordering::Relaxed);
+        crash::point("cell: mark");
     }
     fence(Site::MarkFence, Ordering::Release);
     for (word, value) in cell[offset..offset + value.len()].iter().zip(value) {
         word.store(*value, Ordering::Relaxed);
+        crash::point("cell: word");
     }
     // Commit–Look, first half.
-    cell[0].store(seq + 2, at(Site::Commit, Ordering::Release));
+    cell[0].store(seq.wrapping_add(2), at(Site::Commit, Ordering::Release));
+    crash::point("cell: commit");
 }
 
 /// Copies the last value into `value`, looking at most `retries` times.

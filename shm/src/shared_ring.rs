@@ -130,9 +130,8 @@ impl RingReader {
     /// Attaches to the ring of `lane`, which must be of this layout, `kind` and `clock`.
     pub fn attach(lane: &Lane, kind: Kind, from: From, clock: &Clock) -> Result<Self> {
         let region = Region::attach(&lane.path(kind), kind, Some(clock.id()), false)?;
-        let shape = shape(&region)?;
-        let table = region.table();
-        Ok(Self { ring: Consumer::new(region, shape, from), kind, table })
+        let (ring, table) = consumer(region, from)?;
+        Ok(Self { ring, kind, table })
     }
 
     /// Takes the next record: copies min(`out.len()`, [`RingReader::record_words`]) words of its slot into `out`.
@@ -219,10 +218,18 @@ impl RingReader {
             Err(Error::Absent { .. }) => return Ok(false),
             other => other?,
         };
-        let shape = shape(&region)?;
-        self.table = region.table();
-        self.ring = Consumer::new(region, shape, From::Start);
+        (self.ring, self.table) = consumer(region, From::Start)?;
         Ok(true)
+    }
+
+    /// Whether the ring agrees with itself and with this reader; see [`Consumer::check`]. For a cold look.
+    pub fn check(&self) -> bool {
+        self.ring.check()
+    }
+
+    /// Gives up what is left; see [`Consumer::skip_to_next`].
+    pub fn skip_to_next(&mut self) -> u64 {
+        self.ring.skip_to_next()
     }
 
     /// When the ring was made, ns since the epoch.
@@ -261,6 +268,18 @@ fn sizes(spec: &RingSpec) -> Option<(usize, usize)> {
     (bytes <= isize::MAX as usize / 2).then_some((stride, bytes))
 }
 
+/// A reader of the ring in `region`, and the region's table.
+fn consumer(region: Region, from: From) -> Result<(Consumer<Region>, Vec<u8>)> {
+    let (shape, table) = (shape(&region)?, region.table());
+    let ring = Consumer::new(region, shape, from);
+    if ring.check() {
+        return Ok((ring, table));
+    }
+    let region = ring.memory();
+    let found = format!("a ring whose head says {} records and whose slots do not", ring.head());
+    Err(region.header().unsound(region.path(), &found))
+}
+
 /// Where the ring lies in `region`, checked: its header comes from another process.
 fn shape(region: &Region) -> Result<Shape> {
     let header = region.header();
@@ -275,5 +294,5 @@ fn shape(region: &Region) -> Result<Shape> {
         });
     }
     let found = format!("a ring of {} slots of {stride} bytes", header.capacity);
-    Err(Error::NotARegion { path: region.path().to_owned(), found })
+    Err(header.unsound(region.path(), &found))
 }

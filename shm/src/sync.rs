@@ -25,6 +25,8 @@ pub enum Site {
     RecheckFence,
     /// Ring and cell: the second look itself.
     Recheck,
+    /// Ring: acquire fence between an unexpected number and the look at the head.
+    SkipFence,
     /// Ring: release store of the head.
     HeadStore,
     /// Ring: acquire load of the head.
@@ -35,6 +37,14 @@ pub enum Site {
     Answer,
     /// Mailbox: acquire load of an answer.
     AnswerLoad,
+    /// Page: release store of the ticks consumed.
+    ConsumedStore,
+    /// Page: acquire load of the ticks consumed.
+    ConsumedLoad,
+    /// Page: release store of the generation of the tick ring.
+    TicksRingStore,
+    /// Page: acquire load of the generation of the tick ring.
+    TicksRingLoad,
 }
 
 #[cfg(not(loom))]

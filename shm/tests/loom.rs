@@ -40,6 +40,7 @@ fn ring() {
                     read += 1;
                 }
                 Poll::Lost(n) => lost += n,
+                Poll::Corrupt => panic!("torn: corrupt without a scribbler"),
             }
             assert_eq!(reader.cursor(), read + lost, "torn: miscounted");
         }

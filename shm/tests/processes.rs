@@ -5,8 +5,8 @@ mod common;
 
 use common::{Place, WORDS, drain, place, record, say, spec, wait};
 use pillion_shm::{
-    Access, BoardReader, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, Outcome, Reading,
-    RingReader, RingWriter, Signal, State,
+    Access, BoardReader, BoardSpec, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, Outcome,
+    Reading, RingReader, RingWriter, Signal, State,
 };
 use rustix::process::Signal as Kill;
 use std::time::{Duration, Instant};
@@ -95,7 +95,13 @@ fn signal(n: u64) -> Signal {
 
 fn child_board() {
     let (lane, clock) = Place::of_parent();
-    let mut board = BoardWriter::create(&lane, 2, 2, &clock, &Access::default()).unwrap();
+    let mut board = BoardWriter::create(
+        &lane,
+        &BoardSpec { instruments: 2, models: 2, table: Vec::new() },
+        &clock,
+        &Access::default(),
+    )
+    .unwrap();
     say("ready");
     let mut n = 0;
     loop {
@@ -207,8 +213,8 @@ fn a_killed_writer_leaves_whole_records_and_a_name_to_take_over() {
         let mut reader = place.reader(From::Oldest).unwrap();
         assert!(reader.owner_alive() && !reader.superseded());
         let held = place.writer(64).unwrap_err();
-        let named = matches!(&held, Error::Held { pid, generation, .. }
-            if *pid == child.pid() && *generation == 2 * round - 1);
+        let named = matches!(&held, Error::Held { maker, generation, .. }
+            if maker.pid == child.pid() && *generation == 2 * round - 1);
         assert!(named, "{held}");
         std::thread::sleep(Duration::from_micros(round * 137));
         drain(&mut reader);

@@ -4,10 +4,10 @@
 mod common;
 
 use common::{Place, place, say, spec, wait};
-use pillion_shm::layout::{LAYOUT_HASH, LAYOUT_VERSION, header};
+use pillion_shm::layout::{self, LAYOUT_VERSION, V1_HASH, header, layout_hash};
 use pillion_shm::{
-    Access, BoardReader, BoardWriter, Clock, CncClient, CncOwner, Command, Counters, Error, From, Kind, Lane,
-    LockMemory, Outcome, Poll, RingReader, RingWriter, StageSummary, State,
+    Access, BoardReader, BoardSpec, BoardWriter, Clock, CncClient, CncOwner, Command, Counters, Error, From, Kind,
+    Lane, LockMemory, Outcome, Poll, RingReader, RingWriter, StageSummary, State,
 };
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -157,12 +157,12 @@ fn nothing_is_world_writable() {
     let place = place();
     let mode = |kind| std::fs::metadata(place.lane.path(kind)).unwrap().mode() & 0o7777;
     let _ring = place.writer(4).unwrap();
-    let _board = BoardWriter::create(&place.lane, 1, 1, &place.clock, &Access::default()).unwrap();
+    let _board = BoardWriter::create(&place.lane, &one_cell(), &place.clock, &Access::default()).unwrap();
     let _page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
     assert_eq!([Kind::Ticks, Kind::Board, Kind::Cnc, Kind::Clock].map(mode), [0o600, 0o600, 0o600, 0o644]);
     for bad in [0o666, 0o602, 0o400, 0o4600] {
         let access = Access { mode: bad, ..Access::default() };
-        let error = BoardWriter::create(&place.lane, 1, 1, &place.clock, &access).unwrap_err().to_string();
+        let error = BoardWriter::create(&place.lane, &one_cell(), &place.clock, &access).unwrap_err().to_string();
         assert!(error.contains(&format!("{bad:#o}")) && error.contains("not writable by others"), "{error}");
     }
 }
@@ -172,7 +172,7 @@ fn nothing_is_world_writable() {
 fn readers_map_read_only() {
     let place = place();
     drop(place.writer(64).unwrap());
-    drop(BoardWriter::create(&place.lane, 1, 1, &place.clock, &Access::default()).unwrap());
+    drop(BoardWriter::create(&place.lane, &one_cell(), &place.clock, &Access::default()).unwrap());
     drop(CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap());
     let _ring = place.reader(From::Next).unwrap();
     let _board = BoardReader::attach(&place.lane, &place.clock).unwrap();
@@ -192,28 +192,72 @@ fn patch(place: &Place, at: usize, value: u64) -> File {
     file
 }
 
+fn one_cell() -> BoardSpec {
+    BoardSpec { instruments: 1, models: 1, table: Vec::new() }
+}
+
 #[test]
 fn a_foreign_layout_kind_or_clock_is_refused_naming_both() {
     let place = place();
     let refused = |found: &str, wanted: &str| {
         let error = place.reader(From::Next).unwrap_err().to_string();
         assert!(error.contains("pillion.test.ticks") && error.contains(found) && error.contains(wanted), "{error}");
+        let maker = format!("made by process {} ", std::process::id());
+        assert!(error.contains(&maker) && error.contains(" s ago") && error.contains("mend: "), "{error}");
     };
     let kind = u64::from(Kind::Ticks as u32) << 32;
     drop(place.writer(4).unwrap());
     patch(&place, header::VERSION, kind | 7);
-    refused("layout version is 7", &format!("has {LAYOUT_VERSION}"));
+    refused("layout is version 7", &format!("has version {LAYOUT_VERSION}"));
     drop(place.writer(4).unwrap());
     patch(&place, header::LAYOUT_HASH, 0xabcd);
-    refused("0x000000000000abcd", &format!("{LAYOUT_HASH:#018x}"));
+    refused("0x000000000000abcd", &format!("{:#018x}", layout_hash(Kind::Ticks)));
     drop(place.writer(4).unwrap());
-    patch(&place, header::VERSION, (2 << 32) | 1);
+    patch(&place, header::VERSION, (2 << 32) | u64::from(LAYOUT_VERSION));
     refused("kind is signals", "has ticks");
     drop(place.writer(4).unwrap());
     patch(&place, header::CLOCK_ID, 0x1234);
     refused("0x0000000000001234", &format!("{:#018x}", place.clock.id()));
     // The names were left by the dead, of whatever version: each was taken over.
     assert_eq!(place.writer(4).unwrap().generation(), 5);
+}
+
+/// What a process of layout version 1 left or still writes can be read; its HALT counts, and its name goes over.
+#[test]
+fn the_version_before_can_be_read() {
+    let place = place();
+    let version_1 = |kind: Kind| {
+        let path = place.lane.path(kind);
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&1_u32.to_ne_bytes(), header::VERSION as u64).unwrap();
+        file.write_all_at(&V1_HASH.to_ne_bytes(), header::LAYOUT_HASH as u64).unwrap();
+    };
+    let mut ring = place.writer(4).unwrap();
+    version_1(Kind::Ticks);
+    let mut reader = place.reader(From::Next).unwrap();
+    ring.publish_at(&common::record(0), 7);
+    assert_eq!(reader.poll(&mut [0; 14]), Poll::Record { ring_seq: 0, stamp_ns: 7 });
+    let cnc = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
+    cnc.set_state(State::Halt);
+    version_1(Kind::Cnc);
+    drop((ring, cnc));
+    assert_eq!(place.writer(4).unwrap().generation(), 2);
+    assert!(CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap().start_halted());
+    // Version 1's clock did not say which counter it was on.
+    version_1(Kind::Clock);
+    let file = std::fs::OpenOptions::new().write(true).open(place.lane.path(Kind::Clock)).unwrap();
+    file.write_all_at(&[0; 8], (layout::body_offset(0) + layout::clock::COUNTER) as u64).unwrap();
+    assert_eq!(Clock::attach_or_create(place.lane.dir()).unwrap().id(), place.clock.id());
+}
+
+/// A clock on another counter would give stamps that have nothing to do with ours.
+#[test]
+fn a_clock_on_another_counter_is_refused() {
+    let place = place();
+    let file = std::fs::OpenOptions::new().write(true).open(place.lane.path(Kind::Clock)).unwrap();
+    file.write_all_at(&9_u64.to_ne_bytes(), (layout::body_offset(0) + layout::clock::COUNTER) as u64).unwrap();
+    let error = Clock::attach_or_create(place.lane.dir()).unwrap_err().to_string();
+    assert!(error.contains("counter is an unknown counter") && error.contains("mend: "), "{error}");
 }
 
 #[test]

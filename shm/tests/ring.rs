@@ -112,7 +112,7 @@ fn batch_against_twin(reader: &mut RingReader, twin: &mut Twin, count: usize) {
     let (mut out, mut stamps) = (vec![0; words * count], vec![0; count]);
     let cursor = reader.cursor();
     let batch = reader.poll_batch(&mut out, &mut stamps);
-    let mut expected = Batch { lost: 0, first: cursor, records: 0 };
+    let mut expected = Batch { lost: 0, first: cursor, records: 0, corrupt: false };
     let room = out.chunks_exact(words).zip(&stamps);
     for (n, (record, stamp)) in (cursor..).zip(room) {
         match twin.poll(n) {
@@ -121,10 +121,10 @@ fn batch_against_twin(reader: &mut RingReader, twin: &mut Twin, count: usize) {
                 expected.records += 1;
             }
             (Poll::Lost(lost), _) => {
-                expected = Batch { lost, first: n + lost, records: 0 };
+                expected = Batch { lost, first: n + lost, records: 0, corrupt: false };
                 break;
             }
-            (Poll::Empty, _) => break,
+            (Poll::Empty | Poll::Corrupt, _) => break,
         }
     }
     assert_eq!(batch, expected);

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use pillion_shm::{
-    Access, BoardWriter, Clock, CncOwner, Command, Kind, Lane as LaneName, LockMemory, Outcome, RingReader, RingSpec,
-    RingWriter, Signal, State,
+    Access, BoardSpec, BoardWriter, Clock, CncOwner, Command, Kind, Lane as LaneName, LockMemory, Outcome, RingReader,
+    RingSpec, RingWriter, Signal, State,
 };
 
 use super::cores;
@@ -238,8 +238,9 @@ fn publisher(prepared: &Prepared, clock: &Clock, access: &Access) -> Result<Publ
     let (name, table) = (&prepared.name, prepared.tables.clone());
     let spec = RingSpec { capacity: prepared.config.signal_slots, record_words: SIGNAL_WORDS, table };
     let ring = RingWriter::create(name, Kind::Signals, &spec, clock, access)?;
-    let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len() as u32);
-    Ok(Publisher::new(ring, BoardWriter::create(name, instruments, models.max(1), clock, access)?))
+    let (instruments, models) = (prepared.instruments.len() as u32, prepared.models.len().max(1) as u32);
+    let spec = BoardSpec { instruments, models, table: prepared.tables.clone() };
+    Ok(Publisher::new(ring, BoardWriter::create(name, &spec, clock, access)?))
 }
 
 /// Starts the pinned thread. It returns the lane when told to stop and unwinds on a panic.

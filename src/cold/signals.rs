@@ -25,7 +25,8 @@ impl SignalTap {
         let mut words = [0u64; WORDS];
         loop {
             match self.reader.poll(&mut words) {
-                Poll::Empty => return,
+                // Corrupt: nothing to be had here until the writer comes round; the run's counts will not add up.
+                Poll::Empty | Poll::Corrupt => return,
                 Poll::Lost(records) => self.lost += records,
                 Poll::Record { .. } => {
                     let signal = Signal::from_words(&words).normalised();

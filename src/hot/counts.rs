@@ -12,10 +12,12 @@ pub struct Counts {
     pub events: u64,
     /// Signals published.
     pub signals: u64,
-    /// Times the reader was lapped.
+    /// Times that records were lost: lapped, or the ring corrupt.
     pub gaps: u64,
-    /// Records lost to lapping.
+    /// Records lost.
     pub lost: u64,
+    /// Gaps at which the ring contradicted itself.
+    pub corrupt: u64,
     /// Records refused, by [`Reject`].
     pub rejects: [u64; Reject::COUNT],
     /// Book updates by outcome, [`Applied`].

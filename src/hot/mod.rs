@@ -70,6 +70,8 @@ pub struct Lane {
     pending: Option<Pending>,
     counts: Counts,
     halted: bool,
+    /// The ring was found corrupt and has not been found sound since.
+    corrupted: bool,
 }
 
 /// Whether a turn found work.
@@ -124,6 +126,7 @@ impl Lane {
             }),
             counts: Counts::default(),
             halted: false,
+            corrupted: false,
         }
     }
 
@@ -134,6 +137,7 @@ impl Lane {
             Poll::Record { ring_seq, stamp_ns } => (ring_seq, stamp_ns),
             Poll::Empty => return self.caught_up(),
             Poll::Lost(records) => return self.gap(records),
+            Poll::Corrupt => return self.corrupt(),
         };
         self.stamp.begin(tick_ns);
         self.counts.ticks += 1;
@@ -258,6 +262,30 @@ impl Lane {
         self.counts.lost += records;
         self.distrust();
         Turn::Worked
+    }
+
+    /// The ring contradicts itself: somebody scribbled over it. Goes on at the feed's next record.
+    #[cold]
+    fn corrupt(&mut self) -> Turn {
+        self.stamp.count();
+        let passed = self.poll.skip_to_next();
+        if passed > 0 || !std::mem::replace(&mut self.corrupted, true) {
+            self.counts.corrupt += 1;
+            self.counts.gaps += 1;
+            self.counts.lost += passed;
+            self.distrust();
+        }
+        // Idle, so that housekeeping can bring a new ring.
+        Turn::Idle
+    }
+
+    /// A look at a ring that gives nothing: whether it only rests. A few loads.
+    pub fn check_ticks(&mut self) {
+        if self.poll.check() {
+            self.corrupted = false;
+        } else {
+            self.corrupt();
+        }
     }
 
     fn distrust(&mut self) {

@@ -35,6 +35,16 @@ impl Poller {
         self.reader.head() > self.reader.cursor()
     }
 
+    /// Whether the ring agrees with itself (touches the writer's cache line).
+    pub(crate) fn check(&self) -> bool {
+        self.reader.check()
+    }
+
+    /// Goes on at the next record to be published; returns how many it passed.
+    pub(crate) fn skip_to_next(&mut self) -> u64 {
+        self.reader.skip_to_next()
+    }
+
     /// Goes over to another generation's ring and leaves the old reader in its place.
     pub(crate) fn switch(&mut self, reader: &mut RingReader) {
         std::mem::swap(&mut self.reader, reader);

@@ -10,7 +10,9 @@ use pillion::hot::infer::Model;
 use pillion::hot::publish::Publisher;
 use pillion::hot::state::State;
 use pillion::hot::{Lane, Parts, Stamps, Trigger};
-use pillion_shm::{Access, BoardWriter, Clock, From, Kind, Lane as Name, LockMemory, RingReader, RingSpec, RingWriter};
+use pillion_shm::{
+    Access, BoardSpec, BoardWriter, Clock, From, Kind, Lane as Name, LockMemory, RingReader, RingSpec, RingWriter,
+};
 
 /// Regions and a lane over them.
 pub struct Line {
@@ -41,7 +43,13 @@ pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots:
     let ticks = RingWriter::create(&name, Kind::Ticks, &spec(slots, words), &clock, &access()).expect("ticks");
     let signals = RingWriter::create(&name, Kind::Signals, &spec(1 << 16, 14), &clock, &access()).expect("signals");
     let models = engines.len().max(1) as u32;
-    let board = BoardWriter::create(&name, feed.instruments.len() as u32, models, &clock, &access()).expect("board");
+    let board = BoardWriter::create(
+        &name,
+        &BoardSpec { instruments: feed.instruments.len() as u32, models, table: Vec::new() },
+        &clock,
+        &access(),
+    )
+    .expect("board");
     let state = |tick| State::new(Limits { max_orders: 16_384, max_levels: 2_048 }, set, tick);
     let lane = Lane::new(Parts {
         ticks: RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).expect("a reader"),

@@ -77,6 +77,7 @@ pub fn drain(reader: &mut RingReader) -> (u64, u64) {
         let cursor = reader.cursor();
         match reader.poll(&mut words) {
             Poll::Empty => return (read, lost),
+            Poll::Corrupt => panic!("corrupt at {}", reader.cursor()),
             Poll::Lost(n) => {
                 assert_eq!(reader.cursor(), cursor + n);
                 lost += n;
