@@ -60,7 +60,7 @@ impl BoardReader {
 
     /// The bytes that name instruments and models; none before layout version 2.
     fn table<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &[])
+        PyBytes::new(py, &lock(&self.board).table())
     }
 
     #[getter]

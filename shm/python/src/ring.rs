@@ -32,7 +32,8 @@ impl Reader {
     /// At most `max` rows; a loss ends the read unless it stands before the first row.
     fn read(&mut self, max: usize) -> Rows {
         let row_words = ROW_OWN + self.ring.record_words();
-        let waiting = self.ring.head().saturating_sub(self.ring.cursor()).min(self.ring.capacity());
+        // At least one look, whatever the head says: it may be scribbled over.
+        let waiting = self.ring.head().saturating_sub(self.ring.cursor()).clamp(1, self.ring.capacity());
         let mut words = vec![0; row_words * max.min(waiting as usize)];
         let mut rows = Rows { words: Vec::new(), lost: std::mem::take(&mut self.pending_lost), corrupt: false };
         let (mut filled, mut losses) = (0, 0);
@@ -44,6 +45,10 @@ impl Reader {
                     filled += row_words;
                 }
                 Poll::Empty => break,
+                Poll::Corrupt => {
+                    rows.corrupt = true;
+                    break;
+                }
                 Poll::Lost(lost) if filled == 0 => {
                     rows.lost += lost;
                     losses += 1;
@@ -86,6 +91,17 @@ impl RingReader {
 
     fn follow(&self, py: Python<'_>) -> Result<bool> {
         Ok(py.detach(|| lock(&self.reader).ring.follow())?)
+    }
+
+    /// Whether the ring agrees with itself and with this reader.
+    fn check(&self) -> bool {
+        lock(&self.reader).ring.check()
+    }
+
+    /// Over to the next record to be published; returns how many it passed, which are lost.
+    fn skip_to_next(&self) -> u64 {
+        let mut reader = lock(&self.reader);
+        std::mem::take(&mut reader.pending_lost) + reader.ring.skip_to_next()
     }
 
     fn successor(&self) -> bool {

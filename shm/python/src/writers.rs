@@ -3,7 +3,7 @@
 use crate::fault::{Result, open};
 use crate::place::{access, kind, place};
 use numpy::PyReadonlyArray1;
-use pillion_shm::{RingSpec, Signal};
+use pillion_shm::{BoardSpec, RingSpec, Signal};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::path::PathBuf;
@@ -121,13 +121,14 @@ impl BoardWriter {
         dir: PathBuf,
         instruments: u32,
         models: u32,
-        _table: Vec<u8>,
+        table: Vec<u8>,
         mode: u32,
         gid: Option<u32>,
     ) -> Result<Self> {
         let (lane, clock) = place(lane, dir)?;
         let access = access(mode, gid, "try")?;
-        let board = pillion_shm::BoardWriter::create(&lane, instruments, models, &clock, &access)?;
+        let spec = BoardSpec { instruments, models, table };
+        let board = pillion_shm::BoardWriter::create(&lane, &spec, &clock, &access)?;
         Ok(Self { board: Mutex::new(Some(board)) })
     }
 

@@ -34,10 +34,11 @@ def binary():
     return str(found)
 
 
-def wait_for(what, fact):
+def wait_for(what, fact, process=None):
     """Waits for a fact, for up to a minute: a busy machine may be slow, a fact that never comes is a failure."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
+        assert process is None or process.poll() is None, f"the process ended before {what}: {process.returncode}"
         try:
             if found := fact():
                 return found
@@ -68,10 +69,10 @@ def test_a_day_with_the_real_sidecar(place, binary):
     sidecar = start(binary, "run", *config)
     feed = None
     try:
-        control = wait_for("the page", lambda: shm.Control("es", dir=place, operator=True))
-        signals = wait_for("the signal ring", lambda: shm.SignalReader("es", dir=place, start="first"))
+        control = wait_for("the page", lambda: shm.Control("es", dir=place, operator=True), sidecar)
+        signals = wait_for("the signal ring", lambda: shm.SignalReader("es", dir=place, start="first"), sidecar)
         feed = start(binary, "feed", *config, "--input", str(DAY), "--lane", "es", "--rate", "20000/s", "--linger")
-        ticks = wait_for("the tick ring", lambda: shm.TickReader("es", dir=place, start="first"))
+        ticks = wait_for("the tick ring", lambda: shm.TickReader("es", dir=place, start="first"), feed)
 
         tick_batches, signal_batches = [], []
         drain(ticks, tick_batches, lambda: ticks.cursor == SNAPSHOT + LIVE)

@@ -1,5 +1,6 @@
 """Ticks: every kind field by field, mixed in one ring; losses; restarts; refusals."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -170,7 +171,7 @@ def test_refusals_say_what_was_found_and_what_to_do(place):
     with pytest.raises(shm.ArgumentError, match="ring size is 100 slots of 14 words, but must be a power of two"):
         shm.TickWriter("bad", dir=place, capacity=100)
     with shm.TickWriter("held", dir=place, capacity=16) as writer:
-        with pytest.raises(shm.HeldError, match=r"held by live process \d+ \(generation 1\)"):
+        with pytest.raises(shm.HeldError, match=r"held by live process \d+ for \d+ s \(generation 1\); mend"):
             shm.TickWriter("held", dir=place)
         with pytest.raises(ValueError, match="368 bytes do not fit this ring, whose records hold 112 bytes"):
             writer.publish(shm.new(shm.MBP10, 1))
@@ -179,10 +180,8 @@ def test_refusals_say_what_was_found_and_what_to_do(place):
         with pytest.raises(ValueError, match="3 records need as many stamps"):
             writer.publish(shm.new(shm.MBO, 3), np.zeros(2, np.uint64))
         path = writer.path
-        with pytest.raises(shm.MismatchError, match="its kind is"):
-            import shutil
-
-            shutil.copy(path, path.replace(".held.ticks", ".held.signals"))
+        shutil.copy(path, path.replace(".held.ticks", ".held.signals"))
+        with pytest.raises(shm.MismatchError, match="its kind is ticks, this process has signals"):
             shm.SignalReader("held", dir=place)
     with pytest.raises(shm.Error, match="closed before; mend: make a new one"):
         writer.publish(shm.new(shm.MBO, 1))
@@ -193,9 +192,31 @@ def test_another_layout_is_refused_naming_both(place):
         with open(writer.path, "r+b") as file:
             file.seek(8)
             file.write((99).to_bytes(4, sys.byteorder))
-        with pytest.raises(shm.MismatchError, match=r"its layout version is 99.*this process has \d.*mend: "):
+        both = r"its layout is version 99, hash 0x\w+, this process has version \d+, hash 0x\w+; it was made by process \d+"
+        with pytest.raises(shm.MismatchError, match=both + ".*mend: "):
             shm.TickReader("old", dir=place)
     with open(f"{place}/pillion.text.ticks", "w") as file:
         file.write("no region at all\n" * 100)
     with pytest.raises(shm.MismatchError, match="is not a Pillion region"):
         shm.TickReader("text", dir=place)
+
+
+def test_a_scribbled_slot_is_corrupt_until_the_writer_comes_round(place):
+    with shm.TickWriter("scribble", dir=place, capacity=8) as writer:
+        reader = shm.TickReader("scribble", dir=place)
+        writer.publish(shm.new(shm.MBO, 8))
+        assert reader.check()
+        with open(writer.path, "r+b") as file:
+            header = np.frombuffer(file.read(512), np.uint64)
+            body, stride = int(header[10]), int(header[6])
+            file.seek(body + 3 * stride)
+            file.write((2**50).to_bytes(8, sys.byteorder))
+        batch = reader.read()
+        assert (len(batch), batch.corrupt, batch.lost) == (3, True, 0)
+        assert (reader.read().corrupt, reader.cursor) == (True, 3), "it stays where it is"
+        writer.publish(shm.new(shm.MBO, 8))
+        healed = reader.read()
+        assert (healed.lost, healed.seq.tolist(), healed.corrupt) == (5, list(range(8, 16)), False)
+        writer.publish(shm.new(shm.MBO, 5))
+        assert reader.skip_to_next() == 5 and len(reader.read()) == 0
+        assert (reader.records_read, reader.records_lost) == (11, 10)

@@ -118,6 +118,17 @@ class Reader(Generic[B]):
             self._followed()
         return followed
 
+    def skip_to_next(self) -> int:
+        """Goes to the next record to be published, and says how many it passed; they count as lost."""
+        passed = self._native.skip_to_next()
+        self.records_lost += passed
+        return passed
+
+    def check(self) -> bool:
+        """Whether the ring agrees with itself and with this reader's place in it; False is somebody's scribbling. For a
+        look when nothing has come for long."""
+        return self._native.check()
+
     def _followed(self) -> None:
         """For subclasses: what else changes with the ring."""
 
