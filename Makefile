@@ -7,7 +7,7 @@ INPUT ?=
 RATE ?= 50000/s
 PREFIX ?= /usr/local
 
-.PHONY: demo test loom fuzz lint bench soak models release onnxruntime toolchain install
+.PHONY: demo test loom fuzz lint bench soak models release onnxruntime toolchain install python crash
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
@@ -48,6 +48,14 @@ models: onnxruntime release
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --requirement models/requirements.txt
 	.venv/bin/python models/train.py
+
+# The Python reader, built into .venv and tested; a wheel alone: pip wheel ./shm/python
+python: onnxruntime release
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement shm/python/requirements.txt
+	cargo clippy --quiet --release --manifest-path shm/python/Cargo.toml --target-dir target/python -- -D warnings
+	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/maturin develop --quiet --release --locked --manifest-path shm/python/Cargo.toml --target-dir target/python
+	.venv/bin/python -m pytest -q shm/python
 
 release:
 	cargo build --release --bin pillion
