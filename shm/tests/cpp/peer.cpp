@@ -276,7 +276,8 @@ void Peer::tell_page() const {
     std::cout << pillion::state_name(control->state()) << " halted " << control->halted() << " beat "
               << control->heartbeat_ns() << " consumed " << control->ticks_consumed() << " of-2 "
               << control->consumed_of(2) << " counters " << c.events << ' ' << c.signals << ' ' << c.gaps << ' '
-              << c.lost << ' ' << c.rejects << ' ' << c.conflated << ' ' << c.invalid << ' ' << c.generation_changes << " stages";
+              << c.lost << ' ' << c.rejects << ' ' << c.conflated << ' ' << c.invalid << ' ' << c.generation_changes
+              << " stages";
     const auto stages = control->stages();
     for (std::size_t i = 0; stages && i < stages->size(); ++i) {
         const pillion::StageSummary& s = (*stages)[i];
@@ -337,8 +338,8 @@ void Peer::operate(const std::string& word) {
     if (!outcome) {
         std::cout << "error " << pillion::errc_name(outcome.error().code) << '\n';
     } else {
-        std::cout << (*outcome == pillion::Outcome::done ? "done " : "not done ") << pillion::state_name(control->state())
-                  << " halted " << control->halted() << '\n';
+        std::cout << (*outcome == pillion::Outcome::done ? "done " : "not done ")
+                  << pillion::state_name(control->state()) << " halted " << control->halted() << '\n';
     }
 }
 
