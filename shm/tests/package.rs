@@ -150,7 +150,7 @@ fn all_say_the_crates_version() {
     };
     let found = ask("0.1");
     assert!(String::from_utf8_lossy(&found.stdout).contains(&format!("found={}", env!("CARGO_PKG_VERSION"))));
-    for version in ["0.2", "1.0"] {
+    for version in ["0.0", "0.2", "1.0"] {
         let refused = ask(version);
         let words = String::from_utf8_lossy(&refused.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(!refused.status.success() && words.contains(&format!("requested version \"{version}\"")), "{words}");

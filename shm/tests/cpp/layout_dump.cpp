@@ -12,9 +12,9 @@ void say(const char* name, std::uint64_t value) { std::cout << name << '=' << va
 #define GROUP_FIELD(group, field) say(#group "." #field, layout::group::field)
 #define FIELD(type, field)                                                                                             \
     say(#type "." #field, offsetof(type, field));                                                                      \
-    say(#type "." #field ".size", sizeof(type::field))
+    say("sizeof " #type "." #field, sizeof(type::field))
 #define NUMBER(type, name) say(#type "." #name, static_cast<std::uint64_t>(type::name))
-#define SIZE(type) say(#type ".size", sizeof(type))
+#define SIZE(type) say("sizeof " #type, sizeof(type))
 
 void regions() {
     say("layout.version", layout::version);

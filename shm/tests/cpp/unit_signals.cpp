@@ -54,6 +54,12 @@ void tables_come_back_and_outputs_have_names() {
     CHECK(back.model("trees") == std::uint16_t{1} && !back.model("mlp"));
     CHECK(back.models[0].output("up") == 2U && !back.models[0].output("UP") && !back.models[2].output("up"));
     CHECK(must(SignalTables::from_bytes({})) == SignalTables{});
+    Signal signal = signal_of(1, 2, 0);
+    CHECK(back.instrument_of(signal) == &back.instruments[1] && back.model_of(signal) == &back.models[2]);
+    signal.revision = 4;
+    CHECK(back.model_of(signal) == nullptr);
+    signal = signal_of(2, 3, 0);
+    CHECK(back.instrument_of(signal) == nullptr && back.model_of(signal) == nullptr);
 }
 
 void tables_refuse_what_does_not_fit() {
