@@ -16,7 +16,7 @@ demo: onnxruntime release
 test: onnxruntime toolchain
 	cargo test --workspace
 	$(MAKE) --no-print-directory loom
-	scripts/fuzz 15
+	scripts/fuzz 15 attach tables
 
 # Every interleaving of the shared-memory protocols, shrunk; and the mutations that must be caught.
 loom:
