@@ -28,7 +28,7 @@ lint:
 bench: onnxruntime release
 	cargo bench --bench stages
 	cargo bench --bench stages -- --quick --set=benches/thirty.toml
-	cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --bin hop
+	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
 
 # Whole days at several rates, and ten million ticks at flat memory: minutes, not seconds.
