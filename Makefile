@@ -5,20 +5,27 @@ PILLION = target/release/pillion
 DATA = ../shared/data
 INPUT ?=
 RATE ?= 50000/s
+PREFIX ?= /usr/local
 
-.PHONY: demo test loom lint bench soak models release onnxruntime python
+.PHONY: demo test loom fuzz lint bench soak models release onnxruntime toolchain install python
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
 	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
 
-test: onnxruntime
+test: onnxruntime toolchain
 	cargo test --workspace
 	$(MAKE) --no-print-directory loom
+	scripts/fuzz 15
 
 # Every interleaving of the shared-memory protocols, shrunk; and the mutations that must be caught.
 loom:
 	RUSTFLAGS="--cfg loom" cargo test -p pillion-shm --release --test loom --target-dir target/loom
+
+# Any bytes as regions, tables, records and market data files: so many seconds each, on one core.
+FUZZ_SECONDS ?= 300
+fuzz:
+	scripts/fuzz $(FUZZ_SECONDS)
 
 lint:
 	cargo fmt --all --check
@@ -31,9 +38,10 @@ bench: onnxruntime release
 	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
 
-# Whole days at several rates, and ten million ticks at flat memory: minutes, not seconds.
+# Whole days at several rates, ten million ticks at flat memory, and the fuzzer for an hour.
 soak: onnxruntime release
 	scripts/soak $(PILLION) $(DATA)
+	scripts/fuzz 900
 
 # Trains the bundled models anew (Python packages go to .venv).
 models: onnxruntime release
@@ -54,3 +62,12 @@ release:
 
 onnxruntime:
 	scripts/fetch-onnxruntime
+
+# What the tests need beside Rust, where it can be installed.
+toolchain:
+	scripts/setup-toolchain
+
+# The C++ headers, with their CMake package, pkg-config file, protocol page and examples. Needs cmake, no compiler, no Rust.
+install:
+	cmake -S shm -B target/install -DCMAKE_INSTALL_PREFIX="$(abspath $(PREFIX))"
+	DESTDIR="$(DESTDIR)" cmake --install target/install

@@ -32,7 +32,7 @@ template <std::size_t Words> void seqlock_write(Word* cell, const void* from) no
     // Mark-Recheck, first half.
     store(cell, seq + 1);
     release_fence();
-    store_words(cell + 1, from, Words);
+    store_words<Words>(cell + 1, from);
     // Commit-Look, first half.
     store(cell, seq + 2, std::memory_order_release);
 }
@@ -53,7 +53,7 @@ template <std::size_t Words> [[nodiscard]] Look seqlock_read(const Word* cell, v
         }
         // Commit-Look, second half.
         acquire_fence();
-        load_words(to, cell + 1, Words);
+        load_words<Words>(to, cell + 1);
         // Mark-Recheck, second half.
         acquire_fence();
         if (load(cell) == seen) [[likely]] {

@@ -23,6 +23,13 @@ enum class Counter : std::uint64_t {
     monotonic = 3, ///< CLOCK_MONOTONIC in ns, where there is no such counter.
 };
 
+/// The counter numbered `number` in a clock's region, for messages.
+[[nodiscard]] constexpr const char* counter_name(std::uint64_t number) noexcept {
+    constexpr const char* names[] = {"an unsaid counter", "the time stamp counter (TSC)",
+                                     "the virtual counter (CNTVCT)", "CLOCK_MONOTONIC"};
+    return number < 4 ? names[number] : "an unknown counter";
+}
+
 /// The conversion from the raw counter to ns since the epoch. Plain numbers, copied freely.
 class Clock {
 public:
@@ -190,12 +197,11 @@ inline Result<Clock> Clock::read(const detail::Region& region) {
     if (clock.mult_ == 0 || shift > 64 || clock.fingerprint() != clock.id_) {
         return refused("a clock whose numbers do not make its id " + detail::hex(clock.id_));
     }
-    const std::uint64_t counter = region.header().version == 1 ? 0 : number(layout::clock::counter);
+    const std::uint64_t counter = number(layout::clock::counter); // 0 in version 1, which did not say.
     if (counter != 0 && counter != static_cast<std::uint64_t>(clock.counter_)) {
-        return region.header().mismatch(region.path(), "counter (1 TSC, 2 CNTVCT, 3 CLOCK_MONOTONIC)",
-                                        std::to_string(counter),
-                                        std::to_string(static_cast<std::uint64_t>(clock.counter_)),
-                                        "run all processes on one machine, or remove the file once nobody uses it");
+        return region.header().mismatch(
+            region.path(), "counter", counter_name(counter), counter_name(static_cast<std::uint64_t>(clock.counter_)),
+            "run all processes of a boot on one kind of virtual machine, or remove the file once none runs");
     }
     return clock;
 }

@@ -153,7 +153,7 @@ public:
     /// The counters, each as last stored.
     [[nodiscard]] Counters counters() const noexcept {
         Counters counters;
-        detail::load_words(&counters, page_.at(layout::cnc::counters), sizeof counters / 8);
+        detail::load_words<sizeof counters / 8>(&counters, page_.at(layout::cnc::counters));
         return counters;
     }
     /// The stages' percentiles; nothing before the first, or from a writer that died in the middle.

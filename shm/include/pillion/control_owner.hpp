@@ -47,6 +47,8 @@ public:
         }
         detail::store(page_.at_mut(layout::cnc::state), static_cast<detail::Word>(state));
     }
+    /// Sets or ends the HALT without changing the state: for requests answered before RUN.
+    void set_halted(bool halted) noexcept { detail::store(page_.at_mut(layout::cnc::halted), halted ? 1 : 0); }
     /// Sets the heartbeat, ns since the epoch on the shared clock.
     void beat(std::uint64_t now_ns) noexcept { detail::store(page_.at_mut(layout::cnc::heartbeat), now_ns); }
 
@@ -61,7 +63,7 @@ public:
     }
     /// Sets all counters; each is a store of its own.
     void set_counters(const Counters& counters) noexcept {
-        detail::store_words(page_.at_mut(layout::cnc::counters), &counters, sizeof counters / 8);
+        detail::store_words<sizeof counters / 8>(page_.at_mut(layout::cnc::counters), &counters);
     }
     /// Publishes the stages' percentiles, to be seen together.
     void publish_stages(const StageSummaries& stages) noexcept {

@@ -5,6 +5,8 @@
 #include "region.hpp"
 
 #include <cstdio>
+#include <dirent.h>
+#include <string_view>
 #include <sys/types.h>
 
 namespace pillion::detail {
@@ -47,9 +49,9 @@ inline constexpr unsigned lock_looks = 50;
         }
         sleep_ns(1'000'000);
     }
-    return Error{Errc::held, path + " is held by live process " + std::to_string(header->owner_pid) + " (generation " +
-                                 std::to_string(header->generation) + ", made by " + header->owner() +
-                                 "); mend: stop it, or use another lane name"};
+    return Error{Errc::held, path + " is held by live process " + std::to_string(header->owner_pid) + " for " +
+                                 std::to_string(header->age_s()) + " s (generation " +
+                                 std::to_string(header->generation) + "); mend: stop it, or use another lane name"};
 }
 
 /// Refuses early, before a large file is made for nothing.
@@ -145,6 +147,31 @@ inline Result<Region> Region::build(const Plan& plan) {
     return region;
 }
 
+/// Removes what creators of this name that died between link and exchange left beside it: `.NAME.PID.next`, unlocked.
+inline void sweep(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    const std::string dir = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    const std::string start = "." + path.substr(slash == std::string::npos ? 0 : slash + 1) + ".";
+    constexpr std::string_view end = ".next";
+    DIR* const entries = ::opendir(dir.c_str());
+    while (const dirent* entry = entries == nullptr ? nullptr : ::readdir(entries)) {
+        const std::string_view name = entry->d_name;
+        if (name.size() <= start.size() + end.size() || !name.starts_with(start) || !name.ends_with(end) ||
+            name.substr(start.size(), name.size() - start.size() - end.size()).find_first_not_of("0123456789") !=
+                std::string_view::npos) {
+            continue;
+        }
+        const std::string beside = dir + "/" + std::string{name};
+        Result<Fd> file = open_file(beside, O_RDWR, "sweep");
+        if (file && *file && ::flock(file->get(), LOCK_EX | LOCK_NB) == 0 && names(beside, file->get())) {
+            ::unlink(beside.c_str());
+        }
+    }
+    if (entries != nullptr) {
+        ::closedir(entries);
+    }
+}
+
 template <class Prepare> Result<bool> Region::install(Prepare&& prepare) {
     for (unsigned attempt = 0; attempt < install_attempts; ++attempt) {
         Result<Fd> file = open_file(path_, O_RDWR, "take over");
@@ -160,6 +187,7 @@ template <class Prepare> Result<bool> Region::install(Prepare&& prepare) {
             }
             const int error = link(path_);
             if (error == 0) {
+                sweep(path_);
                 return true;
             }
             if (error != EEXIST) {
@@ -183,6 +211,9 @@ template <class Prepare> Result<bool> Region::install(Prepare&& prepare) {
             return false;
         }
         Result<bool> exchanged = exchange(old);
+        if (exchanged && *exchanged) {
+            sweep(path_);
+        }
         if (!exchanged || *exchanged) {
             return exchanged;
         }

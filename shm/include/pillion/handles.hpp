@@ -46,11 +46,11 @@ public:
     }
 
     /// Publishes `Bytes` bytes at `from`, a multiple of 8; unrolled.
-    template <std::size_t Bytes> std::uint64_t publish(const void* from, std::uint64_t stamp_ns) noexcept {
+    template <std::size_t Bytes> PILLION_HOT std::uint64_t publish(const void* from, std::uint64_t stamp_ns) noexcept {
         if (Bytes / 8 > ring_.record_words()) [[unlikely]] {
             record_too_long(Bytes, 8 * ring_.record_words());
         }
-        return ring_.publish(stamp_ns, [from](Word* to) noexcept { store_words(to, from, Bytes / 8); });
+        return ring_.publish(stamp_ns, [from](Word* to) noexcept { store_words<Bytes / 8>(to, from); });
     }
 
     /// Publishes `bytes` bytes at `from`; a last word that is not full is filled with zeros.
@@ -99,16 +99,19 @@ public:
             return header.contradiction(path, found);
         }
         AttachedRing ring{std::move(*region)};
-        if (const char* why = ring.consumer.contradiction(); why != nullptr) {
-            return ring.region.header().contradiction(path, found + ", but " + why);
-        }
         ring.consumer.start(start);
+        if (!ring.consumer.check()) {
+            return ring.region.header().contradiction(path, "a ring whose head says " +
+                                                                std::to_string(ring.consumer.head()) +
+                                                                " records and whose slots do not");
+        }
         return ring;
     }
 
     /// Goes over to the ring that stands under the name now, from its first record. False while there is no other.
     [[nodiscard]] Result<bool> follow() {
-        if (!region.successor() && !region.renamed()) {
+        // Only the name counts here: a mark that no successor made would lead back to this file, read once already.
+        if (!region.renamed()) {
             return false;
         }
         const auto kind = static_cast<Kind>(region.header().kind);
@@ -148,9 +151,13 @@ public:
     /// Bytes of a record, as many as fill a slot.
     [[nodiscard]] std::size_t record_bytes() const noexcept { return 8 * ring_.consumer.record_words(); }
 
-    /// Whether the ring contradicts this reader, which a sound writer never does: call it now and then while polls say
-    /// empty, since a scribbled slot can also look empty. Not on the path of a record.
-    [[nodiscard]] bool check() const noexcept { return ring_.consumer.contradicts(); }
+    /// Whether the ring agrees with itself and with this reader. False is somebody's scribbling: a head that its slot does
+    /// not bear out or that is behind the cursor, or a record that the head promises and the slot at the cursor does not
+    /// hold. A scribbled slot can also look empty, so look when nothing has come for long; not on the path of a record.
+    [[nodiscard]] bool check() const noexcept { return ring_.consumer.check(); }
+    /// Gives up what is left, or what a scribbler made of it: goes on at the next record to be published, and returns (and
+    /// counts as lost) how many records it passed. Goes nowhere while the head cannot be believed.
+    std::uint64_t skip_to_next() noexcept { return ring_.consumer.skip_to_next(); }
 
     /// Whether a successor has marked this ring (no system call). What is left here can still be read.
     [[nodiscard]] bool successor() const noexcept { return ring_.region.successor(); }
@@ -179,7 +186,7 @@ protected:
     explicit RingReader(AttachedRing ring) : ring_{std::move(ring)} {}
 
     /// Takes one record with `copy`.
-    template <class Copy> PollStatus take(std::uint64_t& stamp_ns, Copy&& copy) noexcept {
+    template <class Copy> PILLION_HOT PollStatus take(std::uint64_t& stamp_ns, Copy&& copy) noexcept {
         std::uint64_t seen = 0;
         if (ring_.consumer.take(stamp_ns, seen, copy)) [[likely]] {
             return PollStatus::record;
@@ -190,7 +197,7 @@ protected:
     /// Takes up to `max` records; record i with `copy(i, words)` into place and its stamp in `stamp(i)`, and then tells
     /// `done(i)`. Stops at the end, at a loss and at a contradiction. These stand before the records that they precede, so
     /// in mid-batch they are left for the next call.
-    template <class Copy, class Done> Batch take_many(std::size_t max, Copy&& copy, Done&& done) noexcept {
+    template <class Copy, class Done> PILLION_HOT Batch take_many(std::size_t max, Copy&& copy, Done&& done) noexcept {
         Batch batch;
         batch.first = cursor();
         for (; batch.records < max; ++batch.records) {

@@ -88,48 +88,51 @@ struct Header {
         return header;
     }
 
-    /// Who made it and when, for messages: "process 7, 12 s ago".
-    [[nodiscard]] std::string owner() const {
+    /// Seconds since it was made, by the wall clock: for messages.
+    [[nodiscard]] std::uint64_t age_s() const noexcept {
         const std::uint64_t now = system_ns(CLOCK_REALTIME);
-        const std::uint64_t age_s = now > created_ns ? (now - created_ns) / 1'000'000'000U : 0;
-        return "process " + std::to_string(owner_pid) + ", " + std::to_string(age_s) + " s ago";
+        return now > created_ns ? (now - created_ns) / 1'000'000'000U : 0;
     }
 
-    /// "PATH: its WHAT is FOUND, this process has WANTED (made by process P, A s ago); mend: MEND".
+    /// Who made it, for messages: "process 7 12 s ago".
+    [[nodiscard]] std::string maker() const {
+        return "process " + std::to_string(owner_pid) + " " + std::to_string(age_s()) + " s ago";
+    }
+
+    /// What the region and this process do not agree on.
     [[nodiscard]] Error mismatch(const std::string& path, const std::string& what, const std::string& found,
                                  const std::string& wanted, const char* mend) const {
         return Error{Errc::mismatch, path + ": its " + what + " is " + found + ", this process has " + wanted +
-                                         " (made by " + owner() + "); mend: " + mend};
+                                         "; it was made by " + maker() + "; mend: " + mend};
     }
 
     [[nodiscard]] Error contradiction(const std::string& path, const std::string& found) const {
-        return Error{Errc::not_a_region, path + " is not a Pillion region: " + found + " (made by " + owner() +
+        return Error{Errc::not_a_region, path + " is not a Pillion region: " + found + " (made by " + maker() +
                                              "); mend: remove the file if nothing needs it"};
     }
 
     /// Whether this build knows the layout of a region that shall be of `wanted`: this version, or the one before.
     [[nodiscard]] Status check_layout(const std::string& path, Kind wanted) const {
-        const std::uint64_t expected = version == 1 ? layout::v1_hash : layout::layout_hash(wanted);
-        const bool known = version == 1 || version == layout::version;
-        if (known && kind != static_cast<std::uint32_t>(wanted)) {
-            const char* name = kind_name(static_cast<Kind>(kind));
-            return mismatch(path, "kind", std::string{name} + " (" + std::to_string(kind) + ")", kind_name(wanted),
-                            "attach to the right file");
-        }
-        if (known && layout_hash == expected) {
+        const std::uint64_t own_hash = layout::layout_hash(wanted);
+        if ((version == layout::version && layout_hash == own_hash) || (version == 1 && layout_hash == layout::v1_hash)) {
             return {};
         }
-        return mismatch(path, "layout",
-                        "version " + std::to_string(version) + " with hash " + hex(layout_hash),
-                        "version " + std::to_string(layout::version) + " with hash " +
-                            hex(layout::layout_hash(wanted)) + ", and reads version 1 with hash " +
-                            hex(layout::v1_hash),
+        const auto named = [](std::uint32_t number, std::uint64_t hash) {
+            return "version " + std::to_string(number) + ", hash " + hex(hash);
+        };
+        return mismatch(path, "layout", named(version, layout_hash), named(layout::version, own_hash),
                         "use the same Pillion version on both sides, or remove the file once no Pillion process uses it");
     }
 
     /// Everything an attach relies on: layout, kind, clock (0: any) and sizes.
     [[nodiscard]] Status check(const std::string& path, std::uint64_t file_bytes, Kind wanted,
                                std::uint64_t wanted_clock) const {
+        if (kind != static_cast<std::uint32_t>(wanted)) {
+            const auto own = static_cast<Kind>(kind);
+            const bool known = kind >= 1 && kind <= 5;
+            return mismatch(path, "kind", known ? kind_name(own) : "unknown kind " + std::to_string(kind),
+                            kind_name(wanted), "attach to the right file");
+        }
         if (Status known = check_layout(path, wanted); !known) {
             return known;
         }
@@ -139,8 +142,8 @@ struct Header {
         }
         if (file_bytes != region_bytes) {
             return Error{Errc::size, path + " has " + std::to_string(file_bytes) + " bytes where its header says " +
-                                         std::to_string(region_bytes) + " (made by " + owner() +
-                                         "); mend: restart its owner, which makes it anew"};
+                                         std::to_string(region_bytes) + ", made by " + maker() +
+                                         "; mend: restart its owner, which makes it anew"};
         }
         return check_sizes(path);
     }

@@ -61,18 +61,21 @@ public:
     [[nodiscard]] const Error& error() const noexcept { return error_; }
 
     /// The value. To ask for one that is not there ends the process with the error's message.
-    [[nodiscard]] T& operator*() & { return checked(); }
-    [[nodiscard]] T* operator->() { return &checked(); }
-    [[nodiscard]] T& value() & { return checked(); }
-    [[nodiscard]] T value() && { return std::move(checked()); }
+    [[nodiscard]] T& operator*() & { return checked(), *value_; }
+    [[nodiscard]] const T& operator*() const& { return checked(), *value_; }
+    [[nodiscard]] T operator*() && { return checked(), std::move(*value_); }
+    [[nodiscard]] T* operator->() { return checked(), &*value_; }
+    [[nodiscard]] const T* operator->() const { return checked(), &*value_; }
+    [[nodiscard]] T& value() & { return **this; }
+    [[nodiscard]] const T& value() const& { return **this; }
+    [[nodiscard]] T value() && { return *std::move(*this); }
 
 private:
-    T& checked() {
+    void checked() const {
         if (!value_) [[unlikely]] {
             std::fprintf(stderr, "pillion: value of a failed result: %s\n", error_.message.c_str());
             std::abort();
         }
-        return *value_;
     }
 
     std::optional<T> value_;

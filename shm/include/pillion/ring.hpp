@@ -46,7 +46,7 @@ public:
         : head_{head}, slots_{slots}, mask_{capacity - 1}, stride_{stride_words} {}
 
     /// Publishes with `fill(first record word)`, which stores the record's words, and returns its number.
-    template <class Fill> std::uint64_t publish(std::uint64_t stamp_ns, Fill&& fill) noexcept {
+    template <class Fill> PILLION_HOT std::uint64_t publish(std::uint64_t stamp_ns, Fill&& fill) noexcept {
         const std::uint64_t n = next_;
         Word* const slot = slots_ + (n & mask_) * stride_;
         // Mark-Recheck, first half: the fence keeps every word below behind this mark.
@@ -82,16 +82,15 @@ public:
         : head_{head}, slots_{slots}, mask_{capacity - 1}, stride_{stride_words} {}
 
     void start(Start start) noexcept {
-        const std::uint64_t head = this->head();
-        const std::uint64_t capacity = this->capacity();
-        cursor_ = start == Start::next ? head : start == Start::oldest && head > capacity ? head - capacity : 0;
+        const std::uint64_t head = std::min(this->head(), layout::most_records);
+        cursor_ = start == Start::next ? head : start == Start::oldest ? less(head, capacity()) : 0;
     }
 
     /// Takes the record at the cursor with `copy(first record word)`, which copies words out of the slot. What it copied
     /// counts only when this is true; otherwise `seen` is the slot's number, for `missed`.
     template <class Copy>
-    [[gnu::always_inline]] bool take(std::uint64_t& stamp_ns, std::uint64_t& seen, Copy&& copy) noexcept {
-        const Word* const slot = slots_ + (cursor_ & mask_) * stride_;
+    PILLION_HOT bool take(std::uint64_t& stamp_ns, std::uint64_t& seen, Copy&& copy) noexcept {
+        const Word* const slot = slot_of(cursor_);
         const std::uint64_t done = 2 * cursor_ + 2;
         seen = load(slot);
         if (seen != done) {
@@ -113,7 +112,7 @@ public:
     }
 
     /// What it means that `take` found `seen` in the slot.
-    [[nodiscard]] PollStatus missed(std::uint64_t seen) noexcept {
+    [[nodiscard]] PILLION_HOT PollStatus missed(std::uint64_t seen) noexcept {
         return seen < 2 * cursor_ + 2 ? PollStatus::empty : lapped(seen);
     }
 
@@ -125,20 +124,23 @@ public:
         return head;
     }
 
-    /// Why the ring cannot be trusted with its head as it is; nullptr when it can. A writer's head is never ahead of its
-    /// slots.
-    [[nodiscard]] const char* contradiction() const noexcept {
+    /// Whether the ring agrees with itself and with this reader; see RingReader::check.
+    [[nodiscard]] bool check() const noexcept {
         const std::uint64_t head = this->head();
-        if (head > layout::max_head) {
-            return "its head is beyond 2^62";
-        }
-        return behind(head) ? "its head is ahead of its slots" : nullptr;
+        return bears_out(head) && head >= cursor_ && (head == cursor_ || load(slot_of(cursor_)) >= 2 * cursor_ + 2);
     }
 
-    /// Whether the ring contradicts this reader: the head went backwards, or is ahead of a slot that says "not yet".
-    [[nodiscard]] bool contradicts() const noexcept {
+    /// Goes on at the next record to be published; see RingReader::skip_to_next.
+    std::uint64_t skip_to_next() noexcept {
         const std::uint64_t head = this->head();
-        return head < cursor_ || (head > cursor_ && load(slots_ + (cursor_ & mask_) * stride_) < 2 * cursor_ + 2);
+        if (!bears_out(head)) {
+            return 0;
+        }
+        lapped_ = false;
+        const std::uint64_t passed = less(head, cursor_);
+        cursor_ = head;
+        lost_ += passed;
+        return passed;
     }
 
     [[nodiscard]] std::uint64_t cursor() const noexcept { return cursor_; }
@@ -150,28 +152,36 @@ public:
     void carry_lost(std::uint64_t lost) noexcept { lost_ = lost; }
 
 private:
-    /// Whether the slot of the last record before `head` says that it was not written yet.
-    [[nodiscard]] bool behind(std::uint64_t head) const noexcept {
-        return head != 0 && load(slots_ + ((head - 1) & mask_) * stride_) < 2 * head;
+    [[nodiscard]] PILLION_HOT const Word* slot_of(std::uint64_t n) const noexcept {
+        return slots_ + (n & mask_) * stride_;
+    }
+
+    /// a - b, or 0: all arithmetic on what other processes wrote wraps or saturates.
+    [[nodiscard]] static constexpr std::uint64_t less(std::uint64_t a, std::uint64_t b) noexcept {
+        return a > b ? a - b : 0;
+    }
+
+    /// Whether the slot of the last record below `head`, loaded with acquire, says that it was committed.
+    [[nodiscard]] bool bears_out(std::uint64_t head) const noexcept {
+        // Head-Head: what was seen as published is in its slot, or a later one is.
+        return head == 0 || (head <= layout::most_records && load(slot_of(head - 1)) >= 2 * head);
     }
 
     /// Moves the cursor to the oldest record left, given the later number seen in its slot, and counts what it passed;
-    /// unless slot and head contradict each other. Nothing in here trusts either number: all arithmetic wraps or saturates.
+    /// corrupt, with the cursor where it was, when that number or the head cannot be an honest writer's.
     ///
     /// Lapped again before one record was read, it gives up half the ring, or it would be lapped for ever.
     PILLION_COLD PollStatus lapped(std::uint64_t seen) noexcept {
-        // The mark of record m is stored after head m, but not ordered behind it: the head may look one older.
+        // Who sees the mark of record m sees, past this fence, the head that record m-2 left, or a later one.
         acquire_fence();
         const std::uint64_t head = this->head();
-        const std::uint64_t capacity = mask_ + 1;
-        const std::uint64_t in_slot = (seen - 1) / 2;
-        if (((in_slot - cursor_) & mask_) != 0 || head > layout::max_head ||
-            in_slot > head + 1 || behind(head)) {
+        const std::uint64_t in_slot = less(seen, 1) / 2;
+        const bool later = in_slot > cursor_ && ((in_slot - cursor_) & mask_) == 0;
+        if (!later || (in_slot > head && in_slot - head > 1) || !bears_out(head)) {
             return PollStatus::corrupt;
         }
-        const auto less = [](std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; };
-        const std::uint64_t keep = lapped_ ? std::max<std::uint64_t>(capacity / 2, 1) : capacity;
-        const std::uint64_t resume = std::max({less(in_slot + 1, capacity), less(head, keep), cursor_ + 1});
+        const std::uint64_t keep = lapped_ ? std::max<std::uint64_t>(capacity() / 2, 1) : capacity();
+        const std::uint64_t resume = std::max({less(in_slot + 1, capacity()), less(head, keep), cursor_ + 1});
         last_lost_ = resume - cursor_;
         lost_ += last_lost_;
         cursor_ = resume;

@@ -73,7 +73,7 @@ public:
 
     /// Takes the next signal; its number in this ring is `cursor() - 1` (Signal::ring_seq is the tick's). `signal` is whole
     /// only after PollStatus::record. Never waits, allocates or calls the system.
-    PollStatus poll(Signal& signal) noexcept {
+    PILLION_HOT PollStatus poll(Signal& signal) noexcept {
         std::uint64_t stamp_ns = 0;
         return take(stamp_ns, [&](const detail::Word* from) noexcept { copy(signal, from); });
     }
@@ -119,8 +119,8 @@ private:
         return tables ? std::move(tables) : Error{Errc::table, ring.region.path() + ": " + tables.error().message};
     }
 
-    static void copy(Signal& signal, const detail::Word* from) noexcept {
-        detail::load_words(&signal, from, sizeof(Signal) / 8);
+    PILLION_HOT static void copy(Signal& signal, const detail::Word* from) noexcept {
+        detail::load_words<sizeof(Signal) / 8>(&signal, from);
     }
 
     SignalTables tables_;

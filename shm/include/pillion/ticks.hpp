@@ -73,10 +73,10 @@ public:
 
     /// Publishes `record`, stamped with now, and returns its number. Never waits, allocates or calls the system.
     /// A record longer than the ring's record_bytes ends the process with a message.
-    template <Record T> std::uint64_t publish(const T& record) noexcept { return publish_at(record, ring_.now_ns()); }
+    template <Record T> PILLION_HOT std::uint64_t publish(const T& record) noexcept { return publish_at(record, ring_.now_ns()); }
 
     /// The same with a stamp of the caller's, ns since the epoch on the shared clock.
-    template <Record T> std::uint64_t publish_at(const T& record, std::uint64_t stamp_ns) noexcept {
+    template <Record T> PILLION_HOT std::uint64_t publish_at(const T& record, std::uint64_t stamp_ns) noexcept {
         return ring_.publish<sizeof(T)>(&record, stamp_ns);
     }
 
@@ -121,7 +121,7 @@ public:
     }
 
     /// Takes the next record. `tick` is whole only after PollStatus::record. Never waits, allocates or calls the system.
-    PollStatus poll(Tick& tick) noexcept {
+    PILLION_HOT PollStatus poll(Tick& tick) noexcept {
         tick.ring_seq = cursor();
         tick.words = words_;
         return take(tick.stamp_ns, [&](const detail::Word* from) noexcept { copy(tick, from); });
@@ -129,12 +129,12 @@ public:
 
     /// Takes the next record as the bytes of a `T`, whatever its type: the quickest for rings of one type. Its number is
     /// `cursor() - 1`. A `T` longer than the ring's record_bytes never comes: check that once after attach.
-    template <Record T> PollStatus poll_as(T& record, std::uint64_t& stamp_ns) noexcept {
+    template <Record T> PILLION_HOT PollStatus poll_as(T& record, std::uint64_t& stamp_ns) noexcept {
         if (sizeof(T) > record_bytes()) [[unlikely]] {
             return PollStatus::empty;
         }
         return take(stamp_ns, [&](const detail::Word* from) noexcept {
-            detail::load_words(&record, from, sizeof(T) / 8);
+            detail::load_words<sizeof(T) / 8>(&record, from);
         });
     }
 
@@ -179,9 +179,9 @@ private:
         return std::min(record_bytes() / 8, Tick::max_words);
     }
 
-    void copy(Tick& tick, const detail::Word* from) const noexcept {
+    PILLION_HOT void copy(Tick& tick, const detail::Word* from) const noexcept {
         if (words_ == 14) [[likely]] { // 128-byte slots, unrolled.
-            detail::load_words(tick.data, from, 14);
+            detail::load_words<14>(tick.data, from);
         } else {
             detail::load_words(tick.data, from, words_);
         }

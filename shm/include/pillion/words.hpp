@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
-// Hot calls must stay small where they are inlined: what happens seldom stands in functions of its own.
+// The path of a record is inlined where it is called, and what happens seldom stands in functions of its own.
+#define PILLION_HOT [[gnu::always_inline]] inline
 #define PILLION_COLD [[gnu::cold, gnu::noinline]]
 
 namespace pillion::detail {
@@ -22,11 +24,11 @@ static_assert(std::atomic_ref<Word>::required_alignment <= 8);
 /// `atomic_ref` wants a non-const object, so constness is cast away, also where the page is mapped read-only. That is
 /// sound: no object in a map was ever defined const, and a lock-free load of 8 bytes is a plain load, which writes nothing.
 /// Read-only maps get relaxed loads and nothing stronger, since no more is promised for them; fences do the rest.
-[[nodiscard]] inline Word load(const Word* at, std::memory_order order = std::memory_order_relaxed) noexcept {
+[[nodiscard]] PILLION_HOT Word load(const Word* at, std::memory_order order = std::memory_order_relaxed) noexcept {
     return std::atomic_ref<Word>{*const_cast<Word*>(at)}.load(order);
 }
 
-inline void store(Word* at, Word value, std::memory_order order = std::memory_order_relaxed) noexcept {
+PILLION_HOT void store(Word* at, Word value, std::memory_order order = std::memory_order_relaxed) noexcept {
     std::atomic_ref<Word>{*at}.store(value, order);
 }
 
@@ -36,28 +38,52 @@ inline void store(Word* at, Word value, std::memory_order order = std::memory_or
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wtsan"
 #endif
-inline void acquire_fence() noexcept { std::atomic_thread_fence(std::memory_order_acquire); }
-inline void release_fence() noexcept { std::atomic_thread_fence(std::memory_order_release); }
+PILLION_HOT void acquire_fence() noexcept { std::atomic_thread_fence(std::memory_order_acquire); }
+PILLION_HOT void release_fence() noexcept { std::atomic_thread_fence(std::memory_order_release); }
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
 
-/// Copies `count` shared words to private bytes.
-inline void load_words(void* to, const Word* from, std::size_t count) noexcept {
+/// Copies one shared word to 8 private bytes.
+PILLION_HOT void load_word(void* to, const Word* from) noexcept {
+    const Word word = load(from);
+    std::memcpy(to, &word, 8);
+}
+
+/// Copies 8 private bytes to one shared word.
+PILLION_HOT void store_word(Word* to, const void* from) noexcept {
+    Word word;
+    std::memcpy(&word, from, 8);
+    store(to, word);
+}
+
+/// Copies `Count` shared words to private bytes; no loop, since compilers do not unroll atomic accesses.
+template <std::size_t Count> PILLION_HOT void load_words(void* to, const Word* from) noexcept {
     auto* bytes = static_cast<unsigned char*>(to);
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+        (load_word(bytes + 8 * I, from + I), ...);
+    }(std::make_index_sequence<Count>{});
+}
+
+/// Copies `count` shared words to private bytes.
+PILLION_HOT void load_words(void* to, const Word* from, std::size_t count) noexcept {
     for (std::size_t i = 0; i < count; ++i) {
-        const Word word = load(from + i);
-        std::memcpy(bytes + 8 * i, &word, 8);
+        load_word(static_cast<unsigned char*>(to) + 8 * i, from + i);
     }
 }
 
-/// Copies private bytes to `count` shared words.
-inline void store_words(Word* to, const void* from, std::size_t count) noexcept {
+/// Copies private bytes to `Count` shared words; no loop.
+template <std::size_t Count> PILLION_HOT void store_words(Word* to, const void* from) noexcept {
     const auto* bytes = static_cast<const unsigned char*>(from);
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+        (store_word(to + I, bytes + 8 * I), ...);
+    }(std::make_index_sequence<Count>{});
+}
+
+/// Copies private bytes to `count` shared words.
+PILLION_HOT void store_words(Word* to, const void* from, std::size_t count) noexcept {
     for (std::size_t i = 0; i < count; ++i) {
-        Word word;
-        std::memcpy(&word, bytes + 8 * i, 8);
-        store(to + i, word);
+        store_word(to + i, static_cast<const unsigned char*>(from) + 8 * i);
     }
 }
 
