@@ -15,8 +15,14 @@ demo: onnxruntime release
 
 test: onnxruntime toolchain
 	cargo test --workspace
+	$(MAKE) --no-print-directory crash
 	$(MAKE) --no-print-directory loom
 	scripts/fuzz 15 attach tables
+	$(MAKE) --no-print-directory python
+
+# Every role killed at every store and system call, and thousands of times at random; survivors go on.
+crash:
+	cargo test -p pillion-shm --features crash --test crash
 
 # Every interleaving of the shared-memory protocols, shrunk; and the mutations that must be caught.
 loom:
@@ -35,7 +41,7 @@ lint:
 bench: onnxruntime release
 	cargo bench --bench stages
 	cargo bench --bench stages -- --quick --set=benches/thirty.toml
-	cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --bin hop
+	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
 
 # Whole days at several rates, ten million ticks at flat memory, and the fuzzer for an hour.
