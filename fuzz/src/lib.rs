@@ -2,7 +2,9 @@
 //! with a reason or a sound result may come of them.
 
 pub mod attach;
+#[cfg(feature = "records")]
 pub mod dbn;
+#[cfg(feature = "records")]
 pub mod decode;
 pub mod input;
 pub mod regions;

@@ -5,10 +5,13 @@
 //! that what is searched is the code itself. Each wrong kernel or wrong check below must be found.
 #![cfg(not(loom))]
 
+#[path = "takeover/kernel.rs"]
+mod kernel;
 #[path = "takeover/model.rs"]
 mod model;
 
-use model::{World, Wrong, search};
+use kernel::Wrong;
+use model::{World, search};
 
 /// Three creators race for a name that nobody has.
 fn nobody(wrong: Option<Wrong>) -> usize {

@@ -100,7 +100,7 @@ int main(int argc, char** argv) {
     }
     tell(reader.tables());
     const pillion::Counters counters = control.counters();
-    std::printf("signals %" PRIu64 " lost %" PRIu64 " cells %" PRIu64 " published %" PRIu64 " consumed %" PRIu64 "\n", read,
-                reader.lost(), cells, counters.signals, control.ticks_consumed());
+    std::printf("signals %" PRIu64 " lost %" PRIu64 " cells %" PRIu64, read, reader.lost(), cells);
+    std::printf(" published %" PRIu64 " consumed %" PRIu64 "\n", counters.signals, control.ticks_consumed());
     return std::fclose(file) == 0 ? 0 : 1;
 }

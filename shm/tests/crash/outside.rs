@@ -215,7 +215,7 @@ fn sidecars_are_killed() {
         let page = CncClient::attach(&place.lane, &place.clock).unwrap();
         let counters = page.counters();
         assert!(counters.signals <= left.committed && page.halted(), "{counters:?} {left:?}");
-        assert!(page.consumed_of(feed.generation()) <= counters.signals + counters.lost + 70, "lost are consumed too");
+        assert!(page.consumed_of(feed.generation()) <= feed.published());
         done += left.committed;
     }
     println!("{done} signals published");

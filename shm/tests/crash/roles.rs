@@ -215,7 +215,11 @@ fn endless(what: &str) {
         "board" => {
             let mut board = BoardWriter::create(&lane, &cells(), &clock, &Access::default()).unwrap();
             say(board.generation());
-            (1..).for_each(|n| board.set(1, 1, &signal(n)));
+            let mut n = 0;
+            loop {
+                n += 1;
+                board.set(1, 1, &signal(n));
+            }
         }
         "page" => {
             let page = start_page(&lane, &clock);
