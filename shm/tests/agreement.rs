@@ -2,10 +2,10 @@
 //! places and the same numbers. Whoever changes one of them alone fails here.
 #![cfg(not(loom))]
 
-#[path = "common/cxx.rs"]
-mod cxx;
 #[path = "agreement/crate_side.rs"]
 mod crate_side;
+#[path = "common/cxx.rs"]
+mod cxx;
 #[path = "agreement/document.rs"]
 mod document;
 

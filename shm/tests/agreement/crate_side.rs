@@ -2,11 +2,11 @@
 
 use crate::Facts;
 use pillion_shm::layout::{self, Kind, clock, cnc, header, slot};
-use pillion_shm::records::{self, BidAskPair, Mbp1Msg, Mbp10Msg, MboMsg, RecordHeader, StatusMsg, TradeMsg};
+use pillion_shm::records::{self, BidAskPair, MboMsg, Mbp1Msg, Mbp10Msg, RecordHeader, StatusMsg, TradeMsg};
 use pillion_shm::signal::{InstrumentRow, MAX_OUTPUTS, ModelRow};
 use pillion_shm::{
-    Command, Counters, InstrumentEntry, ModelEntry, Outcome, STAGES, Signal, SignalTables, StageSummary, State, mailbox,
-    ring, signal_flags,
+    Command, Counters, InstrumentEntry, ModelEntry, Outcome, STAGES, Signal, SignalTables, StageSummary, State,
+    mailbox, ring, signal_flags,
 };
 use std::mem::{offset_of, size_of};
 
