@@ -6,7 +6,7 @@ use crate::tables;
 use pillion_shm::layout::{HEADER_BYTES, header as at, slot};
 use pillion_shm::{
     BoardReader, BoardSpec, BoardWriter, Clock, CncClient, CncOwner, Command, Error, From, Kind, LockMemory, Outcome,
-    Poll, Reading, RingReader, RingSpec, RingWriter,
+    Poll, Reading, RingReader, RingSpec, RingWriter, leftovers,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -134,6 +134,16 @@ fn scribble(file: &File, bytes: usize, input: &mut Input) {
     }
 }
 
+/// What an operator's list says of it; seldom, since it looks through /proc for those who map it.
+fn listed(path: &Path, input: &mut Input) {
+    if input.byte() & 63 == 63 {
+        let found = leftovers::look_at(path).expect("a file that was just placed");
+        assert!(found.regular && !found.in_use(), "nobody has it: {found:?}");
+        assert!(found.what.is_ok() || found.sound().is_none(), "{found:?}");
+        assert!(found.what.err().is_none_or(|reason| !reason.is_empty()), "no reason");
+    }
+}
+
 fn refused(error: &Error, path: &Path) {
     let text = error.to_string();
     assert!(text.contains(&path.display().to_string()) && text.contains("mend:"), "{text}");
@@ -142,6 +152,7 @@ fn refused(error: &Error, path: &Path) {
 fn ring(bench: &Bench, kind: Kind, bytes: &[u8], input: &mut Input) {
     let path = bench.lane.path(kind);
     let file = place(&path, bytes);
+    listed(&path, input);
     let from = [From::Next, From::Oldest, From::Start][input.below(3)];
     let mut reader = match RingReader::attach(&bench.lane, kind, from, &bench.clock) {
         Ok(reader) => reader,
@@ -228,6 +239,7 @@ fn take_over_ring(bench: &Bench, kind: Kind) {
 fn board(bench: &Bench, bytes: &[u8], input: &mut Input) {
     let path = bench.lane.path(Kind::Board);
     let file = place(&path, bytes);
+    listed(&path, input);
     match BoardReader::attach(&bench.lane, &bench.clock) {
         Ok(mut board) => {
             board.touch_and_lock(LockMemory::No).expect("pages that are there");
@@ -258,6 +270,7 @@ fn board(bench: &Bench, bytes: &[u8], input: &mut Input) {
 fn cnc(bench: &Bench, bytes: &[u8], input: &mut Input) {
     let path = bench.lane.path(Kind::Cnc);
     let file = place(&path, bytes);
+    listed(&path, input);
     match CncClient::attach_operator(&bench.lane, &bench.clock) {
         Ok(mut page) => {
             page.touch_and_lock(LockMemory::No).expect("pages that are there");
