@@ -238,12 +238,16 @@ struct Sidecar {
     board: BoardWriter,
     ticks: Option<RingReader>,
     consumed: u64,
+    /// The model's revision: another after each restart.
+    revision: u32,
     /// Signals there will be: the last of them turns round, so that whoever prints turns has read them all.
     all: u64,
 }
 
 impl Sidecar {
     fn start(place: &Place, all: u64) -> Self {
+        let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
+        let revision = 3 + page.generation() as u32;
         let tables = SignalTables {
             instruments: vec![InstrumentEntry {
                 id: 17_077,
@@ -253,7 +257,7 @@ impl Sidecar {
             }],
             models: vec![ModelEntry {
                 name: "mock".into(),
-                revision: 4,
+                revision,
                 sha256: [0; 32],
                 features_hash: [0; 32],
                 outputs: vec!["down".into(), "flat".into(), "up".into()],
@@ -264,14 +268,13 @@ impl Sidecar {
             }],
         };
         let table = tables.to_bytes().unwrap();
-        let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
         let spec = RingSpec { capacity: 1 << 16, record_words: 14, table: table.clone() };
         let signals = RingWriter::create(&place.lane, Kind::Signals, &spec, &place.clock, &Access::default()).unwrap();
         let spec = BoardSpec { instruments: 1, models: 1, table };
         let board = BoardWriter::create(&place.lane, &spec, &place.clock, &Access::default()).unwrap();
         page.beat(place.clock.now_ns());
         page.set_state(State::Run);
-        Self { page, signals, board, ticks: None, consumed: 0, all }
+        Self { page, signals, board, ticks: None, consumed: 0, revision, all }
     }
 
     /// What output `up` less output `down` of signal `n` is: -1, 0 or 1.
@@ -283,7 +286,8 @@ impl Sidecar {
     fn signal(&mut self, place: &Place, ring_seq: u64, ts_event: u64) {
         let n = self.signals.published();
         let mut signal: Signal = bytemuck::Zeroable::zeroed();
-        (signal.ring_seq, signal.ts_event, signal.revision, signal.outputs_len) = (ring_seq, ts_event, 4, 3);
+        (signal.ring_seq, signal.ts_event) = (ring_seq, ts_event);
+        (signal.revision, signal.outputs_len) = (self.revision, 3);
         signal.flags = if n < WARMING { signal_flags::WARMING } else { 0 };
         signal.outputs[..3].copy_from_slice(&match Self::lean(n, self.all) {
             -1 => [1.0, 0.0, 0.0],
