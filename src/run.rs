@@ -124,7 +124,7 @@ impl Loop {
         let ticks = lane.counts().ticks;
         if ticks != self.consumed && (turn == Turn::Idle || ticks - self.consumed >= CONSUMED_EVERY) {
             self.consumed = ticks;
-            link.cnc.set_ticks_consumed(ticks + lane.counts().lost);
+            link.cnc.set_ticks_consumed(ticks.wrapping_add(lane.counts().lost));
         }
     }
 
@@ -142,7 +142,7 @@ impl Loop {
 
     fn publish_counts(&mut self, lane: &Lane, link: &Link) {
         let (counts, clock, cnc) = (lane.counts(), lane.clock(), &link.cnc);
-        cnc.set_ticks_consumed(counts.ticks + counts.lost);
+        cnc.set_ticks_consumed(counts.ticks.wrapping_add(counts.lost));
         cnc.set_counters(&pillion_shm::Counters {
             events: counts.events,
             signals: counts.signals,
@@ -207,5 +207,5 @@ fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
 /// Says on the control page which ring is read from here on.
 fn tell_ring(lane: &Lane, link: &Link) {
     let counts = lane.counts();
-    link.cnc.set_ticks_ring(lane.ticks_generation(), counts.ticks + counts.lost);
+    link.cnc.set_ticks_ring(lane.ticks_generation(), counts.ticks.wrapping_add(counts.lost));
 }

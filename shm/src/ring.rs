@@ -340,7 +340,13 @@ impl<M: Words> Consumer<M> {
     pub fn check(&self) -> bool {
         let head = self.head();
         let at_cursor = || self.shape.slot(self.memory.words(), self.cursor)[SEQ].load(Ordering::Relaxed);
-        self.bears_out(head) && head >= self.cursor && (head == self.cursor || at_cursor() >= done(self.cursor))
+        let agrees = head == self.cursor || (head > self.cursor && at_cursor() >= done(self.cursor));
+        self.bears_out(head) && (agrees || self.before_head_store(head))
+    }
+
+    /// Whether the writer stands, or died, between the commit of the record below the cursor and the store of its head.
+    fn before_head_store(&self, head: u64) -> bool {
+        head.checked_add(1) == Some(self.cursor) && self.bears_out(self.cursor)
     }
 
     /// Records published so far, as far as this reader can see.
@@ -358,10 +364,10 @@ impl<M: Words> Consumer<M> {
 
     /// Gives up what is left, or what a scribbler made of it: goes on at the next record to be published and returns how
     /// many records it passed. Goes nowhere while the head cannot be believed. After a cursor that was led astray it goes
-    /// back, and passes none.
+    /// back, and passes none; but not to a record that it has read and whose head is still to come.
     pub fn skip_to_next(&mut self) -> u64 {
         let head = self.head();
-        if !self.bears_out(head) {
+        if !self.bears_out(head) || self.before_head_store(head) {
             return 0;
         }
         self.lapped = false;

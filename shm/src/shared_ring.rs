@@ -218,6 +218,10 @@ impl RingReader {
             Err(Error::Absent { .. }) => return Ok(false),
             other => other?,
         };
+        // A mark that no successor made leads back here, where everything has been read.
+        if region.file_number() == old.file_number() {
+            return Ok(false);
+        }
         (self.ring, self.table) = consumer(region, From::Start)?;
         Ok(true)
     }

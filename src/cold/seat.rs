@@ -55,10 +55,16 @@ struct Waiting {
 }
 
 impl Seat {
-    /// Creates the lane's regions and allocates its books and features.
-    pub fn new(prepared: Prepared, clock: Clock, access: Access, stop: Arc<AtomicBool>) -> Result<Self> {
+    /// Creates the lane's regions, each with the `access` of its kind, and allocates its books and features.
+    pub fn new(
+        prepared: Prepared,
+        clock: Clock,
+        access: impl Fn(Kind) -> Access,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
         let name = prepared.name.clone();
-        let cnc = CncOwner::create(&name, &clock, &access)?;
+        let cnc = CncOwner::create(&name, &clock, &access(Kind::Cnc))?;
+        let access = access(Kind::Signals);
         let publisher = publisher(&prepared, &clock, &access).inspect_err(|_| remove_regions(&name, cnc.halted()))?;
         let state = |tick_size| InstrumentState::new(prepared.limits(), &prepared.features, tick_size);
         let mut states: Vec<_> = prepared.instruments.iter().map(|i| state(i.tick_size)).collect();

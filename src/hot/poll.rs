@@ -40,9 +40,11 @@ impl Poller {
         self.reader.check()
     }
 
-    /// Goes on at the next record to be published; returns how many it passed.
+    /// Goes on at the next record to be published; returns by how many the cursor moved, wrapping when it went back.
     pub(crate) fn skip_to_next(&mut self) -> u64 {
-        self.reader.skip_to_next()
+        let before = self.reader.cursor();
+        self.reader.skip_to_next();
+        self.reader.cursor().wrapping_sub(before)
     }
 
     /// Goes over to another generation's ring and leaves the old reader in its place.

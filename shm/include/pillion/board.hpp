@@ -26,7 +26,7 @@ namespace detail {
 enum class Look : std::uint8_t { value, never, busy };
 
 /// Writes `words` words behind the number `cell[0]`. Only one thread may write a cell.
-template <std::size_t Words> void seqlock_write(Word* cell, const void* from) noexcept {
+template <std::size_t Words> PILLION_HOT void seqlock_write(Word* cell, const void* from) noexcept {
     // Its own last store: no ordering needed. A predecessor never wrote here, since a take-over makes new memory.
     const Word seq = load(cell) & ~Word{1};
     // Mark-Recheck, first half.
@@ -39,7 +39,7 @@ template <std::size_t Words> void seqlock_write(Word* cell, const void* from) no
 
 /// Copies the last value to `to`, which is whole only after Look::value. Gives up after a thousand looks: a write takes
 /// tens of ns, so only a writer that died or was descheduled in the middle of one outlasts them.
-template <std::size_t Words> [[nodiscard]] Look seqlock_read(const Word* cell, void* to) noexcept {
+template <std::size_t Words> [[nodiscard]] PILLION_HOT Look seqlock_read(const Word* cell, void* to) noexcept {
     for (int look = 0; look < 1'000; ++look) {
         const Word seen = load(cell);
         if (seen == 0) {

@@ -110,7 +110,8 @@ public:
 
     /// Goes over to the ring that stands under the name now, from its first record. False while there is no other.
     [[nodiscard]] Result<bool> follow() {
-        if (!region.successor() && !region.renamed()) {
+        // Only the name counts here: a mark that no successor made would lead back to this file, read once already.
+        if (!region.renamed()) {
             return false;
         }
         const auto kind = static_cast<Kind>(region.header().kind);

@@ -63,6 +63,17 @@ struct SignalTables {
         return row<std::uint16_t>(models, [&](const Model& one) { return one.name == name; });
     }
 
+    /// The row of a signal's instrument; nullptr when there is none.
+    [[nodiscard]] const Instrument* instrument_of(const Signal& signal) const noexcept {
+        return signal.instrument < instruments.size() ? &instruments[signal.instrument] : nullptr;
+    }
+    /// The row of a signal's model; nullptr when there is none, or when the signal is of another revision than the row:
+    /// then its outputs may mean something else.
+    [[nodiscard]] const Model* model_of(const Signal& signal) const noexcept {
+        const Model* model = signal.model < models.size() ? &models[signal.model] : nullptr;
+        return model != nullptr && model->revision == signal.revision ? model : nullptr;
+    }
+
     /// The bytes that stand in the region. Fails (table) when a text or list is too long for its place.
     [[nodiscard]] Result<std::vector<unsigned char>> to_bytes() const;
 

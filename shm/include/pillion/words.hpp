@@ -57,12 +57,18 @@ PILLION_HOT void store_word(Word* to, const void* from) noexcept {
     store(to, word);
 }
 
+template <std::size_t... I>
+PILLION_HOT void load_each(unsigned char* to, const Word* from, std::index_sequence<I...>) noexcept {
+    (load_word(to + 8 * I, from + I), ...);
+}
+template <std::size_t... I>
+PILLION_HOT void store_each(Word* to, const unsigned char* from, std::index_sequence<I...>) noexcept {
+    (store_word(to + I, from + 8 * I), ...);
+}
+
 /// Copies `Count` shared words to private bytes; no loop, since compilers do not unroll atomic accesses.
 template <std::size_t Count> PILLION_HOT void load_words(void* to, const Word* from) noexcept {
-    auto* bytes = static_cast<unsigned char*>(to);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-        (load_word(bytes + 8 * I, from + I), ...);
-    }(std::make_index_sequence<Count>{});
+    load_each(static_cast<unsigned char*>(to), from, std::make_index_sequence<Count>{});
 }
 
 /// Copies `count` shared words to private bytes.
@@ -74,10 +80,7 @@ PILLION_HOT void load_words(void* to, const Word* from, std::size_t count) noexc
 
 /// Copies private bytes to `Count` shared words; no loop.
 template <std::size_t Count> PILLION_HOT void store_words(Word* to, const void* from) noexcept {
-    const auto* bytes = static_cast<const unsigned char*>(from);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-        (store_word(to + I, bytes + 8 * I), ...);
-    }(std::make_index_sequence<Count>{});
+    store_each(to, static_cast<const unsigned char*>(from), std::make_index_sequence<Count>{});
 }
 
 /// Copies private bytes to `count` shared words.

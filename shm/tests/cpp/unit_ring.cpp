@@ -238,6 +238,36 @@ void scribbles_are_flagged_and_heal() {
     check_tick(tick, 3);
 }
 
+/// A record that is overwritten while it is copied is dropped, and counted: the second look sees the writer's mark.
+void a_record_overwritten_in_mid_copy_is_dropped() {
+    alignas(64) detail::Word words[2 * 8] = {};
+    detail::Word head = 0;
+    detail::Producer writer{&head, words, 2, 8};
+    detail::Consumer reader{&head, words, 2, 8};
+    const auto publish = [&](detail::Word value) {
+        writer.publish(0, [=](detail::Word* to) { detail::store(to, value); });
+    };
+    publish(1);
+    std::uint64_t stamp_ns = 0;
+    std::uint64_t seen = 0;
+    detail::Word copied = 0;
+    CHECK(!reader.take(stamp_ns, seen, [&](const detail::Word* from) {
+        publish(2);
+        publish(3);
+        copied = detail::load(from);
+    }));
+    CHECK(copied == 3 && seen == 6 && reader.missed(seen) == PollStatus::lost && reader.last_lost() == 1);
+    CHECK(reader.take(stamp_ns, seen, [&](const detail::Word* from) { copied = detail::load(from); }) && copied == 2);
+    // In the middle of the write the mark stands there, and nothing is taken.
+    writer.publish(0, [&](detail::Word* to) {
+        CHECK(detail::load(words + 8) == 7 && detail::load(&head) == 3);
+        CHECK(reader.take(stamp_ns, seen, [](const detail::Word*) {}) && reader.cursor() == 3);
+        CHECK(!reader.take(stamp_ns, seen, [](const detail::Word*) {}) && reader.missed(seen) == PollStatus::empty);
+        detail::store(to, 4);
+    });
+    CHECK(detail::load(words + 8) == 8 && detail::load(&head) == 4);
+}
+
 /// A record too long for its ring ends the process, with a message.
 void a_record_too_long_ends_the_writer() {
     const Place place;
@@ -264,6 +294,7 @@ int main() {
     readers_start_where_they_ask();
     every_record_fits_its_slot();
     scribbles_are_flagged_and_heal();
+    a_record_overwritten_in_mid_copy_is_dropped();
     a_record_too_long_ends_the_writer();
     return 0;
 }

@@ -1,6 +1,7 @@
 // Signals, their tables, and the board of last values.
 #include "check.hpp"
 
+#include <chrono>
 #include <thread>
 
 using namespace pillion;
@@ -54,6 +55,12 @@ void tables_come_back_and_outputs_have_names() {
     CHECK(back.model("trees") == std::uint16_t{1} && !back.model("mlp"));
     CHECK(back.models[0].output("up") == 2U && !back.models[0].output("UP") && !back.models[2].output("up"));
     CHECK(must(SignalTables::from_bytes({})) == SignalTables{});
+    Signal signal = signal_of(1, 2, 0);
+    CHECK(back.instrument_of(signal) == &back.instruments[1] && back.model_of(signal) == &back.models[2]);
+    signal.revision = 4;
+    CHECK(back.model_of(signal) == nullptr);
+    signal = signal_of(2, 3, 0);
+    CHECK(back.instrument_of(signal) == nullptr && back.model_of(signal) == nullptr);
 }
 
 void tables_refuse_what_does_not_fit() {
@@ -202,35 +209,42 @@ void boards_that_lie_are_refused() {
     must(SignalBoard::attach(place.lane, place.clock));
 }
 
-/// A reader beside a writer at full speed never sees halves of two values.
+/// A reader beside a writer at full speed never sees halves of two values, and never an older one again.
 void values_are_never_torn() {
     const Place place;
     BoardWriter writer = must(BoardWriter::create(place.lane, place.clock, tables()));
     const SignalBoard board = must(SignalBoard::attach(place.lane, place.clock));
     std::atomic<bool> done{false};
+    std::atomic<std::uint64_t> written{0};
     std::thread thread{[&] {
         Signal signal = signal_of(0, 0, 0);
-        for (std::uint64_t n = 1; n <= 300'000; ++n) {
+        for (std::uint64_t n = 1; !done.load(std::memory_order_relaxed); ++n) {
             signal.ring_seq = signal.ts_event = signal.tick_ns = signal.signal_ns = n;
             signal.outputs.fill(static_cast<float>(n));
             writer.set(0, 0, signal);
+            written.store(n, std::memory_order_relaxed);
         }
-        done = true;
     }};
     std::uint64_t last = 0;
-    for (bool over = false; !over;) {
-        over = done;
-        Signal signal{};
-        const BoardStatus status = board.latest(0, 0, signal);
-        if (status == BoardStatus::value) {
+    std::uint64_t changes = 0;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{3};
+    while (changes < 50'000 && std::chrono::steady_clock::now() < end) {
+        for (int look = 0; look < 1'000; ++look) {
+            Signal signal{};
+            if (board.latest(0, 0, signal) != BoardStatus::value) {
+                continue;
+            }
             const std::uint64_t n = signal.ring_seq;
             CHECK(n >= last && signal.ts_event == n && signal.tick_ns == n && signal.signal_ns == n);
             CHECK(std::count(signal.outputs.begin(), signal.outputs.end(), static_cast<float>(n)) == 16);
+            changes += n != last ? 1U : 0U;
             last = n;
         }
     }
+    done = true;
     thread.join();
-    CHECK_EQ(last, 300'000U);
+    Signal signal{};
+    CHECK(board.latest(0, 0, signal) == BoardStatus::value && signal.ring_seq == written && changes > 0);
 }
 
 } // namespace

@@ -156,6 +156,17 @@ void a_removed_name_is_noticed_and_comes_back_later() {
     CHECK(writer->generation() == 1 && must(reader.follow()));
 }
 
+void a_false_mark_of_a_successor_leads_nowhere() {
+    const Place place;
+    TickWriter writer = must(TickWriter::create(place.lane, place.clock, {4, 112, {}}));
+    writer.publish(order(3));
+    TickReader reader = must(TickReader::attach(place.lane, place.clock, Start::first));
+    Tick tick;
+    CHECK(reader.poll(tick) == PollStatus::record);
+    place.scribble(Kind::ticks, layout::header::successor, 9);
+    CHECK(reader.successor() && !must(reader.follow()) && reader.poll(tick) == PollStatus::empty);
+}
+
 void a_successor_that_cannot_be_read_leaves_the_reader_where_it_is() {
     const Place place;
     std::optional<TickWriter> writer = must(TickWriter::create(place.lane, place.clock, {4, 112, {}}));
@@ -193,6 +204,7 @@ int main() {
     one_of_many_creators_wins();
     leftovers_beside_the_name_are_swept();
     a_removed_name_is_noticed_and_comes_back_later();
+    a_false_mark_of_a_successor_leads_nowhere();
     a_successor_that_cannot_be_read_leaves_the_reader_where_it_is();
     handles_move();
     return 0;
