@@ -112,7 +112,7 @@ void report(const char* name, std::vector<std::uint64_t>& ns) {
     };
     std::printf("%-11s", name);
     for (const std::uint64_t value : {at(0.5), at(0.9), at(0.99), at(0.999), at(0.9999), ns.back()}) {
-        std::printf("%10s", grouped(value).c_str());
+        std::printf("%14s", grouped(value).c_str());
     }
     std::printf("\n");
 }
@@ -142,7 +142,7 @@ template <class Msg> void measure(const Options& options) {
         }
     }
     static_cast<void>(side.out.unlink());
-    std::printf("ns                p50       p90       p99     p99.9    p99.99       max\n");
+    std::printf("%-11s%14s%14s%14s%14s%14s%14s\n", "ns", "p50", "p90", "p99", "p99.9", "p99.99", "max");
     report("there", there);
     report("back", back);
     report("round trip", round);

@@ -497,6 +497,10 @@ fn one_clock_whoever_comes_first() {
             let theirs: u64 = peer.ask("now").parse().unwrap();
             let after = ours.now_ns();
             assert!(before <= theirs && theirs <= after, "{before} {theirs} {after}");
+            let raw = ours.raw();
+            for raw in [0, 1, raw - 1, raw, raw + 1, raw + 86_400_000_000_007, u64::MAX / 1_000] {
+                assert_eq!(peer.ask(&format!("ns {raw}")), ours.ns(raw).to_string(), "counter {raw}");
+            }
         }
     }
 }

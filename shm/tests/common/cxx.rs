@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+// The root package's tests have it from their own `common` too.
+#[allow(clippy::duplicate_mod)]
 #[path = "../../../tests/common/skip.rs"]
 mod skip;
 pub use skip::skip;

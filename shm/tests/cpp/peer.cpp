@@ -364,6 +364,8 @@ int main(int argc, char** argv) {
         words >> word >> n;
         if (word == "now") {
             std::cout << peer.clock.now_ns() << '\n';
+        } else if (word == "ns") {
+            std::cout << peer.clock.ns(n) << '\n';
         } else if (word.find("board") == 0 || word == "set" || word == "latest") {
             peer.boards(word, n);
         } else if (word.find("tick") != std::string::npos || word.find("signal") != std::string::npos) {
