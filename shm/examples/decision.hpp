@@ -139,8 +139,10 @@ public:
         }
         print("would      buy ", grouped(changes_[2]), " times, sell ", grouped(changes_[3]), ", go flat ",
               grouped(changes_[1]), ", stand aside ", grouped(changes_[0]), "\n");
-        print("age        when used: half below ", fixed(age_us(0.5), 1), " us, 99 % below ", fixed(age_us(0.99), 1),
-              " us\n");
+        if (age_us(1.0) > 0) {
+            print("age        when used: half below ", fixed(age_us(0.5), 1), " us, 99 % below ",
+                  fixed(age_us(0.99), 1), " us\n");
+        }
     }
 
 private:

@@ -200,7 +200,8 @@ int main(int argc, char** argv) {
     const std::uint64_t published = feed.ring.published() - cleared;
     print("published  ", grouped(published), " records in ", fixed(seconds, 3), " s, ",
           grouped(static_cast<std::uint64_t>(static_cast<double>(published) / seconds)), " a second; ",
-          grouped(feed.snapshot), " of a snapshot, not paced\n");
+          grouped(feed.snapshot), " of a snapshot, not paced",
+          cleared == 0 ? "" : "; " + grouped(cleared) + " clear records before them", "\n");
     if (rate.speed > 0 || rate.per_second > 0) {
         print("pace       at most ", fixed(static_cast<double>(feed.latest_ns) / 1e6, 3), " ms behind it\n");
     }

@@ -345,6 +345,7 @@ fn the_strategy_follows_the_es_day() {
         text(&fed.stdout),
         text(&fed.stderr)
     );
+    assert!(text(&fed.stdout).contains("not paced; 1 clear records before them\n"), "{}", text(&fed.stdout));
     assert_eq!((sidecar.consumed, sidecar.signals.published()), (RECORDS + 1, EVENTS));
     let leans: Vec<_> = (WARMING..EVENTS).map(|n| Sidecar::lean(n, EVENTS)).collect();
     let turns =
