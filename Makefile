@@ -36,6 +36,9 @@ fuzz:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fmt --check --manifest-path shm/python/Cargo.toml
+	cargo clippy --quiet --manifest-path shm/python/Cargo.toml --target-dir target/python-lint -- -D warnings
+	cargo fmt --check --manifest-path benches/peers/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 bench: onnxruntime release
@@ -59,7 +62,6 @@ models: onnxruntime release
 python: onnxruntime release
 	test -x .venv/bin/python || python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement shm/python/requirements.txt
-	cargo clippy --quiet --release --manifest-path shm/python/Cargo.toml --target-dir target/python -- -D warnings
 	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/maturin develop --quiet --release --locked --manifest-path shm/python/Cargo.toml --target-dir target/python
 	.venv/bin/python -m pytest -q shm/python
 

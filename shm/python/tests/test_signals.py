@@ -138,11 +138,13 @@ def test_operators_are_answered_or_told_why_not(place, tables):
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert control.halt(30.0) is shm.Outcome.DONE and control.halted and control.state is shm.State.HALT
-    assert control.resume(30.0) is shm.Outcome.DONE and not control.halted
-    assert control.stop(30.0) is shm.Outcome.DONE and control.state is shm.State.STOPPED
-    done.set()
-    thread.join()
+    try:
+        assert control.halt(30.0) is shm.Outcome.DONE and control.halted and control.state is shm.State.HALT
+        assert control.resume(30.0) is shm.Outcome.DONE and not control.halted
+        assert control.stop(30.0) is shm.Outcome.DONE and control.state is shm.State.STOPPED
+    finally:
+        done.set()
+        thread.join()
     with pytest.raises(shm.NoAnswerError, match=r"did not answer Halt within 10 ms; mend") as late:
         control.halt(0.01)
     assert isinstance(late.value, TimeoutError)
