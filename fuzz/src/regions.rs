@@ -124,6 +124,7 @@ pub fn tables() -> SignalTables {
         engine: "ort".to_owned(),
         isa: "any".to_owned(),
         runtime: "test".to_owned(),
+        horizon_events: 10,
     };
     SignalTables { instruments: [1, 2].map(instrument).to_vec(), models: ["mlp", "lstm"].map(model).to_vec() }
 }

@@ -55,7 +55,7 @@ pub enum Error {
         attempts: u32,
     },
     /// The file is something else.
-    #[error("{path} is not a Pillion region: {found}; mend: remove the file if nothing needs it")]
+    #[error("{path} is not a Pillion region: {found}; mend: `pillion shm rm {path}` if nothing needs it")]
     NotARegion {
         /// The file.
         path: PathBuf,

@@ -125,7 +125,7 @@ fn a_difference_is_found() {
         ("`halt` 3, `fail` 4", "`halt` 4, `fail` 3"),
         ("| model | u16 | 36 |", "| model | u32 | 36 |"),
         ("`channel_id` u8 37", "`channel` u8 37"),
-        ("| `ModelRow` 1032 B", "| `ModelRow` 1024 B"),
+        ("| `ModelRow` 1040 B", "| `ModelRow` 1024 B"),
         ("`levels` BidAskPair[10] 48", "`levels` BidAskPair[9] 48"),
     ] {
         assert_eq!(text.matches(from).count(), 1, "{from}");

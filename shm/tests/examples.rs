@@ -264,6 +264,7 @@ impl Sidecar {
                 engine: "test".into(),
                 isa: "none".into(),
                 runtime: "test".into(),
+                horizon_events: 7,
             }],
         };
         let table = tables.to_bytes().unwrap();

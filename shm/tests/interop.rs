@@ -146,6 +146,7 @@ fn tables() -> SignalTables {
         engine: "engine".into(),
         isa: "avx512".into(),
         runtime: format!("runtime {i}"),
+        horizon_events: 10 + i,
     };
     SignalTables { instruments: (0..2).map(instrument).collect(), models: (0..2).map(model).collect() }
 }

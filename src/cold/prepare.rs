@@ -154,6 +154,7 @@ pub fn tables(instruments: &Instruments, models: &[LoadedModel], features: &Feat
             engine: info.engine.to_owned(),
             isa: info.isa.clone(),
             runtime: info.runtime.clone(),
+            horizon_events: m.manifest.horizon_events,
         }
     };
     let instruments = instruments.iter().map(instrument).collect();

@@ -62,7 +62,7 @@ struct Header {
     [[nodiscard]] static Result<Header> read(int fd, const std::string& path) {
         const auto foreign = [&](const std::string& found) {
             return Error{Errc::not_a_region,
-                         path + " is not a Pillion region: " + found + "; mend: remove the file if nothing needs it"};
+                         path + " is not a Pillion region: " + found + "; mend: `pillion shm rm " + path + "` if nothing needs it"};
         };
         struct stat stat {};
         if (::fstat(fd, &stat) != 0) {
@@ -108,7 +108,7 @@ struct Header {
 
     [[nodiscard]] Error contradiction(const std::string& path, const std::string& found) const {
         return Error{Errc::not_a_region, path + " is not a Pillion region: " + found + " (made by " + maker() +
-                                             "); mend: remove the file if nothing needs it"};
+                                             "); mend: `pillion shm rm " + path + "` if nothing needs it"};
     }
 
     /// Whether this build knows the layout of a region that shall be of `wanted`: this version, or the one before.

@@ -161,7 +161,7 @@ struct InstrumentRow {
     std::array<char, 72> symbol;
 };
 
-/// A model as it lies in the tables, 1032 bytes; texts end at the first 0.
+/// A model as it lies in the tables, 1040 bytes (1032 in layout version 1, without the last two); texts end at the first 0.
 struct ModelRow {
     std::array<char, 64> name;
     std::array<std::uint8_t, 32> sha256;
@@ -173,6 +173,8 @@ struct ModelRow {
     std::array<char, 32> engine;
     std::array<char, 32> isa;
     std::array<char, 64> runtime;
+    std::uint32_t horizon_events; ///< How far ahead it looks, in book events; 0 where that is not said.
+    std::uint32_t reserved2;
 };
 
 static_assert(sizeof(RecordHeader) == 16 && offsetof(RecordHeader, rtype) == 1 &&
@@ -198,8 +200,9 @@ static_assert(sizeof(StatusMsg) == 40 && offsetof(StatusMsg, ts_recv) == 16 && o
 static_assert(sizeof(Signal) == 112 && offsetof(Signal, instrument) == 32 && offsetof(Signal, model) == 36 &&
               offsetof(Signal, outputs_len) == 38 && offsetof(Signal, revision) == 40 &&
               offsetof(Signal, flags) == 44 && offsetof(Signal, outputs) == 48);
-static_assert(sizeof(InstrumentRow) == 96 && sizeof(ModelRow) == 1032 && offsetof(ModelRow, outputs) == 136 &&
-              offsetof(ModelRow, meaning) == 648 && offsetof(ModelRow, runtime) == 968);
+static_assert(sizeof(InstrumentRow) == 96 && sizeof(ModelRow) == 1040 && offsetof(ModelRow, outputs) == 136 &&
+              offsetof(ModelRow, meaning) == 648 && offsetof(ModelRow, runtime) == 968 &&
+              offsetof(ModelRow, horizon_events) == 1032);
 static_assert(std::is_trivially_copyable_v<Mbp10Msg> && std::is_trivially_copyable_v<Signal>);
 
 } // namespace pillion

@@ -34,6 +34,7 @@ struct Model {
     std::string engine;                           ///< Engine that runs it, at most 31 bytes.
     std::string isa;                              ///< Instruction set that the engine uses, at most 31 bytes.
     std::string runtime;                          ///< Runtime and version, at most 63 bytes.
+    std::uint32_t horizon_events = 0;             ///< How far ahead it looks, in book events; 0 where that is not said.
 
     /// Index in Signal::outputs of the output `output`; nothing when the model has none of that name. Look it up once
     /// after attach, and again after every follow.
@@ -139,6 +140,7 @@ template <class Row> void append(std::vector<unsigned char>& bytes, const Row& r
     row.sha256 = model.sha256;
     row.features_hash = model.features_hash;
     row.revision = model.revision;
+    row.horizon_events = model.horizon_events;
     row.outputs_len = static_cast<std::uint32_t>(model.outputs.size());
     for (std::size_t output = 0; output < model.outputs.size(); ++output) {
         if (!put_text(row.outputs[output], model.outputs[output])) {
@@ -176,6 +178,7 @@ template <class Row> void append(std::vector<unsigned char>& bytes, const Row& r
     model.engine = get_text(row.engine);
     model.isa = get_text(row.isa);
     model.runtime = get_text(row.runtime);
+    model.horizon_events = row.horizon_events;
     return model;
 }
 
@@ -219,11 +222,13 @@ inline Result<SignalTables> SignalTables::from_bytes(const std::vector<unsigned 
     detail::TablesHead head{};
     const std::uint64_t rows = bytes.size() - std::min(sizeof head, bytes.size());
     std::memcpy(&head, bytes.data(), std::min(sizeof head, bytes.size()));
-    // 32-bit counts times sizes of at most 1032 bytes do not wrap 64 bits.
+    // Rows of layout version 1 end before the horizon. 32-bit counts times such sizes do not wrap 64 bits.
+    constexpr std::uint32_t v1_model_bytes = offsetof(ModelRow, horizon_events);
+    const bool known = head.model_bytes == sizeof(ModelRow) || head.model_bytes == v1_model_bytes;
     const std::uint64_t wanted =
-        std::uint64_t{head.instruments} * sizeof(InstrumentRow) + std::uint64_t{head.models} * sizeof(ModelRow);
-    if (bytes.size() < sizeof head || head.instrument_bytes != sizeof(InstrumentRow) ||
-        head.model_bytes != sizeof(ModelRow) || wanted != rows || head.models > 65'536) {
+        std::uint64_t{head.instruments} * sizeof(InstrumentRow) + std::uint64_t{head.models} * head.model_bytes;
+    if (bytes.size() < sizeof head || head.instrument_bytes != sizeof(InstrumentRow) || !known || wanted != rows ||
+        head.models > 65'536) {
         return Error{Errc::table, std::string{"signal tables: "} + std::to_string(bytes.size()) + " bytes say " +
                                       std::to_string(head.instruments) + " instruments of " +
                                       std::to_string(head.instrument_bytes) + " bytes and " +
@@ -237,9 +242,9 @@ inline Result<SignalTables> SignalTables::from_bytes(const std::vector<unsigned 
         std::memcpy(&row, at, sizeof row);
         tables.instruments.push_back({row.id, detail::get_text(row.symbol), row.tick_size, row.size_unit});
     }
-    for (std::uint32_t i = 0; i < head.models; ++i, at += sizeof(ModelRow)) {
-        ModelRow row;
-        std::memcpy(&row, at, sizeof row);
+    for (std::uint32_t i = 0; i < head.models; ++i, at += head.model_bytes) {
+        ModelRow row{};
+        std::memcpy(&row, at, head.model_bytes);
         tables.models.push_back(detail::model_of(row));
     }
     return tables;

@@ -80,7 +80,8 @@ fn market_data(facts: &mut Facts) {
 fn signals(facts: &mut Facts) {
     fields!(facts, Signal: ring_seq ts_event tick_ns signal_ns instrument model outputs_len revision flags outputs);
     fields!(facts, InstrumentRow: tick_size size_unit id reserved symbol);
-    fields!(facts, ModelRow: name sha256 features_hash revision outputs_len outputs meaning engine isa runtime);
+    fields!(facts, ModelRow: name sha256 features_hash revision outputs_len outputs meaning engine isa runtime horizon_events
+        reserved2);
     fields!(facts, Counters: events signals gaps lost rejects conflated invalid generation_changes);
     fields!(facts, StageSummary: count p50 p90 p99 p999 p9999 max);
 }
@@ -98,6 +99,7 @@ fn tables_head(facts: &mut Facts) {
         engine: String::new(),
         isa: String::new(),
         runtime: String::new(),
+        horizon_events: 0,
     };
     let bytes = SignalTables { instruments: vec![instrument; 3], models: vec![model; 5] }.to_bytes().unwrap();
     let rows = 3 * size_of::<InstrumentRow>() + 5 * size_of::<ModelRow>();

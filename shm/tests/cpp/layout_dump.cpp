@@ -164,6 +164,8 @@ void signals_and_tables() {
     FIELD(ModelRow, engine);
     FIELD(ModelRow, isa);
     FIELD(ModelRow, runtime);
+    FIELD(ModelRow, horizon_events);
+    FIELD(ModelRow, reserved2);
 }
 
 void control_page() {

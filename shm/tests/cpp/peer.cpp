@@ -135,6 +135,7 @@ pillion::SignalTables tables() {
         model.engine = "engine";
         model.isa = "avx512";
         model.runtime = "runtime " + std::to_string(i);
+        model.horizon_events = 10 + i;
         made.models.push_back(std::move(model));
     }
     return made;

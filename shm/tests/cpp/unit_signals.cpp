@@ -22,6 +22,7 @@ SignalTables tables() {
     mlp.engine = "native";
     mlp.isa = "avx512";
     mlp.runtime = "pillion 0.1.0";
+    mlp.horizon_events = 10;
     Model trees = mlp;
     trees.name = "trees";
     trees.outputs = std::vector<std::string>(16, std::string(31, 'o'));
@@ -94,8 +95,21 @@ void tables_of_any_bytes_are_refused_or_read() {
     for (std::size_t at = 0; at < 16; ++at) {
         auto wrong = bytes;
         wrong[at] ^= 0x81;
-        CHECK_SAYS(refused(SignalTables::from_bytes(wrong)), Errc::table, "rows of 96 and 1032");
+        CHECK_SAYS(refused(SignalTables::from_bytes(wrong)), Errc::table, "rows of 96 and 1040");
     }
+    // Version 1's rows end before the horizon: the same tables, which do not say it.
+    auto older = bytes;
+    const std::uint32_t v1_row = 1032;
+    std::memcpy(older.data() + 12, &v1_row, sizeof v1_row);
+    for (std::size_t i = tables().models.size(); i > 0; --i) {
+        const auto end = older.begin() + static_cast<std::ptrdiff_t>(16 + 96 * tables().instruments.size() + 1040 * i);
+        older.erase(end - 8, end);
+    }
+    SignalTables unsaid = tables();
+    for (Model& model : unsaid.models) {
+        model.horizon_events = 0;
+    }
+    CHECK(must(SignalTables::from_bytes(older)) == unsaid);
     auto all_set = bytes;
     std::fill(all_set.begin() + 16, all_set.end(), static_cast<unsigned char>(0xff));
     const SignalTables back = must(SignalTables::from_bytes(all_set));

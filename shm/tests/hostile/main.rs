@@ -82,6 +82,7 @@ fn tables() -> Vec<u8> {
         engine: "e".into(),
         isa: "i".into(),
         runtime: "r".into(),
+        horizon_events: 10,
     };
     SignalTables { instruments: vec![instrument], models: vec![model] }.to_bytes().unwrap()
 }

@@ -54,6 +54,7 @@ fn tables() -> SignalTables {
         engine: "native".into(),
         isa: "avx512".into(),
         runtime: String::new(),
+        horizon_events: 10,
     };
     SignalTables { instruments: vec![instrument], models: vec![model] }
 }

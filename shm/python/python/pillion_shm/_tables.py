@@ -39,6 +39,8 @@ class Model:
     isa: str
     """Instruction set that the engine uses."""
     runtime: str
+    horizon_events: int = 0
+    """How far ahead it looks, in book events; 0 where that is not said."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Tables:
         """
         instruments = [(i.id, i.symbol, i.tick_size, i.size_unit) for i in self.instruments]
         models = [
-            (m.name, m.revision, m.sha256, m.features_hash, list(m.outputs), m.meaning, m.engine, m.isa, m.runtime)
+            (m.name, m.revision, m.sha256, m.features_hash, list(m.outputs), m.meaning, m.engine, m.isa, m.runtime, m.horizon_events)
             for m in self.models
         ]
         return bytes(_native.table_bytes(instruments, models))
