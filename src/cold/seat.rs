@@ -69,7 +69,7 @@ impl Seat {
         let state = |tick_size| InstrumentState::new(prepared.limits(), &prepared.features, tick_size);
         let mut states: Vec<_> = prepared.instruments.iter().map(|i| state(i.tick_size)).collect();
         // A book is trusted once a clear or a whole snapshot has been seen, not because nothing was seen yet.
-        states.iter_mut().for_each(InstrumentState::gap);
+        states.iter_mut().for_each(InstrumentState::await_beginning);
         let link = Arc::new(Link::new(cnc, stop));
         link.empty.store(Some(Box::default()));
         let state_bytes = states.first().map_or(0, InstrumentState::state_bytes);
