@@ -47,9 +47,10 @@ bench: onnxruntime release
 	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
 
-# Whole days at several rates, ten million ticks at flat memory, and the fuzzer for an hour.
+# Whole days at several rates, ten million ticks at flat memory, ten times the kills, and the fuzzer for an hour.
 soak: onnxruntime release
 	scripts/soak $(PILLION) $(DATA)
+	PILLION_CRASH_ROUNDS=10 $(MAKE) --no-print-directory crash
 	scripts/fuzz 900
 
 # Trains the bundled models anew (Python packages go to .venv).
