@@ -13,8 +13,9 @@ from pillion_shm.testing import MockSidecar
 
 def test_tables_come_back_whole(place, tables):
     with MockSidecar("es", tables, dir=place):
-        assert shm.SignalReader("es", dir=place).tables == tables
-        assert shm.Board("es", dir=place).tables == tables
+        board = shm.Board("es", dir=place)
+        assert shm.SignalReader("es", dir=place).tables == board.tables == tables
+        assert {model.name: model.horizon_events for model in board.tables.models} == {"mlp-k10": 10, "lgbm-k50": 20}
     assert shm.Tables.of_bytes(tables.to_bytes()) == tables
     long = shm.Tables((shm.Instrument(1, "X" * 72, 1, 1.0),), ())
     with pytest.raises(shm.ArgumentError, match=r'symbol of instrument 0 is "X+", 72 bytes, at most 71'):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 _Words = NDArray[np.uint64]
 _Instrument = tuple[int, str, int, float]
-_Model = tuple[str, int, bytes, bytes, list[str], str, str, str, str]
+_Model = tuple[str, int, bytes, bytes, list[str], str, str, str, str, int]
 
 def record_layout() -> tuple[int, list[tuple[str, int, list[tuple[str, int, int]]]]]: ...
 def table_rows(bytes: bytes) -> tuple[list[_Instrument], list[_Model]]: ...
