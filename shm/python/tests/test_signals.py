@@ -127,6 +127,26 @@ def test_control_says_what_the_page_says(place, tables):
             assert control.state is state
 
 
+def test_alive_takes_a_heartbeat_of_now_and_a_state_that_goes_on(place, tables):
+    minute = 60_000_000_000
+    with MockSidecar("es", tables, dir=place) as sidecar:
+        control, clock = shm.Control("es", dir=place), shm.Clock(place)
+        for state in shm.State:
+            sidecar.set_state(state)
+            sidecar.beat(0)
+            assert not control.alive(minute), "before the first"
+            sidecar.beat()
+            assert control.alive(minute) == (state.value in ("BOOT", "RUN", "HALT")), state
+        sidecar.set_state(shm.State.RUN)
+        for far in (2**64 - 1, 2**63, clock.now_ns() + minute):
+            sidecar.beat(far)
+            assert control.heartbeat_age_ns is None and not control.alive(2**64), "a beat in the future is nobody's"
+        sidecar.beat(clock.now_ns() + shm.MAX_AHEAD_NS // 2)
+        assert control.heartbeat_age_ns is not None and control.alive(minute), "the clocks of two cores may differ"
+        sidecar.beat(clock.now_ns() - minute)
+        assert control.heartbeat_age_ns >= minute and not control.alive(minute)
+
+
 def test_operators_are_answered_or_told_why_not(place, tables):
     sidecar = MockSidecar("es", tables, dir=place)
     control = shm.Control("es", dir=place, operator=True)

@@ -3,7 +3,7 @@
 Readers map read-only and never hold anybody up. See the package's README for ten lines from attach to a DataFrame.
 """
 
-from ._control import Clock, Control, Counters, Outcome, Stage, State
+from ._control import MAX_AHEAD_NS, Clock, Control, Counters, Outcome, Stage, State
 from ._errors import (
     AbsentError,
     ArgumentError,
@@ -44,6 +44,7 @@ __all__ = [
     "BY_RTYPE",
     "HEADER",
     "LEVEL",
+    "MAX_AHEAD_NS",
     "MAX_OUTPUTS",
     "MBO",
     "MBP1",
