@@ -102,6 +102,24 @@ def test_a_restarted_sidecar_is_followed_with_its_new_tables(place, tables):
         assert shm.Board("es", dir=place).shape == (2, 1)
 
 
+def test_a_signal_of_another_revision_has_no_named_outputs(place, tables):
+    sent = signals(8, tables)
+    sent["flags"] = 0
+    sent["revision"][4] += 1
+    with MockSidecar("es", tables, dir=place) as sidecar:
+        reader, board = shm.SignalReader("es", dir=place), shm.Board("es", dir=place)
+        sidecar.publish(sent)
+        columns = reader.read().columns("mlp-k10")
+        with pytest.raises(shm.RevisionError, match="ESH4, mlp-k10: .* revision 8, the board's table of 7; mend: attach"):
+            board.latest("ESH4", "mlp-k10")
+        assert board.latest("NQH4", "mlp-k10").revision == 7
+    assert columns["ring_seq"].tolist() == [100, 101, 104, 105] and columns["revision"].tolist() == [7, 7, 8, 7]
+    assert columns["tradable"].tolist() == [True, True, False, True]
+    for i, name in enumerate(tables.models[0].outputs):
+        assert columns[name].dtype == sent["outputs"].dtype
+        assert np.array_equal(columns[name], [*sent["outputs"][:2, i], np.nan, sent["outputs"][5, i]], equal_nan=True)
+
+
 def test_control_says_what_the_page_says(place, tables):
     with MockSidecar("es", tables, dir=place) as sidecar:
         control = shm.Control("es", dir=place)

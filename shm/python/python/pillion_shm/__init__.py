@@ -14,6 +14,7 @@ from ._errors import (
     MismatchError,
     NoAnswerError,
     NoOwnerError,
+    RevisionError,
     UnknownNameError,
 )
 from ._records import (
@@ -72,6 +73,7 @@ __all__ = [
     "NoAnswerError",
     "NoOwnerError",
     "Outcome",
+    "RevisionError",
     "Signal",
     "SignalBatch",
     "SignalFlags",
