@@ -8,6 +8,7 @@ import pytest
 from conftest import signals
 
 import pillion_shm as shm
+from pillion_shm import _native
 from pillion_shm.testing import MockSidecar
 
 
@@ -100,6 +101,46 @@ def test_a_restarted_sidecar_is_followed_with_its_new_tables(place, tables):
         assert board.superseded and reader.follow()
         assert reader.tables == fewer and reader.generation == 2
         assert shm.Board("es", dir=place).shape == (2, 1)
+
+
+def foreign(place, table, record_bytes=shm.SIGNAL.itemsize):
+    """A signal ring of somebody else's making, with 4 records of zeroes."""
+    ring = _native.RingWriter("signals", "es", place, 16, record_bytes, table, 0o600, None, "try")
+    ring.publish(np.zeros(4 * record_bytes // 8, np.uint64), record_bytes // 8, None)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("table", "record_bytes", "found"),
+    [
+        (b"no tables at all", 112, "table of 16 bytes is not whole, or of another version"),
+        (None, 48, "slots hold 6 words, 14 needed"),
+    ],
+)
+def test_a_successor_that_cannot_be_read_changes_nothing(place, tables, table, record_bytes, found):
+    what = rf"a signal ring whose {found} \(made by process \d+\)"
+    refused = rf"pillion\.es\.signals is not a Pillion region: {what}; mend: "
+    old = MockSidecar("es", tables, dir=place)
+    reader = shm.SignalReader("es", dir=place)
+    sent = signals(6, tables)
+    old.publish(sent)
+    assert len(reader.read(4)) == 4
+    old.close()
+    wrong = foreign(place, tables.to_bytes() if table is None else table, record_bytes)
+    assert not reader.follow(), "two signals are left here"
+    assert reader.read().signals["ring_seq"].tolist() == sent["ring_seq"][4:].tolist()
+    for _ in range(2):
+        with pytest.raises(shm.MismatchError, match=refused):
+            reader.follow()
+        assert (reader.generation, reader.tables, reader.record_bytes) == (1, tables, 112)
+        assert (len(reader.read()), reader.cursor, reader.superseded) == (0, 6, True)
+    with pytest.raises(shm.MismatchError, match=refused):
+        shm.SignalReader("es", dir=place)
+    wrong.close(False)
+    with MockSidecar("es", shm.Tables(tables.instruments, tables.models[:1]), dir=place) as third:
+        third.publish(sent[:2])
+        assert reader.follow() and reader.generation == 3 and len(reader.tables.models) == 1
+        assert reader.read().columns("mlp-k10")["signal_seq"].tolist() == [0, 1]
 
 
 def test_a_signal_of_another_revision_has_no_named_outputs(place, tables):
