@@ -1,9 +1,51 @@
-//! A copy of the C++ header with one thing taken away, which the tests must notice.
+//! Copies of the C++ header with something changed: one thing taken away, which the tests must notice, or points to die at
+//! put in.
 
+use std::ffi::OsString;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+
+/// In this file, this text turned to that, wherever it stands there.
+pub type Edit<'a> = (&'a str, &'a str, &'a str);
+
+/// The header's files by name, edited.
+fn edited(edits: &[Edit]) -> Vec<(OsString, String)> {
+    let folder = crate::cxx::shm_root().join("include/pillion");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let edit = |path: PathBuf| {
+        let mut text = fs::read_to_string(&path).unwrap();
+        for (file, from, to) in edits.iter().filter(|(file, ..)| path.ends_with(file)) {
+            assert!(text.contains(from), "{file} has no {from:?}: the mutation is out of date");
+            text = text.replace(from, to);
+        }
+        (path.file_name().unwrap().to_owned(), text)
+    };
+    files.into_iter().map(edit).collect()
+}
+
+/// A folder that holds `pillion/` with these edits, kept under the hash of what is in it: for `-iquote`, with which
+/// `#include "pillion/shm.hpp"` finds it before the header itself.
+#[allow(dead_code)]
+pub fn mutated_include(edits: &[Edit]) -> PathBuf {
+    let files = edited(edits);
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let folder = target.join("cpp").join(format!("header-{:016x}", hasher.finish()));
+    fs::create_dir_all(folder.join("pillion")).unwrap();
+    for (name, text) in files {
+        let path = folder.join("pillion").join(name);
+        // Another process may be reading it: the same bytes get the name whole.
+        let half = path.with_extension(format!("half-{}", std::process::id()));
+        fs::write(&half, text).unwrap();
+        fs::rename(&half, &path).unwrap();
+    }
+    folder
+}
 
 /// The copy.
 pub struct Mutant {
@@ -16,14 +58,8 @@ impl Mutant {
         let dir = tempfile::tempdir().unwrap();
         let copy = dir.path().join("pillion");
         fs::create_dir(&copy).unwrap();
-        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("include/pillion")).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            let mut text = fs::read_to_string(&path).unwrap();
-            if path.ends_with(file) {
-                assert!(text.contains(from), "{file} has no {from:?}: the mutation is out of date");
-                text = text.replace(from, to);
-            }
-            fs::write(copy.join(path.file_name().unwrap()), text).unwrap();
+        for (name, text) in edited(&[(file, from, to)]) {
+            fs::write(copy.join(name), text).unwrap();
         }
         Self { dir }
     }

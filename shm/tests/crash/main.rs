@@ -11,11 +11,27 @@ mod names;
 mod outside;
 mod reuse;
 mod roles;
+mod script;
 mod sidecar;
 #[path = "../../../tests/common/skip.rs"]
 mod skip;
 mod victim;
 mod writers;
+
+/// Of the random kills, one in so many is done here.
+const SHARE: u64 = 1;
+
+/// A victim is this binary.
+fn victim() -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "child", "--nocapture"]);
+    command
+}
+
+/// Whether victims can be made: always.
+fn has_victims() -> bool {
+    true
+}
 
 /// What this binary does as a second process; nothing when the test harness runs it as one of its tests.
 #[test]
