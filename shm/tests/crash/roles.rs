@@ -44,6 +44,9 @@ pub fn signal(n: u64) -> Signal {
     signal
 }
 
+/// What stands in the cells beside the one that a board writer dies at: this in (0, 1), the next in (1, 0).
+pub const NEIGHBOUR: u64 = 1000;
+
 pub fn cells() -> BoardSpec {
     BoardSpec { instruments: 2, models: 2, table: Vec::new() }
 }
@@ -72,7 +75,9 @@ fn ring(before: u64) {
 fn board(before: u64) {
     let (lane, clock) = Place::of_parent();
     let mut board = BoardWriter::create(&lane, &cells(), &clock, &Access::default()).unwrap();
+    board.set(0, 1, &signal(NEIGHBOUR));
     (1..=before).for_each(|n| board.set(1, 1, &signal(n)));
+    board.set(1, 0, &signal(NEIGHBOUR + 1));
     say(board.generation());
     wait();
     arm();

@@ -1,7 +1,7 @@
 //! Writers, owners, operators and readers killed at every store they make.
 
 use crate::common::{Place, drain, place, record};
-use crate::roles::{BURST, SETS, SLOTS, SOON, publish, signal, stages};
+use crate::roles::{BURST, NEIGHBOUR, SETS, SLOTS, SOON, publish, signal, stages};
 use crate::victim::{Left, Victim, walk};
 use pillion_shm::leftovers::{self, Allow};
 use pillion_shm::{
@@ -93,7 +93,9 @@ fn a_board_writer_dies_at_every_store() {
                     // Killed between mark and commit: said, and never shown half.
                     Reading::Busy => assert!(matches!(died.as_deref(), Some("cell: mark" | "cell: word")), "{died:?}"),
                 }
-                assert_eq!((board.read(0, 0), board.read(0, 1)), (Reading::Never, Reading::Never));
+                let beside = [(0, 1), (1, 0)].map(|(instrument, model)| board.read(instrument, model));
+                assert_eq!(beside, [NEIGHBOUR, NEIGHBOUR + 1].map(|n| Reading::Value(signal(n))), "killed at {died:?}");
+                assert_eq!(board.read(0, 0), Reading::Never);
                 assert!(!board.owner_alive() && !board.superseded());
             }
             let spec = crate::roles::cells();
