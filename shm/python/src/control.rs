@@ -137,9 +137,10 @@ impl ControlOwner {
         open(&self.page, "page", |page| page.set_state(state))
     }
 
-    /// A heartbeat now.
-    fn beat(&self) -> Result<()> {
-        open(&self.page, "page", |page| page.beat(self.clock.now_ns()))
+    /// A heartbeat stamped `at_ns`, or now.
+    #[pyo3(signature = (at_ns=None))]
+    fn beat(&self, at_ns: Option<u64>) -> Result<()> {
+        open(&self.page, "page", |page| page.beat(at_ns.unwrap_or_else(|| self.clock.now_ns())))
     }
 
     fn set_counters(&self, values: [u64; 8]) -> Result<()> {

@@ -1,9 +1,9 @@
 //! Reading ends of the tick and signal rings.
 
-use crate::fault::{Result, lock};
+use crate::fault::{Fault, Result, lock};
 use crate::place::{kind, place, start};
 use numpy::{IntoPyArray, PyArray1};
-use pillion_shm::Poll;
+use pillion_shm::{Clock, Error, From, Kind, Lane, Poll, Signal, SignalTables};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::PathBuf;
@@ -23,12 +23,50 @@ struct Rows {
 
 /// A ring and what a read found but could not report yet.
 struct Reader {
+    lane: Lane,
+    kind: Kind,
+    clock: Clock,
     ring: pillion_shm::RingReader,
     /// A loss behind the rows of the last read: it belongs before the next ones.
     pending_lost: u64,
 }
 
 impl Reader {
+    /// The ring of `kind` that stands under its name now, if the package can read it to the end.
+    fn attach(lane: &Lane, kind: Kind, start: From, clock: &Clock) -> Result<pillion_shm::RingReader> {
+        let ring = pillion_shm::RingReader::attach(lane, kind, start, clock)?;
+        let (words, needed) = (ring.record_words(), size_of::<Signal>() / 8);
+        let found = if kind == Kind::Ticks {
+            return Ok(ring);
+        } else if words < needed {
+            format!("a signal ring whose slots hold {words} words, {needed} needed")
+        } else if SignalTables::from_bytes(ring.table()).is_err() {
+            format!("a signal ring whose table of {} bytes is not whole, or of another version", ring.table().len())
+        } else {
+            return Ok(ring);
+        };
+        let found = format!("{found} (made by process {})", ring.owner_pid());
+        Err(Error::NotARegion { path: ring.path().to_owned(), found }.into())
+    }
+
+    /// The library's `follow`, which does not know what the package needs of a ring: over to the successor once everything
+    /// here is read and reported, and a successor that cannot be read is refused before anything of this reader changes.
+    fn follow(&mut self) -> Result<bool> {
+        if !self.ring.superseded() || self.pending_lost > 0 || self.ring.pending() {
+            return Ok(false);
+        }
+        let next = match Self::attach(&self.lane, self.kind, From::Start, &self.clock) {
+            Err(Fault::Library(Error::Absent { .. })) => return Ok(false),
+            next => next?,
+        };
+        // A mark that no successor made leads back here.
+        if next.file_number() == self.ring.file_number() {
+            return Ok(false);
+        }
+        self.ring = next;
+        Ok(true)
+    }
+
     /// At most `max` rows; a loss ends the read unless it stands before the first row.
     fn read(&mut self, max: usize) -> Rows {
         let row_words = ROW_OWN + self.ring.record_words();
@@ -76,11 +114,12 @@ impl RingReader {
     #[new]
     fn new(py: Python<'_>, kind_name: &str, lane: &str, dir: PathBuf, start_name: &str) -> Result<Self> {
         let (kind, start) = (kind(kind_name)?, start(start_name)?);
-        let ring = py.detach(|| {
+        let reader = py.detach(|| {
             let (lane, clock) = place(lane, dir)?;
-            Ok::<_, crate::fault::Fault>(pillion_shm::RingReader::attach(&lane, kind, start, &clock)?)
+            let ring = Reader::attach(&lane, kind, start, &clock)?;
+            Ok::<_, Fault>(Reader { lane, kind, clock, ring, pending_lost: 0 })
         })?;
-        Ok(Self { reader: Mutex::new(Reader { ring, pending_lost: 0 }) })
+        Ok(Self { reader: Mutex::new(reader) })
     }
 
     /// (words of whole rows, records lost before them, whether the ring contradicts itself).
@@ -90,7 +129,7 @@ impl RingReader {
     }
 
     fn follow(&self, py: Python<'_>) -> Result<bool> {
-        Ok(py.detach(|| lock(&self.reader).ring.follow())?)
+        py.detach(|| lock(&self.reader).follow())
     }
 
     /// Whether the ring agrees with itself and with this reader.

@@ -15,7 +15,18 @@ pub fn table_rows(bytes: &[u8]) -> Result<(Vec<Instrument>, Vec<Model>)> {
     let SignalTables { instruments, models } = SignalTables::from_bytes(bytes)?;
     let instruments = instruments.into_iter().map(|i| (i.id, i.symbol, i.tick_size, i.size_unit)).collect();
     let model = |m: ModelEntry| {
-        (m.name, m.revision, m.sha256, m.features_hash, m.outputs, m.meaning, m.engine, m.isa, m.runtime, m.horizon_events)
+        (
+            m.name,
+            m.revision,
+            m.sha256,
+            m.features_hash,
+            m.outputs,
+            m.meaning,
+            m.engine,
+            m.isa,
+            m.runtime,
+            m.horizon_events,
+        )
     };
     Ok((instruments, models.into_iter().map(model).collect()))
 }
@@ -24,18 +35,10 @@ pub fn table_rows(bytes: &[u8]) -> Result<(Vec<Instrument>, Vec<Model>)> {
 #[pyfunction]
 pub fn table_bytes(instruments: Vec<Instrument>, models: Vec<Model>) -> Result<Vec<u8>> {
     let instrument = |(id, symbol, tick_size, size_unit)| InstrumentEntry { id, symbol, tick_size, size_unit };
-    let model = |(name, revision, sha256, features_hash, outputs, meaning, engine, isa, runtime, horizon_events): Model| ModelEntry {
-        name,
-        revision,
-        sha256,
-        features_hash,
-        outputs,
-        meaning,
-        engine,
-        isa,
-        runtime,
-        horizon_events,
-    };
+    let model =
+        |(name, revision, sha256, features_hash, outputs, meaning, engine, isa, runtime, horizon_events): Model| {
+            ModelEntry { name, revision, sha256, features_hash, outputs, meaning, engine, isa, runtime, horizon_events }
+        };
     let tables = SignalTables {
         instruments: instruments.into_iter().map(instrument).collect(),
         models: models.into_iter().map(model).collect(),

@@ -40,6 +40,7 @@ def tables():
             engine="ort",
             isa="avx512",
             runtime="onnxruntime 1.31.1",
+            horizon_events=10 * (i + 1),
         )
         for i, (name, outputs) in enumerate([("mlp-k10", ("down", "flat", "up")), ("lgbm-k50", ("score",))])
     )

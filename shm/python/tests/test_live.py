@@ -109,6 +109,7 @@ def check_day(tick_batches, signal_batches, control, board):
     assert len(signals) == counters.signals > 1_000 and counters.lost == counters.rejects == 0
     model = board.tables.models[0]
     assert (model.name, len(model.outputs), len(model.sha256)) == ("mlp-k10", 3, 32) and model.meaning
+    assert model.horizon_events == 10
     last = signals[(signals["flags"] & (shm.SignalFlags.INVALID | shm.SignalFlags.HALTED)) == 0][-1]
     latest = board.latest("ESH4", "mlp-k10")
     assert latest.ring_seq == last["ring_seq"]

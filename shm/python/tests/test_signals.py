@@ -8,13 +8,15 @@ import pytest
 from conftest import signals
 
 import pillion_shm as shm
+from pillion_shm import _native
 from pillion_shm.testing import MockSidecar
 
 
 def test_tables_come_back_whole(place, tables):
     with MockSidecar("es", tables, dir=place):
-        assert shm.SignalReader("es", dir=place).tables == tables
-        assert shm.Board("es", dir=place).tables == tables
+        board = shm.Board("es", dir=place)
+        assert shm.SignalReader("es", dir=place).tables == board.tables == tables
+        assert {model.name: model.horizon_events for model in board.tables.models} == {"mlp-k10": 10, "lgbm-k50": 20}
     assert shm.Tables.of_bytes(tables.to_bytes()) == tables
     long = shm.Tables((shm.Instrument(1, "X" * 72, 1, 1.0),), ())
     with pytest.raises(shm.ArgumentError, match=r'symbol of instrument 0 is "X+", 72 bytes, at most 71'):
@@ -101,6 +103,64 @@ def test_a_restarted_sidecar_is_followed_with_its_new_tables(place, tables):
         assert shm.Board("es", dir=place).shape == (2, 1)
 
 
+def foreign(place, table, record_bytes=shm.SIGNAL.itemsize):
+    """A signal ring of somebody else's making, with 4 records of zeroes."""
+    ring = _native.RingWriter("signals", "es", place, 16, record_bytes, table, 0o600, None, "try")
+    ring.publish(np.zeros(4 * record_bytes // 8, np.uint64), record_bytes // 8, None)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("table", "record_bytes", "found"),
+    [
+        (b"no tables at all", 112, "table of 16 bytes is not whole, or of another version"),
+        (None, 48, "slots hold 6 words, 14 needed"),
+    ],
+)
+def test_a_successor_that_cannot_be_read_changes_nothing(place, tables, table, record_bytes, found):
+    what = rf"a signal ring whose {found} \(made by process \d+\)"
+    refused = rf"pillion\.es\.signals is not a Pillion region: {what}; mend: "
+    old = MockSidecar("es", tables, dir=place)
+    reader = shm.SignalReader("es", dir=place)
+    sent = signals(6, tables)
+    old.publish(sent)
+    assert len(reader.read(4)) == 4
+    old.close()
+    wrong = foreign(place, tables.to_bytes() if table is None else table, record_bytes)
+    assert not reader.follow(), "two signals are left here"
+    assert reader.read().signals["ring_seq"].tolist() == sent["ring_seq"][4:].tolist()
+    for _ in range(2):
+        with pytest.raises(shm.MismatchError, match=refused):
+            reader.follow()
+        assert (reader.generation, reader.tables, reader.record_bytes) == (1, tables, 112)
+        assert (len(reader.read()), reader.cursor, reader.superseded) == (0, 6, True)
+    with pytest.raises(shm.MismatchError, match=refused):
+        shm.SignalReader("es", dir=place)
+    wrong.close(False)
+    with MockSidecar("es", shm.Tables(tables.instruments, tables.models[:1]), dir=place) as third:
+        third.publish(sent[:2])
+        assert reader.follow() and reader.generation == 3 and len(reader.tables.models) == 1
+        assert reader.read().columns("mlp-k10")["signal_seq"].tolist() == [0, 1]
+
+
+def test_a_signal_of_another_revision_has_no_named_outputs(place, tables):
+    sent = signals(8, tables)
+    sent["flags"] = 0
+    sent["revision"][4] += 1
+    with MockSidecar("es", tables, dir=place) as sidecar:
+        reader, board = shm.SignalReader("es", dir=place), shm.Board("es", dir=place)
+        sidecar.publish(sent)
+        columns = reader.read().columns("mlp-k10")
+        with pytest.raises(shm.RevisionError, match="ESH4, mlp-k10: .* revision 8, the board's table of 7; mend: attach"):
+            board.latest("ESH4", "mlp-k10")
+        assert board.latest("NQH4", "mlp-k10").revision == 7
+    assert columns["ring_seq"].tolist() == [100, 101, 104, 105] and columns["revision"].tolist() == [7, 7, 8, 7]
+    assert columns["tradable"].tolist() == [True, True, False, True]
+    for i, name in enumerate(tables.models[0].outputs):
+        assert columns[name].dtype == sent["outputs"].dtype
+        assert np.array_equal(columns[name], [*sent["outputs"][:2, i], np.nan, sent["outputs"][5, i]], equal_nan=True)
+
+
 def test_control_says_what_the_page_says(place, tables):
     with MockSidecar("es", tables, dir=place) as sidecar:
         control = shm.Control("es", dir=place)
@@ -124,6 +184,26 @@ def test_control_says_what_the_page_says(place, tables):
         for state in shm.State:
             sidecar.set_state(state)
             assert control.state is state
+
+
+def test_alive_takes_a_heartbeat_of_now_and_a_state_that_goes_on(place, tables):
+    minute = 60_000_000_000
+    with MockSidecar("es", tables, dir=place) as sidecar:
+        control, clock = shm.Control("es", dir=place), shm.Clock(place)
+        for state in shm.State:
+            sidecar.set_state(state)
+            sidecar.beat(0)
+            assert not control.alive(minute), "before the first"
+            sidecar.beat()
+            assert control.alive(minute) == (state.value in ("BOOT", "RUN", "HALT")), state
+        sidecar.set_state(shm.State.RUN)
+        for far in (2**64 - 1, 2**63, clock.now_ns() + minute):
+            sidecar.beat(far)
+            assert control.heartbeat_age_ns is None and not control.alive(2**64), "a beat in the future is nobody's"
+        sidecar.beat(clock.now_ns() + shm.MAX_AHEAD_NS // 2)
+        assert control.heartbeat_age_ns is not None and control.alive(minute), "the clocks of two cores may differ"
+        sidecar.beat(clock.now_ns() - minute)
+        assert control.heartbeat_age_ns >= minute and not control.alive(minute)
 
 
 def test_operators_are_answered_or_told_why_not(place, tables):

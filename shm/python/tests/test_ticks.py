@@ -12,6 +12,8 @@ from conftest import filled
 import pillion_shm as shm
 
 KINDS = {"mbo": shm.MBO, "trades": shm.TRADE, "mbp1": shm.MBP1, "mbp10": shm.MBP10, "status": shm.STATUS}
+# Bytes of the header, as in shm/README.md: where the successor's mark and the head stand.
+SUCCESSOR, HEAD = 192, 256
 
 
 def test_all_kinds_round_trip_in_one_ring(place):
@@ -139,10 +141,58 @@ def test_a_restart_is_a_new_generation_that_follow_goes_over_to(place):
     with shm.TickWriter("life", dir=place, capacity=32, record_bytes=368) as second:
         second.publish(filled(shm.MBP10, 2, 1))
         assert reader.superseded and second.generation == 2
+        assert not reader.follow() and reader.generation == 1, "three records are left"
         assert len(reader.read().mbo) == 3, "what is left of the first is read first"
         assert reader.follow() and reader.generation == 2 and reader.capacity == 32
         assert len(reader.read().mbp10) == 2 and reader.records_read == 5
         assert not reader.follow()
+
+
+def test_follow_passes_over_nothing(place):
+    first = shm.TickWriter("left", dir=place, capacity=8)
+    reader, second = (shm.TickReader("left", dir=place) for _ in range(2))
+    first.publish(shm.new(shm.MBO, 8))
+    first.close()
+    with shm.TickWriter("left", dir=place, capacity=8):
+        assert not reader.follow() and len(reader.read(5)) == 5
+        assert not reader.follow() and len(reader.read()) == 3
+        assert reader.follow() and reader.generation == 2 and reader.records_lost == 0
+        assert not second.follow() and second.skip_to_next() == 8, "given up, and counted"
+        assert second.follow() and (second.records_read, second.records_lost) == (0, 8)
+
+
+def test_a_loss_is_reported_before_follow_goes_over(place):
+    first = shm.TickWriter("late", dir=place, capacity=8)
+    reader = shm.TickReader("late", dir=place)
+    first.publish(shm.new(shm.MBO, 8))
+    # As if the writer had come round while the ring was read, and 16 records stood published: 11 and 15 in their slots.
+    with open(first.path, "r+b") as file:
+        header = np.frombuffer(file.read(512), np.uint64)
+        body, stride = int(header[10]), int(header[6])
+        for offset, value in [(HEAD, 16), (body + 3 * stride, 24), (body + 7 * stride, 32)]:
+            file.seek(offset)
+            file.write(value.to_bytes(8, sys.byteorder))
+    first.close()
+    with shm.TickWriter("late", dir=place, capacity=8):
+        batch = reader.read()
+        assert (len(batch), batch.lost, reader.cursor) == (3, 0, 8)
+        assert not reader.follow(), "the loss behind those three is not the successor's"
+        batch = reader.read()
+        assert (len(batch), batch.lost) == (0, 5)
+        assert reader.follow() and reader.read().lost == 0 and reader.records_lost == 5
+
+
+def test_follow_stays_where_there_is_no_other_ring(place):
+    with shm.TickWriter("alone", dir=place, capacity=8) as writer:
+        reader = shm.TickReader("alone", dir=place)
+        writer.publish(shm.new(shm.MBO, 3))
+        assert len(reader.read()) == 3
+        with open(writer.path, "r+b") as file:
+            file.seek(SUCCESSOR)
+            file.write((1).to_bytes(8, sys.byteorder))
+        assert reader.superseded and not reader.follow(), "a mark that no successor made leads back here"
+        assert (reader.cursor, len(reader.read()), reader.records_read) == (3, 0, 3)
+    assert reader.superseded and not reader.follow(), "its name is gone"
 
 
 def test_a_killed_writer_leaves_whole_records(place):
@@ -171,7 +221,7 @@ def test_refusals_say_what_was_found_and_what_to_do(place):
     with pytest.raises(shm.ArgumentError, match="ring size is 100 slots of 14 words, but must be a power of two"):
         shm.TickWriter("bad", dir=place, capacity=100)
     with shm.TickWriter("held", dir=place, capacity=16) as writer:
-        with pytest.raises(shm.HeldError, match=r"held by live process \d+ for \d+ s \(generation 1\); mend"):
+        with pytest.raises(shm.HeldError, match=r"held by live process \d+ for \d+ s \(generation 1\), .*; mend"):
             shm.TickWriter("held", dir=place)
         with pytest.raises(ValueError, match="368 bytes do not fit this ring, whose records hold 112 bytes"):
             writer.publish(shm.new(shm.MBP10, 1))

@@ -3,7 +3,7 @@
 Readers map read-only and never hold anybody up. See the package's README for ten lines from attach to a DataFrame.
 """
 
-from ._control import Clock, Control, Counters, Outcome, Stage, State
+from ._control import MAX_AHEAD_NS, Clock, Control, Counters, Outcome, Stage, State
 from ._errors import (
     AbsentError,
     ArgumentError,
@@ -14,6 +14,7 @@ from ._errors import (
     MismatchError,
     NoAnswerError,
     NoOwnerError,
+    RevisionError,
     UnknownNameError,
 )
 from ._records import (
@@ -44,6 +45,7 @@ __all__ = [
     "BY_RTYPE",
     "HEADER",
     "LEVEL",
+    "MAX_AHEAD_NS",
     "MAX_OUTPUTS",
     "MBO",
     "MBP1",
@@ -71,6 +73,7 @@ __all__ = [
     "NoAnswerError",
     "NoOwnerError",
     "Outcome",
+    "RevisionError",
     "Signal",
     "SignalBatch",
     "SignalFlags",

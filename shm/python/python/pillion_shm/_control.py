@@ -9,6 +9,9 @@ from enum import Enum
 from . import _native
 from ._rings import SHM
 
+MAX_AHEAD_NS = 1_000_000
+"""Stamps may lie ahead of a reader's clock by no more than this: counters of two cores differ by less than 1 µs."""
+
 
 class Clock:
     """The clock of this boot: all stamps, of all processes, are on it. ns since the UNIX epoch; never runs backwards."""
@@ -109,12 +112,17 @@ class Control:
 
     @property
     def heartbeat_age_ns(self) -> int | None:
-        """ns since the last heartbeat; None before the first."""
+        """ns since the last heartbeat; None before the first, and for one more than ``MAX_AHEAD_NS`` in the future: a
+        scribbler's, which would count as fresh for ever."""
         beat = self._native.heartbeat_ns()
-        return max(0, self._native.now_ns() - beat) if beat else None
+        age = self._native.now_ns() - beat
+        return max(0, age) if beat and age >= -MAX_AHEAD_NS else None
 
     def alive(self, max_age_ns: int = 1_000_000_000) -> bool:
-        """Whether the last heartbeat is at most ``max_age_ns`` old (no system call)."""
+        """Whether the sidecar beats and has not ended: its state is BOOT, RUN or HALT, and its last heartbeat at most
+        ``max_age_ns`` old and not in the future. No system call. It says nothing of what may be traded: that takes RUN."""
+        if self.state in (State.FAIL, State.STOPPED):
+            return False
         age = self.heartbeat_age_ns
         return age is not None and age <= max_age_ns
 

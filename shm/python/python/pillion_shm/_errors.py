@@ -40,5 +40,9 @@ class UnknownNameError(Error, KeyError):
         return str(self.args[0])
 
 
+class RevisionError(Error):
+    """A signal is of another revision of its model than the tables: its outputs may have other names and meanings."""
+
+
 class BusyError(Error):
     """A cell was being written at each of a thousand looks: its writer was descheduled or died in the middle."""

@@ -110,8 +110,15 @@ class Reader(Generic[B]):
         return batch
 
     def follow(self) -> bool:
-        """Goes over to the ring that stands under the name now, from its first record, and says so with True; False
-        while there is no other. Read what is left here first. How much was lost in between is unknown."""
+        """Goes over to the ring that stands under the name now, from its first record, and says so with True. How much was
+        lost in between is unknown.
+
+        False while there is no other, and while there is still something to read here, which may have come after the last
+        read: read until nothing comes, and call again. ``skip_to_next`` gives up what is left, and counts it.
+
+        Raises:
+            MismatchError: the other ring cannot be read. This reader stays as it was, and so do its tables.
+        """
         followed = self._native.follow()
         if followed:
             self._row_words = 2 + self._native.record_words

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from ._errors import BusyError
+from ._errors import BusyError, RevisionError
 from ._records import SIGNAL, SignalFlags, columns, in_row
 from ._rings import SHM, Batch, Reader, Start
 from ._tables import Tables
@@ -55,14 +55,19 @@ class SignalBatch(Batch):
 
     def columns(self, model: str) -> dict[str, NDArray]:
         """The signals of one model as 1-D arrays for a DataFrame: every field, ``symbol``, ``tradable`` (nothing in
-        the flags forbids trading on it), and each output under its own name instead of a number."""
+        the flags forbids trading on it), and each output under its own name instead of a number.
+
+        A signal of another revision than the table's has NaN for every output, whose names may be others', and is not
+        tradable: attach again."""
         found = self.of(model)
         symbols = np.array([instrument.symbol for instrument in self.tables.instruments], object)
         plain = {name: array for name, array in columns(found).items() if not name.startswith("outputs_")}
         plain["symbol"] = symbols[found["instrument"]] if len(symbols) else np.empty(len(found), object)
-        plain["tradable"] = (found["flags"] & int(SignalFlags.UNTRADABLE)) == 0
-        names = self.tables.models[self.tables.model(model)].outputs
-        return plain | {name: found["outputs"][:, i] for i, name in enumerate(names)}
+        table = self.tables.models[self.tables.model(model)]
+        known = found["revision"] == table.revision
+        plain["tradable"] = known & ((found["flags"] & int(SignalFlags.UNTRADABLE)) == 0)
+        outputs = np.where(known[:, None], found["outputs"], found["outputs"].dtype.type(np.nan))
+        return plain | {name: outputs[:, i] for i, name in enumerate(table.outputs)}
 
 
 class SignalReader(Reader[SignalBatch]):
@@ -141,6 +146,7 @@ class Board:
         Raises:
             UnknownNameError: no such instrument or model on this lane.
             BusyError: its writer died or was descheduled in the middle of a write.
+            RevisionError: it is of another revision of the model than the board's tables: attach again.
         """
         row, column = self.tables.instrument(symbol), self.tables.model(model)
         cell = self._native.one(row, column).view(BOARD)[0]
@@ -148,12 +154,15 @@ class Board:
             raise BusyError(f"{symbol}, {model}: its cell is half written; mend: see that the sidecar lives")
         if cell["status"] == NEVER:
             return None
-        names = self.tables.models[column].outputs
+        table = self.tables.models[column]
+        if cell["revision"] != table.revision:
+            found = f"{symbol}, {model}: its signal is of revision {cell['revision']}, the board's table of {table.revision}"
+            raise RevisionError(f"{found}; mend: attach again, and ignore the signal if that does not help")
         return Signal(
             symbol=symbol,
             model=model,
             flags=SignalFlags(int(cell["flags"])),
-            outputs={name: float(value) for name, value in zip(names, cell["outputs"])},
+            outputs={name: float(value) for name, value in zip(table.outputs, cell["outputs"])},
             **{name: int(cell[name]) for name in ("ring_seq", "ts_event", "tick_ns", "signal_ns", "revision")},
         )
 

@@ -48,9 +48,9 @@ class MockSidecar:
         """Sets the state; HALT and RUN set and end the halt."""
         self._page.set_state(state.value)
 
-    def beat(self) -> None:
-        """A heartbeat now."""
-        self._page.beat()
+    def beat(self, at_ns: int | None = None) -> None:
+        """A heartbeat stamped ``at_ns``, ns since the epoch, or now."""
+        self._page.beat(at_ns)
 
     def set_counters(self, counters: Counters) -> None:
         """Sets all counters."""
