@@ -51,6 +51,7 @@ bench: onnxruntime release
 soak: onnxruntime release
 	scripts/soak $(PILLION) $(DATA)
 	PILLION_CRASH_ROUNDS=10 $(MAKE) --no-print-directory crash
+	PILLION_CRASH_ROUNDS=10 cargo test -p pillion-shm --test crash_cpp
 	scripts/fuzz 900
 
 # Trains the bundled models anew (Python packages go to .venv).

@@ -179,7 +179,7 @@ fn wrapped(wrapper: &[&str], script: &str) -> Option<std::process::Output> {
     command.args(&wrapper[1..]).args(["sh", "-c", script]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let probe = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
     if !probe.is_ok_and(|p| p.status.success()) {
-        eprintln!("skipped: {} is not allowed or not there", wrapper.join(" "));
+        skip(&format!("{} is not allowed or not there", wrapper.join(" ")));
         return None;
     }
     Some(command.output().expect("it just worked"))

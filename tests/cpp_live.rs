@@ -59,13 +59,28 @@ fn blake3(signals: &[Signal]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// What the C++ reader must have told of the tables.
-fn told(tables: &SignalTables) -> String {
-    let instrument = |i: &pillion_shm::InstrumentEntry| {
-        format!("instrument {} {} {} {}\n", i.id, i.symbol, i.tick_size, i.size_unit)
-    };
-    let model = |m: &pillion_shm::ModelEntry| format!("model {} {} {}\n", m.name, m.revision, m.outputs.join(" "));
-    tables.instruments.iter().map(instrument).chain(tables.models.iter().map(model)).collect()
+/// What the C++ reader must have told of the tables, by the recording, the models' manifests as they stand in their files,
+/// and what the replay said of the engine: no shared memory has a part in it.
+fn told(feed: &Feed, report: &ReplayReport) -> String {
+    let mut text = String::new();
+    for i in &feed.instruments {
+        text += &format!("instrument {} {} {} {}\n", i.id, i.symbol, i.tick_size, i.size_unit);
+    }
+    assert_eq!(report.models.len(), MODELS.len());
+    for (name, used) in MODELS.iter().zip(&report.models) {
+        let manifest = std::fs::read_to_string(model(name).join("manifest.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let word = |key: &str| manifest[key].as_str().unwrap_or_else(|| panic!("{key} of {name}"));
+        assert_eq!((*name, used.name.as_str(), used.sha256.as_str()), (word("name"), *name, word("onnx_sha256")));
+        text += &format!("model {name} {}\n  sha256 {}\n", manifest["revision"], used.sha256);
+        text += &format!("  features {}\n", word("features_hash"));
+        for output in manifest["outputs"].as_array().unwrap() {
+            text += &format!("  output {}\n", output.as_str().unwrap());
+        }
+        text += &format!("  meaning {}\n  horizon {}\n", word("meaning"), manifest["horizon_events"]);
+        text += &format!("  runs on {}, {}, {}\n", used.engine, used.isa, used.runtime);
+    }
+    text
 }
 
 /// The board's cells in order: the last signal of each instrument and model that the ring had, but for those that never
@@ -132,7 +147,7 @@ fn day(input: &Path, compiler: &cxx::Compiler) {
         board.len(),
         recording.records
     );
-    assert_eq!(stdout(&read), told(&tables) + &counts);
+    assert_eq!(stdout(&read), told(&recording, &expected) + &counts);
     assert_eq!(blake3(ring), expected.signals_blake3, "C++ on both sides and Rust on both sides say the same");
 }
 

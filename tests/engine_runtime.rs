@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use model_support::{child, compile, is_child, root};
+use model_support::{child, compile, is_child, root, skip};
 use pillion::cold::model::Model;
 use pillion::engine::RuntimeConfig;
 
@@ -56,8 +56,7 @@ fn a_miss_names_every_place_and_the_command_that_mends_it() {
     fs::copy(this_exe(), &exe).unwrap();
     let text = outcome(child(&exe, "child_loads_a_model").current_dir(away.path()));
     if text.contains("loaded on") {
-        println!("skipped: this system carries an ONNX Runtime of its own");
-        return;
+        return skip("this system carries an ONNX Runtime of its own");
     }
     let here = away.path().join("onnxruntime/libonnxruntime.so.1.31.1");
     refused(

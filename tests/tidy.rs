@@ -135,3 +135,105 @@ fn the_readme_names_every_command() {
         assert!(readme.contains(code), "README.md has no exit code {code}");
     }
 }
+
+/// Text between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Names of the tests in a file: functions under `#[test]`, rows of a macro of tests, and in C++ functions that are called.
+fn tests_of(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let word = |line: &str| line.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let lines = text.lines().map(str::trim);
+    if path.extension().is_some_and(|end| end == "cpp") {
+        let functions = lines.filter_map(|line| line.strip_prefix("void ")).map(word);
+        return functions.filter(|name| text.matches(&format!("{name}(")).count() > 1).collect();
+    }
+    let (mut found, mut marked) = (Vec::new(), false);
+    for line in lines {
+        if let Some(name) = line.strip_prefix("fn ") {
+            found.extend(marked.then(|| word(name)));
+            marked = false;
+        } else if text.contains("macro_rules!") && line.ends_with(';') {
+            found.extend(line.split_once(": ").map(|(name, _)| word(name)));
+        }
+        marked |= line == "#[test]";
+    }
+    found
+}
+
+/// Whether a name, with `*` for anything, is that of `test`.
+fn is_called(name: &str, test: &str) -> bool {
+    let Some((first, rest)) = name.split_once('*') else { return name == test };
+    let Some(mut left) = test.strip_prefix(first) else { return false };
+    let parts: Vec<_> = rest.split('*').collect();
+    let (last, middle) = parts.split_last().expect("a split has a part");
+    for part in middle {
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
+    }
+    left.ends_with(last)
+}
+
+/// Every test that the page of promises names is there: `file::test`, `folder/file::test`, `file.cpp: test`; `…test`, or
+/// one with a `*`, in the file named before it; or a file or folder alone.
+#[test]
+fn every_promise_has_its_test() {
+    let page = fs::read_to_string(root().join("shm/README.md")).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("Promises")).expect("the promises");
+    let places = |name: &str| {
+        let folders = ["shm/tests", "tests", "shm/tests/cpp", "shm/src", "."];
+        let paths = folders.iter().map(|folder| root().join(folder).join(name));
+        paths.filter(|path| path.exists()).collect::<Vec<_>>()
+    };
+    let (mut rows, mut named) = (0, 0);
+    for row in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cell = row.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap();
+        let (mut file, mut here) = (Vec::new(), 0);
+        for name in quoted(cell) {
+            let test = match name.strip_prefix('…') {
+                Some(test) => Some(test),
+                None if name.contains('*') && !name.contains(':') => Some(name),
+                None => {
+                    let (of, test) = match (name.split_once(": "), name.split_once("::")) {
+                        (Some((file, test)), _) => (file.to_owned(), Some(test)),
+                        (_, Some((file, test))) => (format!("{file}.rs"), test.rsplit("::").next()),
+                        _ => (name.to_owned(), None),
+                    };
+                    file = places(&of);
+                    assert!(!file.is_empty(), "{name}: there is no {of}, in {row}");
+                    test
+                }
+            };
+            if let Some(test) = test {
+                let tests: Vec<_> = file.iter().flat_map(|path| tests_of(path)).collect();
+                assert!(tests.iter().any(|other| is_called(test, other)), "{name}: not in {file:?}, in {row}");
+            }
+            here += 1;
+        }
+        assert!(here > 0, "no test for {row}");
+        (rows, named) = (rows + 1, named + here);
+    }
+    assert!(rows >= 15 && named >= 40, "{rows} rows, {named} tests");
+}
+
+/// The README names every target of the Makefile that a comment there explains.
+#[test]
+fn the_readme_names_every_target() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let (mut explained, mut targets) = (false, Vec::new());
+    for line in makefile.lines() {
+        explained = line.starts_with('#') || (explained && !line.is_empty());
+        let target = line.split_once(':').map(|(name, _)| name);
+        let target = target.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+        targets.extend(target.filter(|_| explained));
+    }
+    assert!(targets.len() >= 8, "{targets:?}");
+    for target in targets {
+        let goes_on = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '-');
+        let named = readme.split(&format!("make {target}")).skip(1).any(|rest| !goes_on(rest));
+        assert!(named, "README.md does not name `make {target}`");
+    }
+}

@@ -2,6 +2,8 @@
 #![cfg(not(loom))]
 
 mod common;
+#[path = "../../tests/common/skip.rs"]
+mod skip;
 
 use common::{Place, place, say, spec, wait};
 use pillion_shm::layout::{self, LAYOUT_VERSION, V1_HASH, header, layout_hash};
@@ -61,7 +63,7 @@ fn child_full() {
 /// A copy of this binary where every user may run it, or a plain word that there is no such place.
 fn exe_for_all() -> Option<(tempfile::TempDir, PathBuf)> {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root can become another user");
+        skip::skip("only root can become another user");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -88,8 +90,7 @@ fn a_full_file_system_is_found_at_create() {
     );
     let probe = std::process::Command::new("unshare").args(["-m", "true"]).status();
     if !probe.is_ok_and(|status| status.success()) {
-        println!("skipped: no mount namespaces here");
-        return;
+        return skip::skip("no mount namespaces here");
     }
     let mut child =
         place.child_under(&["unshare", "-m", "sh", "-c", &script], &std::env::current_exe().unwrap(), "full");

@@ -3,6 +3,7 @@
 
 #[path = "../common/skip.rs"]
 mod skip;
+pub use skip::skip;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub fn runtime_is_here() -> bool {
     match Runtime::open(&RuntimeConfig::default()) {
         Ok(_) => true,
         Err(error @ RuntimeError::Missing { .. }) => {
-            skip::skip(&format!("{error}; run scripts/fetch-onnxruntime"));
+            skip(&format!("{error}; run scripts/fetch-onnxruntime"));
             false
         }
         Err(error) => panic!("{error}"),
@@ -53,7 +54,7 @@ pub fn compile(source: &str, defines: &[&str], into: &Path) -> Option<()> {
             Some(())
         }
         Err(error) => {
-            skip::skip(&format!("no C compiler: {error}"));
+            skip(&format!("no C compiler: {error}"));
             None
         }
     }

@@ -4,7 +4,9 @@
 //! A region is *in use* while its owner lives, which is the kernel's lock and holds across pid namespaces, or while a
 //! process that this one can see in /proc maps it. A reader that cannot be seen (another user's, another pid
 //! namespace's) loses nothing when a dead owner's region is removed under it: its mapping stays as long as it does, and
-//! `follow` finds the next owner's region. Only the count of generations starts at 1 again.
+//! `follow` finds the next owner's region. Only the count of generations starts at 1 again: a lossless feed that comes back as
+//! generation 1, while the sidecar's page still shows generation 1 of the removed tick ring, would read the old run's
+//! consumed count as its own until the sidecar notices.
 
 mod mapped;
 mod remove;
@@ -109,9 +111,14 @@ pub fn list(dir: &Path) -> Result<Vec<Found>> {
 
 /// [`list`] of one file; `None` when there is none.
 pub fn look_at(path: &Path) -> Option<Found> {
+    numbered(path).map(|(found, _)| found)
+}
+
+/// [`look_at`], and the file's device and inode.
+fn numbered(path: &Path) -> Option<(Found, (u64, u64))> {
     let mut found = [look(path)?];
     mapped::fill(&mut found);
-    let [(found, _)] = found;
+    let [found] = found;
     Some(found)
 }
 

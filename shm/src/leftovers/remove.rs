@@ -161,13 +161,19 @@ pub fn check(found: &Found, all: &[Found], allow: &Allow) -> Result<(), Refusal>
 /// Removes the file at `path`, if [`check`] has nothing against it once its lock is ours. `all` is what its directory
 /// holds, which only the clock's removal asks.
 pub fn remove(path: &Path, all: &[Found], allow: &Allow) -> Result<(), Refusal> {
+    remove_with(path, all, allow, || ())
+}
+
+/// [`remove`], which calls `locked` between taking the lock and its second look.
+fn remove_with(path: &Path, all: &[Found], allow: &Allow, locked: impl FnOnce()) -> Result<(), Refusal> {
     let io = |action, source| Refusal::Io { action, path: path.to_owned(), source };
     let Some(before) = look_at(path) else { return Err(Refusal::Absent { path: path.to_owned() }) };
     check(&before, all, allow)?;
     let file = open(path).map_err(|found| Refusal::Foreign { path: path.to_owned(), found })?;
     lock(&file, path, &before)?;
-    // What was seen without the lock may have changed: a HALT, an owner that has died since.
-    let now = super::look(path).filter(|(_, id)| Some(*id) == number(&file));
+    locked();
+    // What was seen without the lock may have changed: a HALT, an owner that has died since, who maps it.
+    let now = super::numbered(path).filter(|(_, id)| Some(*id) == number(&file));
     let Some((mut now, _)) = now else { return Err(Refusal::Changed { path: path.to_owned() }) };
     now.owner_alive = false;
     check(&now, all, allow)?;
@@ -190,4 +196,25 @@ fn lock(file: &File, path: &Path, before: &Found) -> Result<(), Refusal> {
 
 fn number(file: &File) -> Option<(u64, u64)> {
     file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{Access, Clock, From, Lane, RingReader, RingSpec, RingWriter};
+
+    /// A dead owner's ring, which a reader attaches to after the first look at it and before the second.
+    #[test]
+    fn who_comes_between_the_looks_is_seen() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let (lane, clock) = (Lane::in_dir(dir.path(), "test").unwrap(), Clock::attach_or_create(dir.path()).unwrap());
+        let spec = RingSpec { capacity: 4, record_words: 14, table: Vec::new() };
+        drop(RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &Access::default()).unwrap());
+        let (path, mut reader) = (lane.path(Kind::Ticks), None);
+        let attach = || reader = Some(RingReader::attach(&lane, Kind::Ticks, From::Next, &clock).unwrap());
+        let kept = remove_with(&path, &[], &Allow::default(), attach).unwrap_err();
+        assert!(matches!(&kept, Refusal::Mapped { pids, .. } if *pids == [std::process::id()]), "{kept}");
+        assert!(!reader.take().unwrap().superseded(), "the name still stands for its ring");
+        remove(&path, &[], &Allow::default()).unwrap();
+    }
 }

@@ -4,6 +4,7 @@
 //   live_reader DIR LANE FILE
 #include <pillion/shm.hpp>
 
+#include <array>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -39,17 +40,29 @@ void write(std::FILE* file, const pillion::Signal& signal) {
     }
 }
 
+void tell(const char* what, const std::array<std::uint8_t, 32>& hash) {
+    std::printf("  %s ", what);
+    for (const std::uint8_t byte : hash) {
+        std::printf("%02x", byte);
+    }
+    std::printf("\n");
+}
+
+/// Every field of every row.
 void tell(const pillion::SignalTables& tables) {
     for (const pillion::Instrument& instrument : tables.instruments) {
         std::printf("instrument %u %s %" PRId64 " %g\n", instrument.id, instrument.symbol.c_str(),
                     instrument.tick_size, instrument.size_unit);
     }
     for (const pillion::Model& model : tables.models) {
-        std::printf("model %s %u", model.name.c_str(), model.revision);
+        std::printf("model %s %u\n", model.name.c_str(), model.revision);
+        tell("sha256", model.sha256);
+        tell("features", model.features_hash);
         for (const std::string& output : model.outputs) {
-            std::printf(" %s", output.c_str());
+            std::printf("  output %s\n", output.c_str());
         }
-        std::printf("\n");
+        std::printf("  meaning %s\n  horizon %u\n", model.meaning.c_str(), model.horizon_events);
+        std::printf("  runs on %s, %s, %s\n", model.engine.c_str(), model.isa.c_str(), model.runtime.c_str());
     }
 }
 

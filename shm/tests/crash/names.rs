@@ -115,7 +115,7 @@ fn a_taker_over_dies_at_every_step() {
     for kind in [Kind::Ticks, Kind::Signals, Kind::Board, Kind::Cnc] {
         let place = place();
         let path = place.lane.path(kind);
-        let (mut swept, mut removed) = (0, 0);
+        let (mut swept, mut removed, mut after_removal, mut after_mark) = (0, 0, 0, 0);
         walk(&format!("take over:{}", kind.name()), |at| {
             let old = predecessor(&place, kind);
             let mut reader = (kind == Kind::Ticks).then(|| place.reader(From::Start).unwrap());
@@ -132,6 +132,10 @@ fn a_taker_over_dies_at_every_step() {
             if let Some(reader) = &mut reader {
                 // What the dead owner left is read to its end before anybody asks for more.
                 assert_eq!(drain(reader), (SLOTS, 1));
+                let marked = matches!(died.as_deref(), None | Some("take-over: marked"));
+                assert_eq!(reader.successor(), marked, "killed at {died:?}");
+                after_removal += u64::from(died.as_deref() == Some("take-over: beside removed"));
+                after_mark += u64::from(died.as_deref() == Some("take-over: marked"));
                 assert_eq!((reader.superseded(), reader.follow().unwrap()), (exchanged, exchanged));
                 assert_eq!((reader.generation(), drain(reader)), (region.generation, (0, 0)));
             }
@@ -157,6 +161,7 @@ fn a_taker_over_dies_at_every_step() {
         });
         assert_eq!(swept + removed, 2, "{kind:?}");
         assert!(kind != Kind::Ticks || (swept, removed) == (1, 1), "{swept} swept, {removed} removed");
+        assert!(kind != Kind::Ticks || (after_removal, after_mark) == (1, 1), "{after_removal} {after_mark}");
     }
 }
 

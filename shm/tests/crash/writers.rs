@@ -1,8 +1,14 @@
 //! Writers, owners, operators and readers killed at every store they make.
 
+<<<<<<< HEAD
 use crate::common::{Place, WORDS, drain, place};
 use crate::script::{BURST, SETS, SLOTS, SOON, publish, signal, stages};
 use crate::victim::{Left, Victim, in_a_cell, walk};
+=======
+use crate::common::{Place, drain, place, record};
+use crate::roles::{BURST, NEIGHBOUR, SETS, SLOTS, SOON, publish, signal, stages};
+use crate::victim::{Left, Victim, walk};
+>>>>>>> part-crash
 use pillion_shm::leftovers::{self, Allow};
 use pillion_shm::{
     Access, BoardReader, BoardWriter, CncClient, CncOwner, Command, Error, From, Kind, Outcome, Reading, RingReader,
@@ -109,7 +115,9 @@ fn a_board_writer_dies_at_every_store() {
                     // Killed between mark and commit: said, and never shown half.
                     Reading::Busy => assert!(in_a_cell(died.as_deref()), "{died:?}"),
                 }
-                assert_eq!((board.read(0, 0), board.read(0, 1)), (Reading::Never, Reading::Never));
+                let beside = [(0, 1), (1, 0)].map(|(instrument, model)| board.read(instrument, model));
+                assert_eq!(beside, [NEIGHBOUR, NEIGHBOUR + 1].map(|n| Reading::Value(signal(n))), "killed at {died:?}");
+                assert_eq!(board.read(0, 0), Reading::Never);
                 assert!(!board.owner_alive() && !board.superseded());
             }
             let spec = crate::script::cells();
