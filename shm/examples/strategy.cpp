@@ -142,16 +142,16 @@ int main(int argc, char** argv) {
     const std::string lane_name = args.text("--lane", "");
     const std::string dir = args.text("--dir", pillion::default_dir);
     Options options;
-    options.rules.max_age_ns = static_cast<std::uint64_t>(args.number("--max-age", 5) * 1e6);
-    options.rules.heartbeat_ns = static_cast<std::uint64_t>(args.number("--heartbeat", 1'000) * 1e6);
+    options.rules.max_age_ns = args.time_ns("--max-age", 5, 1e6);
+    options.rules.heartbeat_ns = args.time_ns("--heartbeat", 1'000, 1e6);
     options.rules.buy = args.text("--buy", "up");
     options.rules.sell = args.text("--sell", "down");
     options.rules.edge = args.number("--edge", 0.2);
     options.rules.symbol = args.text("--symbol", "");
     options.rules.model = args.text("--model", "");
-    options.rules.show = args.count("--show", 20);
-    if (const double seconds = args.number("--for", 0); seconds > 0) {
-        options.end = steady_clock::now() + milliseconds{static_cast<std::int64_t>(seconds * 1e3)};
+    options.rules.show = args.count("--show", 20, 1'000'000'000);
+    if (const std::uint64_t ns = args.time_ns("--for", 0, 1e9); ns > 0) {
+        options.end = steady_clock::now() + std::chrono::nanoseconds{ns};
     }
     const bool board = args.flag("--board");
     const auto start = args.flag("--oldest") ? pillion::Start::oldest : pillion::Start::next;
