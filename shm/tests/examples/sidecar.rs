@@ -59,7 +59,7 @@ impl Sidecar {
         let board = BoardWriter::create(lane, &spec, clock, &Access::default()).unwrap();
         page.beat(clock.now_ns());
         page.set_state(State::Run);
-        Self { page, signals, board, ticks: None, clock: clock.clone(), consumed: 0, revision, all }
+        Self { page, signals, board, ticks: None, clock: *clock, consumed: 0, revision, all }
     }
 
     /// What output `up` less output `down` of signal `n` is: -1, 0 or 1.
