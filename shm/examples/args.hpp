@@ -62,27 +62,41 @@ public:
         return value;
     }
 
-    /// The same as a number that is not negative.
-    [[nodiscard]] double number(const std::string& name, double otherwise) {
+    /// The same as a number from 0 to `most`.
+    [[nodiscard]] double number(const std::string& name, double otherwise, double most = 1e18) {
         const std::string value = text(name, "");
-        return value.empty() ? otherwise : to_number(name, value);
+        return value.empty() ? otherwise : to_number(name, value, most);
     }
 
-    /// The same as a whole number.
-    [[nodiscard]] std::uint64_t count(const std::string& name, std::uint64_t otherwise) {
-        const double value = number(name, static_cast<double>(otherwise));
-        if (value > 1e15 || value != static_cast<double>(static_cast<std::uint64_t>(value))) {
-            refuse(name + " wants a whole number");
+    /// The same as a time: `unit_ns` is what the option counts in. At most 31 years, so that sums of times fit.
+    [[nodiscard]] std::uint64_t time_ns(const std::string& name, double otherwise, double unit_ns) {
+        return static_cast<std::uint64_t>(number(name, otherwise, 1e18 / unit_ns) * unit_ns);
+    }
+
+    /// The same as a whole number from 0 to `most`.
+    [[nodiscard]] std::uint64_t count(const std::string& name, std::uint64_t otherwise, std::uint64_t most) {
+        const std::string value = text(name, "");
+        return value.empty() ? otherwise : to_count(name, value, most);
+    }
+
+    /// `value` as a whole number from 0 to `most`, itself at most 2^53; `name` is what the message names.
+    [[nodiscard]] std::uint64_t to_count(const std::string& name, const std::string& value, std::uint64_t most) const {
+        const double number = to_number(name, value, static_cast<double>(most));
+        const auto whole = static_cast<std::uint64_t>(number); // In range: a double beyond it has no integer to become.
+        if (static_cast<double>(whole) != number) {
+            refuse(name + " wants a whole number, not \"" + value + "\"");
         }
-        return static_cast<std::uint64_t>(value);
+        return whole;
     }
 
-    /// `value` as a number that is not negative; `name` is what the message names.
-    [[nodiscard]] double to_number(const std::string& name, const std::string& value) const {
+    /// `value` as a number from 0 to `most`; `name` is what the message names.
+    [[nodiscard]] double to_number(const std::string& name, const std::string& value, double most = 1e18) const {
         char* end = nullptr;
         const double number = std::strtod(value.c_str(), &end);
-        if (value.empty() || *end != '\0' || !(number >= 0) || number > 1e18) {
-            refuse(name + " wants a number, not \"" + value + "\"");
+        if (value.empty() || *end != '\0' || !(number >= 0 && number <= most)) {
+            std::ostringstream limit;
+            limit << std::setprecision(17) << most;
+            refuse(name + " wants a number from 0 to " + limit.str() + ", not \"" + value + "\"");
         }
         return number;
     }

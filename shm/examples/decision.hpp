@@ -20,12 +20,21 @@ struct Rules {
     double edge = 0;                ///< By how much one must be above the other.
     std::string symbol;             ///< Only this instrument; any when empty.
     std::string model;              ///< Only this model; any when empty.
-    std::uint64_t show = 0;         ///< Changes of mind to print.
+    std::uint64_t show = 0;         ///< Changes of mind to print; what concerns all scores is always printed.
 };
 
 /// What it would do.
 enum class Intent : std::uint8_t { stand_aside, stay_flat, buy, sell };
 inline constexpr std::array<const char*, 4> intent_names = {"stand aside", "stay flat", "BUY", "SELL"};
+
+/// What it would do now about one instrument by one model, and the score that it rests on.
+struct Stance {
+    Intent intent = Intent::stay_flat;
+    pillion::Signal score{};
+
+    /// Whether orders would rest on it.
+    [[nodiscard]] bool open() const noexcept { return intent == Intent::buy || intent == Intent::sell; }
+};
 
 /// What the tables say that a strategy needs for each signal: looked up once, not for each.
 class Meaning {
@@ -46,10 +55,10 @@ public:
         }
         for (const pillion::Instrument& instrument : tables_.instruments) {
             wanted_.push_back(rules.symbol.empty() || rules.symbol == instrument.symbol);
-            intents_.emplace_back(tables_.models.size(), Intent::stay_flat);
             print("instrument ", instrument.symbol, ", id ", instrument.id, ", tick size ",
                   static_cast<double>(instrument.tick_size) / 1e9, wanted_.back() ? "\n" : " (not used)\n");
         }
+        stances_.resize(tables_.instruments.size() * tables_.models.size());
     }
 
     /// Where this signal's buying and selling outputs stand; nothing when it is of no concern, or of a model's revision
@@ -62,9 +71,11 @@ public:
         return outputs_[signal.model];
     }
 
-    [[nodiscard]] Intent& intent(const pillion::Signal& signal) noexcept {
-        return intents_[signal.instrument][signal.model];
+    /// Of a signal that `outputs` knows, as for all below.
+    [[nodiscard]] Stance& stance(const pillion::Signal& signal) noexcept {
+        return stances_[signal.instrument * tables_.models.size() + signal.model];
     }
+    [[nodiscard]] std::vector<Stance>& stances() noexcept { return stances_; }
     [[nodiscard]] const std::string& symbol(const pillion::Signal& signal) const noexcept {
         return tables_.instruments[signal.instrument].symbol;
     }
@@ -76,7 +87,7 @@ private:
     pillion::SignalTables tables_;
     std::vector<std::optional<Outputs>> outputs_;
     std::vector<bool> wanted_;
-    std::vector<std::vector<Intent>> intents_; ///< By instrument and model: what it would do now.
+    std::vector<Stance> stances_; ///< All models of the first instrument, then the next.
 };
 
 /// Market time as hh:mm:ss.µs UTC.
@@ -109,22 +120,39 @@ public:
                               : edge > rules_.edge  ? Intent::buy
                               : edge < -rules_.edge ? Intent::sell
                                                       : Intent::stay_flat;
-        const std::uint64_t age_ns = pillion::age_ns(signal, now_ns);
         if (judgement.usable()) {
-            ++ages_[static_cast<std::size_t>(std::bit_width(age_ns))];
+            ++ages_[static_cast<std::size_t>(std::bit_width(pillion::age_ns(signal, now_ns)))];
         }
-        Intent& before = meaning.intent(signal);
-        if (before == intent) {
-            return;
+        Stance& stance = meaning.stance(signal);
+        stance.score = signal;
+        if (stance.intent != intent) {
+            turn(stance, intent, judgement.text(), meaning, false);
         }
-        before = intent;
-        ++changes_[static_cast<std::size_t>(intent)];
-        if (++shown_ <= rules_.show) {
-            print(time_of_day(signal.ts_event), " ", meaning.symbol(signal), " ", meaning.model(signal), ": ",
-                  intent_names[static_cast<std::size_t>(intent)], ", ", rules_.buy, " ",
-                  fixed(static_cast<double>(signal.outputs[outputs->buy]), 3), " ", rules_.sell, " ",
-                  fixed(static_cast<double>(signal.outputs[outputs->sell]), 3), ", ",
-                  fixed(static_cast<double>(age_ns) / 1e3, 1), " us old: ", judgement.text(), "\n");
+    }
+
+    /// Stands aside wherever the last score counts no more: its sidecar is halted, hangs or died, or its tick has grown
+    /// old because nothing newer comes. No signal tells of that, so look again and again, whether or not signals come.
+    void look(const pillion::Control& sidecar, Meaning& meaning) {
+        const std::uint64_t now_ns = clock_.now_ns();
+        for (Stance& stance : meaning.stances()) {
+            if (stance.open()) {
+                const auto judgement =
+                    pillion::judge(sidecar, rules_.heartbeat_ns, stance.score, now_ns, rules_.max_age_ns);
+                if (!judgement.usable()) {
+                    // Scores grow old all day in a quiet market; the rest an operator wants to read each time.
+                    const bool always = judgement.reason != pillion::Reason::stale;
+                    turn(stance, Intent::stand_aside, judgement.text(), meaning, always);
+                }
+            }
+        }
+    }
+
+    /// Stands aside everywhere, for a reason that is no score's.
+    void stand_aside(const char* why, Meaning& meaning) {
+        for (Stance& stance : meaning.stances()) {
+            if (stance.open()) {
+                turn(stance, Intent::stand_aside, why, meaning, true);
+            }
         }
     }
 
@@ -146,6 +174,22 @@ public:
     }
 
 private:
+    /// Changes its mind: here a real strategy sends, changes or pulls its orders.
+    void turn(Stance& stance, Intent intent, const char* why, const Meaning& meaning, bool always) {
+        stance.intent = intent;
+        ++changes_[static_cast<std::size_t>(intent)];
+        if (!always && ++shown_ > rules_.show) {
+            return;
+        }
+        const pillion::Signal& score = stance.score;
+        const auto outputs = meaning.outputs(score).value_or(Meaning::Outputs{0, 0});
+        print(time_of_day(score.ts_event), " ", meaning.symbol(score), " ", meaning.model(score), ": ",
+              intent_names[static_cast<std::size_t>(intent)], ", ", rules_.buy, " ",
+              fixed(static_cast<double>(score.outputs[outputs.buy]), 3), " ", rules_.sell, " ",
+              fixed(static_cast<double>(score.outputs[outputs.sell]), 3), ", ",
+              fixed(static_cast<double>(pillion::age_ns(score, clock_)) / 1e3, 1), " us old: ", why, "\n");
+    }
+
     /// Upper bound of the ages of this share of the scores used, µs, to a factor of two.
     [[nodiscard]] double age_us(double share) const {
         std::uint64_t all = 0;

@@ -21,8 +21,8 @@ constexpr const char* usage = R"(usage: feed FILE.dbn --lane NAME [options]
   --lane NAME  the lane whose tick ring to make
   --rate RATE  N/s, xN (N times the recording's own speed), realtime or max; default realtime. A snapshot is not paced
   --lossless   never be more than half a ring ahead of the lane's sidecar; waits 10 s for one to come
-  --clear      first publish a clear (R) of each instrument of an mbo file: the file holds all orders there are. Without
-               it a sidecar trusts no book before a clear or a whole snapshot comes
+  --clear      first publish a clear (R) of each instrument of an mbo file that begins with neither a clear nor a snapshot,
+               though it holds all orders there are: without one a sidecar trusts no book before a clear or snapshot comes
   --linger     keep the ring alive after the last record until interrupted
   --slots N    slots of the ring, a power of two; default 65536
   --dir DIR    where the regions stand; default /dev/shm
@@ -60,7 +60,7 @@ struct Rate {
         const double ns = speed > 0        ? static_cast<double>(event_ns) / speed
                           : per_second > 0 ? static_cast<double>(live) * 1e9 / per_second
                                            : 0.0;
-        return static_cast<std::uint64_t>(ns);
+        return static_cast<std::uint64_t>(std::min(ns, 9e18)); // Any later is never: 285 years.
     }
 };
 
@@ -161,7 +161,7 @@ int main(int argc, char** argv) {
     const std::string lane_name = args.text("--lane", "");
     const std::string dir = args.text("--dir", pillion::default_dir);
     const Rate rate = Rate::read(args, args.text("--rate", "realtime"));
-    const std::uint64_t slots = args.count("--slots", 65'536);
+    const std::uint64_t slots = args.count("--slots", 65'536, std::uint64_t{1} << 40);
     const bool lossless = args.flag("--lossless");
     const bool linger = args.flag("--linger");
     const bool clear = args.flag("--clear");

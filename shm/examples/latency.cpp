@@ -8,8 +8,10 @@
 
 #include <pillion/shm.hpp>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -18,7 +20,7 @@
 namespace {
 
 constexpr const char* usage = R"(usage: latency [options]
-  --count N    round trips to measure; default 100000, after a tenth as many to warm up
+  --count N    round trips to measure, at most 100000000; default 100000, after a tenth as many to warm up
   --threads    between two threads of one process; default between two processes
   --pin A,B    CPUs of the two sides; default wherever the scheduler puts them
   --mbp-10     records of 368 bytes in slots of 384 (MBP-10); default 56 bytes in 128 (MBO)
@@ -160,6 +162,9 @@ template <class Msg> int run(const Options& options, bool threads) {
     }
     const pid_t parent = ::getpid();
     const pid_t child = ::fork();
+    if (child < 0) {
+        die(std::string{"no second process: fork says "} + std::strerror(errno) + "; mend: raise `ulimit -u`, or --threads");
+    }
     if (child == 0) {
         // The other side does not outlive this one, however this one ends.
         if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == parent) {
@@ -169,7 +174,7 @@ template <class Msg> int run(const Options& options, bool threads) {
     }
     measure<Msg>(options);
     int status = 0;
-    return child > 0 && ::waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
+    return ::waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
 }
 
 } // namespace
@@ -177,7 +182,7 @@ template <class Msg> int run(const Options& options, bool threads) {
 int main(int argc, char** argv) {
     Args args{argc, argv, usage};
     Options options;
-    options.count = args.count("--count", 100'000);
+    options.count = args.count("--count", 100'000, 100'000'000);
     options.dir = args.text("--dir", pillion::default_dir);
     options.lane = "latency-" + std::to_string(::getpid());
     const std::string cpus = args.text("--pin", "");
@@ -192,8 +197,8 @@ int main(int argc, char** argv) {
         if (comma == std::string::npos) {
             args.refuse("--pin wants two CPUs, such as 2,3");
         }
-        options.here = static_cast<int>(args.to_number("--pin", cpus.substr(0, comma)));
-        options.there = static_cast<int>(args.to_number("--pin", cpus.substr(comma + 1)));
+        options.here = static_cast<int>(args.to_count("--pin", cpus.substr(0, comma), CPU_SETSIZE - 1));
+        options.there = static_cast<int>(args.to_count("--pin", cpus.substr(comma + 1), CPU_SETSIZE - 1));
     }
     pin(options.there); // Whether both CPUs are there is known before anything is made.
     pin(options.here);

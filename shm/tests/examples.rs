@@ -5,23 +5,30 @@
 mod common;
 #[path = "common/cxx.rs"]
 mod cxx;
+#[path = "examples/sidecar.rs"]
+mod sidecar;
+#[path = "examples/stand_aside.rs"]
+mod stand_aside;
+#[path = "examples/strategy.rs"]
+mod strategy;
 
 use common::{Place, place};
-use pillion_shm::records::{MboMsg, flags};
-use pillion_shm::{
-    Access, BoardSpec, BoardWriter, CncOwner, From, InstrumentEntry, Kind, ModelEntry, Poll, RingReader, RingSpec,
-    RingWriter, Signal, SignalTables, State, signal_flags,
-};
-use std::io::{BufRead, BufReader, Read};
+use pillion_shm::{From, Kind, Poll};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Output, Stdio};
+
+/// What this binary does as a second process; nothing when the test harness runs it as one of its tests.
+#[test]
+fn child() {
+    match std::env::var("PILLION_TEST_ROLE").as_deref() {
+        Err(_) => {}
+        Ok("sidecar") => stand_aside::child_sidecar(),
+        Ok(role) => panic!("no role {role}"),
+    }
+}
 
 const ES: &str = "dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst";
-/// Records of the ES day; and event ends outside the snapshot, that of the feed's clear among them.
-const RECORDS: u64 = 68_792;
-const EVENTS: u64 = 47_023;
-const WARMING: u64 = 500;
 
 /// A file of the shared data as a plain one in `folder`, with all its records behind the metadata; or a skip.
 fn plain(folder: &Path, name: &str) -> Option<(PathBuf, Vec<u8>)> {
@@ -202,6 +209,7 @@ fn the_feed_refuses_with_a_mend_and_publishes_nothing() {
         (&["--rate", "0/s"], "would never end"),
         (&["--rate"], "--rate has no value"),
         (&["--slots", "100", "--rate", "max"], "a power of two"),
+        (&["--slots", "1e18"], "--slots wants a number from 0 to 1099511627776, not \"1e18\""),
         (&["--sloth", "1"], "\"--sloth\" is not understood"),
     ] {
         let said = refusal(feed(&place, &file, more).unwrap());
@@ -230,227 +238,6 @@ fn the_feed_keeps_its_pace() {
     assert_eq!(early, None, "{stamps:?}");
 }
 
-/// A sidecar of this test's own: a signal for each event end outside snapshots, whose outputs follow from its number.
-struct Sidecar {
-    page: CncOwner,
-    signals: RingWriter,
-    board: BoardWriter,
-    ticks: Option<RingReader>,
-    consumed: u64,
-    /// The model's revision: another after each restart.
-    revision: u32,
-    /// Signals there will be: the last of them turns round, so that whoever prints turns has read them all.
-    all: u64,
-}
-
-impl Sidecar {
-    fn start(place: &Place, all: u64) -> Self {
-        let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
-        let revision = 3 + page.generation() as u32;
-        let tables = SignalTables {
-            instruments: vec![InstrumentEntry {
-                id: 17_077,
-                symbol: "ESH4".into(),
-                tick_size: 250_000_000,
-                size_unit: 1.0,
-            }],
-            models: vec![ModelEntry {
-                name: "mock".into(),
-                revision,
-                sha256: [0; 32],
-                features_hash: [0; 32],
-                outputs: vec!["down".into(), "flat".into(), "up".into()],
-                meaning: "probability that the test goes down, stays or goes up".into(),
-                engine: "test".into(),
-                isa: "none".into(),
-                runtime: "test".into(),
-                horizon_events: 7,
-            }],
-        };
-        let table = tables.to_bytes().unwrap();
-        let spec = RingSpec { capacity: 1 << 16, record_words: 14, table: table.clone() };
-        let signals = RingWriter::create(&place.lane, Kind::Signals, &spec, &place.clock, &Access::default()).unwrap();
-        let spec = BoardSpec { instruments: 1, models: 1, table };
-        let board = BoardWriter::create(&place.lane, &spec, &place.clock, &Access::default()).unwrap();
-        page.beat(place.clock.now_ns());
-        page.set_state(State::Run);
-        Self { page, signals, board, ticks: None, consumed: 0, revision, all }
-    }
-
-    /// What output `up` less output `down` of signal `n` is: -1, 0 or 1.
-    fn lean(n: u64, all: u64) -> i32 {
-        let lean = (n / 100 % 3) as i32 - 1;
-        if n + 1 < all { lean } else { 1 - 2 * i32::from(lean == 1) }
-    }
-
-    fn signal(&mut self, place: &Place, ring_seq: u64, ts_event: u64) {
-        let n = self.signals.published();
-        let mut signal: Signal = bytemuck::Zeroable::zeroed();
-        (signal.ring_seq, signal.ts_event) = (ring_seq, ts_event);
-        (signal.revision, signal.outputs_len) = (self.revision, 3);
-        signal.flags = if n < WARMING { signal_flags::WARMING } else { 0 };
-        signal.outputs[..3].copy_from_slice(&match Self::lean(n, self.all) {
-            -1 => [1.0, 0.0, 0.0],
-            0 => [0.0, 1.0, 0.0],
-            _ => [0.0, 0.0, 1.0],
-        });
-        signal.tick_ns = place.clock.now_ns();
-        signal.signal_ns = signal.tick_ns;
-        self.signals.publish(signal.words());
-        self.board.set(0, 0, &signal);
-    }
-
-    /// Takes the ticks that are there.
-    fn turn(&mut self, place: &Place) {
-        self.page.beat(place.clock.now_ns());
-        if self.ticks.is_none() {
-            self.ticks = place.reader(From::Start).ok();
-            self.ticks.iter().for_each(|ring| self.page.set_ticks_ring(ring.generation(), 0));
-        }
-        let mut words = [0; 14];
-        while let Some(Poll::Record { ring_seq, .. }) = self.ticks.as_mut().map(|ring| ring.poll(&mut words)) {
-            let tick: MboMsg = bytemuck::pod_read_unaligned(&bytemuck::cast_slice::<u64, u8>(&words)[..56]);
-            self.consumed += 1;
-            if tick.flags & (flags::LAST | flags::SNAPSHOT) == flags::LAST {
-                self.signal(place, ring_seq, tick.hd.ts_event);
-            }
-        }
-        self.page.set_ticks_consumed(self.consumed);
-    }
-}
-
-fn strategy(place: &Place, more: &[&str]) -> Option<Command> {
-    let mut strategy = example("strategy")?;
-    strategy.args(["--lane", "test", "--max-age", "600000", "--heartbeat", "600000", "--dir"]).arg(place.dir.path());
-    strategy.args(more);
-    Some(strategy)
-}
-
-/// feed → this test as the sidecar → strategy: every decision and every count of the summary follows from the numbers.
-#[test]
-fn the_strategy_follows_the_es_day() {
-    let place = place();
-    let Some((file, _)) = plain(place.dir.path(), ES) else { return };
-    let Some(mut feed) = feed(&place, &file, &["--rate", "max", "--lossless", "--clear"]) else { return };
-    let mut strategy = Strategy::start(strategy(&place, &["--oldest", "--show", "100000", "--for", "120"]).unwrap());
-    let mut sidecar = Sidecar::start(&place, EVENTS);
-    let mut feed = Running::start(&mut feed);
-    while !feed.ended() {
-        sidecar.turn(&place);
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    let fed = feed.finish();
-    assert!(
-        text(&fed.stdout).contains("consumed   68,793 by the sidecar"),
-        "{}{}",
-        text(&fed.stdout),
-        text(&fed.stderr)
-    );
-    assert!(text(&fed.stdout).contains("not paced; 1 clear records before them\n"), "{}", text(&fed.stdout));
-    assert_eq!((sidecar.consumed, sidecar.signals.published()), (RECORDS + 1, EVENTS));
-    let leans: Vec<_> = (WARMING..EVENTS).map(|n| Sidecar::lean(n, EVENTS)).collect();
-    let turns =
-        |to: i32| leans.windows(2).filter(|w| w[0] != to && w[1] == to).count() as u64 + u64::from(leans[0] == to);
-    let all_turns = 1 + turns(-1) + turns(0) + turns(1);
-    (0..all_turns).for_each(|_| strategy.hear("ESH4 mock: "));
-    // Not before it has read all: once STOPPED it rightly stands aside.
-    sidecar.page.set_state(State::Stopped);
-    let said = strategy.finish();
-    for words in [
-        "model      mock revision 4, test none: probability that the test goes down, stays or goes up\n".to_owned(),
-        "instrument ESH4, id 17077, tick size 0.25\n".to_owned(),
-        "ESH4 mock: stand aside, up 0.000 down 1.000, ".to_owned(),
-        "ignored: features are still warming up".to_owned(),
-        "ESH4 mock: SELL, up 0.000 down 1.000, ".to_owned(),
-        format!("summary    {} signals read, 0 lost, 0 of no concern, 0 restarts of the sidecar\n", thousands(EVENTS)),
-        format!("           {} fresh\n", thousands(EVENTS - WARMING)),
-        "           500 ignored: features are still warming up\n".to_owned(),
-        format!("would      buy {} times, sell {}, go flat {}, stand aside 1\n", turns(1), turns(-1), turns(0)),
-        "age        when used: half below ".to_owned(),
-    ] {
-        assert!(said.contains(&words), "no {words:?} in\n{said}");
-    }
-    assert_eq!(said.matches("ESH4 mock: ").count() as u64, all_turns);
-}
-
-/// The strategy beside the test, heard line by line. `--for` bounds its life.
-struct Strategy {
-    process: Running,
-    output: BufReader<ChildStdout>,
-    said: String,
-}
-
-impl Strategy {
-    fn start(mut command: Command) -> Self {
-        let mut process = Running(command.stdout(Stdio::piped()).spawn().unwrap());
-        let output = BufReader::new(process.0.stdout.take().unwrap());
-        Self { process, output, said: String::new() }
-    }
-
-    /// Waits for the next line with these words.
-    fn hear(&mut self, words: &str) {
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "it ended before {words:?}:\n{}", self.said);
-            self.said += &line;
-        }
-    }
-
-    /// Its end by itself, and all that it said.
-    fn finish(mut self) -> String {
-        self.output.read_to_string(&mut self.said).unwrap();
-        assert!(self.process.0.wait().unwrap().success());
-        self.said
-    }
-}
-
-fn thousands(n: u64) -> String {
-    format!("{},{:03}", n / 1_000, n % 1_000)
-}
-
-/// A sidecar that dies and comes again: the strategy stands aside, goes over to the new ring and looks names up again; one
-/// that it does not know is of no concern.
-#[test]
-fn the_strategy_follows_a_restart() {
-    let place = place();
-    let Some(command) = strategy(&place, &["--oldest", "--model", "mock", "--for", "120"]) else { return };
-    let mut first = Sidecar::start(&place, 0);
-    (0..WARMING + 10).for_each(|n| first.signal(&place, n, n));
-    let mut strategy = Strategy::start(command);
-    strategy.hear("stand aside");
-    drop(first);
-    let mut second = Sidecar::start(&place, WARMING + 20);
-    (0..WARMING + 20).for_each(|n| second.signal(&place, n, n));
-    for words in ["restart    signals of generation 2: rows and outputs looked up again", "stand aside", "BUY", "SELL"]
-    {
-        strategy.hear(words);
-    }
-    second.page.set_state(State::Stopped);
-    let said = strategy.finish();
-    let summary =
-        format!("summary    {} signals read, 0 lost, 0 of no concern, 1 restarts", thousands(2 * WARMING + 30));
-    assert!(said.contains(&summary), "no {summary:?} in\n{said}");
-}
-
-#[test]
-fn the_strategy_watches_the_board() {
-    let place = place();
-    let mut sidecar = Sidecar::start(&place, WARMING + 150);
-    let board = ["--board", "--symbol", "ESH4", "--for", "1", "--model"];
-    let Some(mut wrong) = strategy(&place, &[&board[..], &["mlp"]].concat()) else { return };
-    let out = wrong.output().unwrap();
-    assert!(text(&out.stderr).contains("the board has no cell of these: ESH4, mlp"), "{}", text(&out.stderr));
-    (0..WARMING + 150).for_each(|n| sidecar.signal(&place, n, n));
-    let said = run(strategy(&place, &[&board[..], &["mock"]].concat()).unwrap());
-    assert!(said.contains("ESH4 mock: BUY, up 1.000 down 0.000, "), "{said}");
-    assert!(said.contains(" fresh\n") && said.contains(" 0 lost, 0 of no concern, 0 restarts"), "{said}");
-    // HALT stands above any score: flagged on the page even if nothing new is published.
-    sidecar.page.set_state(State::Halt);
-    let said = run(strategy(&place, &[&board[..], &["mock"]].concat()).unwrap());
-    assert!(said.contains("stand aside") && said.contains("HALT is in force") && !said.contains("fresh"), "{said}");
-}
-
 #[test]
 fn latency_measures_and_leaves_nothing() {
     for (more, words) in [
@@ -474,4 +261,42 @@ fn latency_measures_and_leaves_nothing() {
     let Some(mut latency) = example("latency") else { return };
     latency.args(["--pin", "0,1000"]);
     assert!(refusal(latency).contains("cannot run on CPU 1000; mend: "));
+}
+
+/// No number is cut or wraps round: what is meant otherwise than it is written is refused.
+#[test]
+fn numbers_out_of_range_are_refused() {
+    for (name, option, number, why) in [
+        ("latency", "--pin", "1e18,2", "--pin wants a number from 0 to 1023, not \"1e18\""),
+        ("latency", "--pin", "0,4294967296", "--pin wants a number from 0 to 1023"),
+        ("latency", "--pin", "0,1.5", "--pin wants a whole number, not \"1.5\""),
+        ("latency", "--pin", "0,nan", "--pin wants a number"),
+        ("latency", "--pin", "-1,0", "--pin wants a number"),
+        ("latency", "--pin", "0,", "--pin wants a number"),
+        ("latency", "--count", "1e15", "--count wants a number from 0 to 100000000"),
+        ("strategy", "--for", "1e18", "--for wants a number from 0 to 1000000000, not \"1e18\""),
+        ("strategy", "--max-age", "1e18", "--max-age wants a number from 0 to 1000000000000"),
+        ("strategy", "--heartbeat", "inf", "--heartbeat wants a number"),
+        ("strategy", "--show", "2.5", "--show wants a whole number"),
+    ] {
+        let Some(mut command) = example(name) else { return };
+        let said = refusal({
+            command.args([option, number]);
+            command
+        });
+        assert!(said.contains(why), "{name} {option} {number}: {said}");
+    }
+}
+
+/// Where no process can be made it says so, instead of waiting for one.
+#[test]
+fn latency_needs_a_second_process() {
+    let place = place();
+    let Some(mut latency) = example("latency") else { return };
+    let no_fork = cxx::compiler().unwrap().build("tests/cpp/no_fork.cpp", &["-shared", "-fPIC"]);
+    latency.env("LD_PRELOAD", no_fork).arg("--dir").arg(place.dir.path());
+    let out = latency.output().unwrap();
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("no second process: fork says "), "{}", text(&out.stderr));
+    assert!(place.files().is_empty(), "{:?}", place.files());
 }
