@@ -176,6 +176,9 @@ void Victim::ring(uint64_t before) const {
 
 void Victim::board(uint64_t before) const {
     pillion::BoardWriter board = new_board();
+    // What stands beside the cell that it dies at, as in crash/script.rs.
+    board.set(0, 1, signal(1000));
+    board.set(1, 0, signal(1001));
     for (uint64_t n = 1; n <= before; ++n) {
         board.set(1, 1, signal(n));
     }

@@ -2,7 +2,7 @@
 
 use crate::common::{Place, WORDS, drain, record, say, spec, wait};
 use crate::reuse;
-use crate::script::{BURST, SETS, SLOTS, SOON, cells, publish, signal, stages};
+use crate::script::{BURST, NEIGHBOUR, SETS, SLOTS, SOON, cells, publish, signal, stages};
 use pillion_shm::crash::{arm, passed};
 use pillion_shm::{
     Access, BoardWriter, Clock, CncClient, CncOwner, Command, Counters, From, Kind, Lane, Outcome, Poll, RingReader,
@@ -27,33 +27,6 @@ pub fn play(role: &str) {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// Signal `n`, every word of which tells a torn copy.
-pub fn signal(n: u64) -> Signal {
-    let mut signal: Signal = bytemuck::Zeroable::zeroed();
-    (signal.ring_seq, signal.ts_event, signal.tick_ns, signal.signal_ns) = (n, !n, n ^ 0x5555, n << 7);
-    (signal.instrument, signal.revision, signal.flags) = (n as u32, n as u32 + 1, 0);
-    signal.outputs = std::array::from_fn(|i| (n * 17 + i as u64) as f32);
-    signal.outputs_len = 16;
-    signal
-}
-
-/// What stands in the cells beside the one that a board writer dies at: this in (0, 1), the next in (1, 0).
-pub const NEIGHBOUR: u64 = 1000;
-
-pub fn cells() -> BoardSpec {
-    BoardSpec { instruments: 2, models: 2, table: Vec::new() }
-}
-
-pub fn publish(ring: &mut RingWriter, count: u64) {
-    for _ in 0..count {
-        let n = ring.published();
-        ring.publish_at(&record(n), n + 7);
-    }
-}
-
->>>>>>> part-crash
 fn new_ring(lane: &Lane, kind: Kind, clock: &Clock) -> RingWriter {
     RingWriter::create(lane, kind, &spec(SLOTS), clock, &Access::default()).unwrap()
 }

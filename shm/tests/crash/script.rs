@@ -22,6 +22,9 @@ pub fn signal(n: u64) -> Signal {
     signal
 }
 
+/// What stands in the cells beside the one that a board writer dies at: this in (0, 1), the next in (1, 0).
+pub const NEIGHBOUR: u64 = 1000;
+
 pub fn cells() -> BoardSpec {
     BoardSpec { instruments: 2, models: 2, table: Vec::new() }
 }

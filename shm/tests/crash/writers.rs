@@ -1,14 +1,8 @@
 //! Writers, owners, operators and readers killed at every store they make.
 
-<<<<<<< HEAD
 use crate::common::{Place, WORDS, drain, place};
-use crate::script::{BURST, SETS, SLOTS, SOON, publish, signal, stages};
+use crate::script::{BURST, NEIGHBOUR, SETS, SLOTS, SOON, publish, signal, stages};
 use crate::victim::{Left, Victim, in_a_cell, walk};
-=======
-use crate::common::{Place, drain, place, record};
-use crate::roles::{BURST, NEIGHBOUR, SETS, SLOTS, SOON, publish, signal, stages};
-use crate::victim::{Left, Victim, walk};
->>>>>>> part-crash
 use pillion_shm::leftovers::{self, Allow};
 use pillion_shm::{
     Access, BoardReader, BoardWriter, CncClient, CncOwner, Command, Error, From, Kind, Outcome, Reading, RingReader,
