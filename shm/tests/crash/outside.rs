@@ -3,7 +3,7 @@
 use crate::common::{drain, place};
 use crate::script::{SOON, publish, signal, stages};
 use crate::sidecar::drain_signals;
-use crate::victim::{Left, Victim};
+use crate::victim::{Left, Victim, is_gone};
 use pillion_shm::leftovers::{self, Allow};
 use pillion_shm::{
     Access, BoardReader, CncClient, CncOwner, Command, Error, From, Kind, Outcome, Reading, RingReader, State,
@@ -54,7 +54,7 @@ fn ring_writers_are_killed() {
         let (r, l) = drain(&mut late);
         assert_eq!(r + l, left.committed);
         assert!((left.at_least()..=left.whole()).contains(&r), "{r} of {left:?}");
-        assert!(early.check() && late.check() && !early.owner_alive() && !late.superseded());
+        assert!(early.check() && late.check() && is_gone(|| early.owner_alive()) && !late.superseded());
         if let Some(reader) = &mut old {
             let (r, l) = drain(reader);
             assert_eq!(r + l, left.committed, "the reader that followed");
@@ -94,7 +94,7 @@ fn board_writers_are_killed() {
         }
         victim.kill();
         busy += look();
-        assert!(!board.owner_alive() && !board.superseded());
+        assert!(is_gone(|| board.owner_alive()) && !board.superseded());
     }
     println!("{busy} of {} left the cell in the middle of a write", kills.end);
     told("board writers", kills.end, started);
@@ -131,7 +131,7 @@ fn page_owners_are_killed() {
         }
         halted = operator.halted();
         assert!(operator.stages().is_none_or(|found| found == stages(found[0].count)), "torn stages");
-        assert!(!operator.owner_alive() && !operator.superseded());
+        assert!(is_gone(|| operator.owner_alive()) && !operator.superseded());
     }
     println!("{answers} of {} requests answered", kills.end);
     told("page owners", kills.end, started);

@@ -2,7 +2,7 @@
 
 use crate::common::{WORDS, drain, place};
 use crate::script::{SLOTS, publish, signal};
-use crate::victim::{Left, Victim, in_a_cell, walk};
+use crate::victim::{Left, Victim, in_a_cell, is_gone, walk};
 use pillion_shm::leftovers;
 use pillion_shm::{
     Access, BoardReader, CncClient, CncOwner, From, Kind, Poll, Reading, RingReader, RingWriter, Signal, State,
@@ -65,7 +65,7 @@ fn a_sidecar_dies_at_every_store_and_its_halt_outlives_them_all() {
             Reading::Never => assert!(left.committed <= 1),
             Reading::Busy => assert!(in_a_cell(died.as_deref()), "{died:?}"),
         }
-        assert!(page.halted() && page.state() == State::Halt && !page.owner_alive());
+        assert!(page.halted() && page.state() == State::Halt && is_gone(|| page.owner_alive()));
         assert!(page.counters().signals <= left.committed);
         let found = leftovers::list(place.dir.path()).unwrap();
         let alive: Vec<_> = found.iter().filter(|found| found.owner_alive).map(|found| &found.path).collect();

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 const SIGKILL: i32 = 9;
 
@@ -102,6 +103,15 @@ impl Drop for Victim {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a killed owner's lock goes, for a second at most: who looks at its /proc/PID/maps just then, as
+/// `leftovers::look_at` of another test does, holds its memory, and with it the locked file, for a moment longer.
+pub fn is_gone(owner_alive: impl Fn() -> bool) -> bool {
+    (0..1000).any(|look| {
+        std::thread::sleep(Duration::from_millis(u64::from(look > 0)));
+        !owner_alive()
+    })
 }
 
 /// Kills a victim at its first point, its second, and so on, until one lives through them all. `survive` starts it with that
