@@ -49,7 +49,7 @@ Signal signal_of(std::uint32_t instrument, std::uint16_t model, float score) {
 void tables_come_back_and_outputs_have_names() {
     const SignalTables wanted = tables();
     const auto bytes = must(wanted.to_bytes());
-    CHECK_EQ(bytes.size(), 16U + 2 * 96 + 3 * 1'032);
+    CHECK_EQ(bytes.size(), 16U + 2 * 96 + 3 * 1'040);
     const SignalTables back = must(SignalTables::from_bytes(bytes));
     CHECK(back == wanted && back.models[0].revision == 3 && back.models[0].sha256[31] == 0xab);
     CHECK(back.instrument("ESH4") == 0U && back.instrument(12U) == 1U && !back.instrument("ESM4"));
@@ -196,7 +196,7 @@ void the_board_tells_the_last_value_of_each_cell() {
         CHECK(!writer.set(instrument, model, signal));
     }
     // A writer that died in the middle of a cell leaves it busy; the others stand.
-    const std::uint64_t body = layout::body_offset(16 + 2 * 96 + 3 * 1'032);
+    const std::uint64_t body = layout::body_offset(16 + 2 * 96 + 3 * 1'040);
     place.scribble(Kind::board, body + 128, 7);
     CHECK(board.latest(0, 1, signal) == BoardStatus::busy && board.latest(0, 2, signal) == BoardStatus::value);
     // The next write makes it whole again, also from the highest number there is.
