@@ -196,6 +196,11 @@ fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
         return;
     }
     if let Some(mut reader) = link.next_ticks.take() {
+        // The feed's last record may have come after the turn that found none: it died before its successor could be here.
+        if lane.has_tick() {
+            link.next_ticks.store(Some(reader));
+            return;
+        }
         lane.switch_ticks(&mut reader);
         tell_ring(lane, link);
         link.old_ticks.store(Some(reader));

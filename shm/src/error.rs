@@ -35,7 +35,8 @@ pub enum Error {
     },
     /// A live process owns the name.
     #[error(
-        "{path} is held by live process {} for {} s (generation {generation}); mend: stop it, or use another lane name",
+        "{path} is held by live process {} for {} s (generation {generation}), or by a child that it forked; mend: stop it \
+         (`pillion shm ls` shows who maps it), or use another lane name",
         .maker.pid, .maker.age_s
     )]
     Held {

@@ -315,8 +315,7 @@ impl<M: Words> Consumer<M> {
         // stands before the release fence of m-1, and the mark after it (Commit–Look for a committed number).
         fence(Site::SkipFence, Ordering::Acquire);
         let head = self.head();
-        let later = in_slot > self.cursor && (in_slot - self.cursor).is_multiple_of(capacity);
-        if !later || in_slot > head.saturating_add(1) || !self.bears_out(head) {
+        if !self.honest(in_slot, head) {
             return None;
         }
         let resume = (in_slot + 1).saturating_sub(capacity).max(head.saturating_sub(keep)).max(self.cursor + 1);
@@ -324,6 +323,19 @@ impl<M: Words> Consumer<M> {
         self.cursor = resume;
         self.lapped = true;
         Some(lost)
+    }
+
+    /// Whether a writer can have put record `in_slot` where the one at the cursor was looked for, with the head at `head`.
+    fn honest(&self, in_slot: u64, head: u64) -> bool {
+        let later = in_slot > self.cursor && (in_slot - self.cursor).is_multiple_of(self.shape.capacity);
+        later && in_slot <= head.saturating_add(1) && self.bears_out(head)
+    }
+
+    /// Whether the next poll finds a record or a loss.
+    pub fn pending(&self) -> bool {
+        let seen = self.shape.slot(self.memory.words(), self.cursor)[SEQ].load(Ordering::Relaxed);
+        fence(Site::SkipFence, Ordering::Acquire);
+        seen == done(self.cursor) || (seen > done(self.cursor) && self.honest(seen.saturating_sub(1) / 2, self.head()))
     }
 
     /// Whether the slot of the last record below `head`, loaded with acquire, says that it was committed.

@@ -303,6 +303,11 @@ impl Lane {
         self.poll.switch(reader);
     }
 
+    /// Whether the ring still has something to read.
+    pub fn has_tick(&self) -> bool {
+        self.poll.pending()
+    }
+
     /// Generation of the tick ring being read.
     pub fn ticks_generation(&self) -> u64 {
         self.poll.generation()

@@ -35,6 +35,11 @@ impl Poller {
         self.reader.head() > self.reader.cursor()
     }
 
+    /// Whether the next poll finds something.
+    pub(crate) fn pending(&self) -> bool {
+        self.reader.pending()
+    }
+
     /// Whether the ring agrees with itself (touches the writer's cache line).
     pub(crate) fn check(&self) -> bool {
         self.reader.check()
