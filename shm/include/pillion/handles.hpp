@@ -153,10 +153,11 @@ public:
 
     /// Whether the ring agrees with itself and with this reader. False is somebody's scribbling: a head that its slot does
     /// not bear out or that is behind the cursor, or a record that the head promises and the slot at the cursor does not
-    /// hold. A scribbled slot can also look empty, so look when nothing has come for long; not on the path of a record.
+    /// hold. (One behind is sound while the writer stands, or died, between a record and its head.) A scribbled slot can also look empty, so look when nothing has come for long; not on the path of a record.
     [[nodiscard]] bool check() const noexcept { return ring_.consumer.check(); }
     /// Gives up what is left, or what a scribbler made of it: goes on at the next record to be published, and returns (and
-    /// counts as lost) how many records it passed. Goes nowhere while the head cannot be believed.
+    /// counts as lost) how many records it passed. Goes nowhere while the head cannot be believed. After a cursor that was
+    /// led astray it goes back, and passes none; but not to a record that it has read and whose head is still to come.
     std::uint64_t skip_to_next() noexcept { return ring_.consumer.skip_to_next(); }
 
     /// Whether a successor has marked this ring (no system call). What is left here can still be read.

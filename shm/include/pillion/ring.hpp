@@ -127,13 +127,14 @@ public:
     /// Whether the ring agrees with itself and with this reader; see RingReader::check.
     [[nodiscard]] bool check() const noexcept {
         const std::uint64_t head = this->head();
-        return bears_out(head) && head >= cursor_ && (head == cursor_ || load(slot_of(cursor_)) >= 2 * cursor_ + 2);
+        const bool agrees = head == cursor_ || (head > cursor_ && load(slot_of(cursor_)) >= 2 * cursor_ + 2);
+        return bears_out(head) && (agrees || before_head_store(head));
     }
 
     /// Goes on at the next record to be published; see RingReader::skip_to_next.
     std::uint64_t skip_to_next() noexcept {
         const std::uint64_t head = this->head();
-        if (!bears_out(head)) {
+        if (!bears_out(head) || before_head_store(head)) {
             return 0;
         }
         lapped_ = false;
@@ -165,6 +166,11 @@ private:
     [[nodiscard]] bool bears_out(std::uint64_t head) const noexcept {
         // Head-Head: what was seen as published is in its slot, or a later one is.
         return head == 0 || (head <= layout::most_records && load(slot_of(head - 1)) >= 2 * head);
+    }
+
+    /// Whether the writer stands, or died, between the commit of the record below the cursor and the store of its head.
+    [[nodiscard]] bool before_head_store(std::uint64_t head) const noexcept {
+        return head != UINT64_MAX && head + 1 == cursor_ && bears_out(cursor_);
     }
 
     /// Moves the cursor to the oldest record left, given the later number seen in its slot, and counts what it passed;
