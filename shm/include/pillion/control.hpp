@@ -103,6 +103,9 @@ public:
     /// How long an operator waits for its answer unless told otherwise.
     static constexpr std::chrono::milliseconds default_timeout{1'000};
 
+    /// Age of a heartbeat that there is none of; never within any limit.
+    static constexpr std::uint64_t no_heartbeat = UINT64_MAX;
+
     /// Attaches to the page of `lane` for reading.
     /// Fails with absent (no sidecar yet: try again), mismatch, not_a_region, size, denied, io.
     [[nodiscard]] static Result<Control> attach(const Lane& lane, const Clock& clock) {
@@ -121,17 +124,26 @@ public:
     [[nodiscard]] std::uint64_t heartbeat_ns() const noexcept {
         return detail::load(page_.at(layout::cnc::heartbeat));
     }
-    /// ns since the last heartbeat; UINT64_MAX before the first.
+    /// ns since the last heartbeat; `no_heartbeat` before the first, and for one from the future (by more than
+    /// `max_ahead_ns`): somebody scribbled it, and it would count as fresh until then.
     [[nodiscard]] std::uint64_t heartbeat_age_ns() const noexcept {
         const std::uint64_t beat = heartbeat_ns();
         const std::uint64_t now = clock_.now_ns();
-        return beat == 0 ? UINT64_MAX : now > beat ? now - beat : 0;
+        if (beat == 0 || (beat > now && beat - now > max_ahead_ns)) {
+            return no_heartbeat;
+        }
+        return now > beat ? now - beat : 0;
+    }
+    /// Whether there is a heartbeat, at most `max_age_ns` old.
+    [[nodiscard]] bool beats(std::uint64_t max_age_ns) const noexcept {
+        const std::uint64_t age = heartbeat_age_ns();
+        return age != no_heartbeat && age <= max_age_ns;
     }
     /// Whether the sidecar beats and has not ended: its heartbeat is at most `max_age_ns` old and its state BOOT, RUN or
     /// HALT. It says nothing of what may be traded: that takes RUN, no HALT, and `judge`. No system call.
     [[nodiscard]] bool alive(std::uint64_t max_age_ns) const noexcept {
         const State now = state();
-        return now != State::fail && now != State::stopped && heartbeat_age_ns() <= max_age_ns;
+        return now != State::fail && now != State::stopped && beats(max_age_ns);
     }
     /// Whether the sidecar's process lives: a look at its lock (system call). It may live and hang: see `alive`.
     [[nodiscard]] bool owner_alive() const noexcept { return page_.region().owner_alive(); }
