@@ -237,35 +237,24 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
         return Error{Errc::denied, path + ": attached for reading, so its mailbox cannot be used to " + name +
                                        "; mend: use Control::attach_operator"};
     }
+    Outcome outcome{};
+    const auto alive = [this]() noexcept { return owner_alive(); };
+    const auto ending = detail::ask_and_wait(page_.at_mut(layout::cnc::request), page_.at(layout::cnc::answers), command,
+                                             timeout, outcome, alive);
     const std::string owner = std::string{"process "} + std::to_string(pid());
-    const auto start = std::chrono::steady_clock::now();
-    const detail::Word* const answers = page_.at(layout::cnc::answers);
-    std::uint64_t ticket = 0;
-    for (;;) {
-        if (ticket == 0) {
-            ticket = detail::ask(page_.at_mut(layout::cnc::request), answers, command);
-        }
-        Outcome outcome{};
-        const auto waiting = ticket == 0 ? detail::Waiting::pending : detail::answered(answers, ticket, outcome);
-        if (waiting == detail::Waiting::answered) {
-            return outcome;
-        }
-        if (waiting == detail::Waiting::overwritten) {
-            return Error{Errc::answer_lost, path + ": the answer to " + name +
-                                                " was overwritten by later ones; mend: read the state, ask again if "
-                                                "need be"};
-        }
-        if (!owner_alive()) {
-            return Error{Errc::no_owner,
-                         path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
-        }
-        if (std::chrono::steady_clock::now() - start >= timeout) {
-            const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
-            return Error{Errc::no_answer, path + ": " + owner + " did not answer " + name + " within " +
-                                              std::to_string(ms) + " ms; mend: look at its heartbeat and log"};
-        }
-        detail::sleep_ns(200'000);
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
+    switch (ending) {
+    case detail::Ending::answered: break;
+    case detail::Ending::overwritten:
+        return Error{Errc::answer_lost, path + ": the answer to " + name +
+                                            " was overwritten by later ones; mend: read the state, ask again if need be"};
+    case detail::Ending::no_owner:
+        return Error{Errc::no_owner, path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
+    case detail::Ending::no_answer:
+        return Error{Errc::no_answer, path + ": " + owner + " did not answer " + name + " within " + std::to_string(ms) +
+                                          " ms; mend: look at its heartbeat and log"};
     }
+    return outcome;
 }
 
 } // namespace pillion
