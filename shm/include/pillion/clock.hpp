@@ -15,6 +15,9 @@
 
 namespace pillion {
 
+/// Stamps may lie ahead of a reader's clock by no more than this: counters of two cores differ by less than 1 µs.
+inline constexpr std::uint64_t max_ahead_ns = 1'000'000;
+
 /// Which counter a clock reads; the number stands in the clock's region.
 enum class Counter : std::uint64_t {
     unsaid = 0,    ///< Version 1 did not say.

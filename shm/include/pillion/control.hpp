@@ -103,6 +103,9 @@ public:
     /// How long an operator waits for its answer unless told otherwise.
     static constexpr std::chrono::milliseconds default_timeout{1'000};
 
+    /// Age of a heartbeat that there is none of; never within any limit.
+    static constexpr std::uint64_t no_heartbeat = UINT64_MAX;
+
     /// Attaches to the page of `lane` for reading.
     /// Fails with absent (no sidecar yet: try again), mismatch, not_a_region, size, denied, io.
     [[nodiscard]] static Result<Control> attach(const Lane& lane, const Clock& clock) {
@@ -121,17 +124,26 @@ public:
     [[nodiscard]] std::uint64_t heartbeat_ns() const noexcept {
         return detail::load(page_.at(layout::cnc::heartbeat));
     }
-    /// ns since the last heartbeat; UINT64_MAX before the first.
+    /// ns since the last heartbeat; `no_heartbeat` before the first, and for one from the future (by more than
+    /// `max_ahead_ns`): somebody scribbled it, and it would count as fresh until then.
     [[nodiscard]] std::uint64_t heartbeat_age_ns() const noexcept {
         const std::uint64_t beat = heartbeat_ns();
         const std::uint64_t now = clock_.now_ns();
-        return beat == 0 ? UINT64_MAX : now > beat ? now - beat : 0;
+        if (beat == 0 || (beat > now && beat - now > max_ahead_ns)) {
+            return no_heartbeat;
+        }
+        return now > beat ? now - beat : 0;
+    }
+    /// Whether there is a heartbeat, at most `max_age_ns` old.
+    [[nodiscard]] bool beats(std::uint64_t max_age_ns) const noexcept {
+        const std::uint64_t age = heartbeat_age_ns();
+        return age != no_heartbeat && age <= max_age_ns;
     }
     /// Whether the sidecar beats and has not ended: its heartbeat is at most `max_age_ns` old and its state BOOT, RUN or
     /// HALT. It says nothing of what may be traded: that takes RUN, no HALT, and `judge`. No system call.
     [[nodiscard]] bool alive(std::uint64_t max_age_ns) const noexcept {
         const State now = state();
-        return now != State::fail && now != State::stopped && heartbeat_age_ns() <= max_age_ns;
+        return now != State::fail && now != State::stopped && beats(max_age_ns);
     }
     /// Whether the sidecar's process lives: a look at its lock (system call). It may live and hang: see `alive`.
     [[nodiscard]] bool owner_alive() const noexcept { return page_.region().owner_alive(); }
@@ -225,35 +237,24 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
         return Error{Errc::denied, path + ": attached for reading, so its mailbox cannot be used to " + name +
                                        "; mend: use Control::attach_operator"};
     }
+    Outcome outcome{};
+    const auto alive = [this]() noexcept { return owner_alive(); };
+    const auto ending = detail::ask_and_wait(page_.at_mut(layout::cnc::request), page_.at(layout::cnc::answers), command,
+                                             timeout, outcome, alive);
     const std::string owner = std::string{"process "} + std::to_string(pid());
-    const auto start = std::chrono::steady_clock::now();
-    const detail::Word* const answers = page_.at(layout::cnc::answers);
-    std::uint64_t ticket = 0;
-    for (;;) {
-        if (ticket == 0) {
-            ticket = detail::ask(page_.at_mut(layout::cnc::request), answers, command);
-        }
-        Outcome outcome{};
-        const auto waiting = ticket == 0 ? detail::Waiting::pending : detail::answered(answers, ticket, outcome);
-        if (waiting == detail::Waiting::answered) {
-            return outcome;
-        }
-        if (waiting == detail::Waiting::overwritten) {
-            return Error{Errc::answer_lost, path + ": the answer to " + name +
-                                                " was overwritten by later ones; mend: read the state, ask again if "
-                                                "need be"};
-        }
-        if (!owner_alive()) {
-            return Error{Errc::no_owner,
-                         path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
-        }
-        if (std::chrono::steady_clock::now() - start >= timeout) {
-            const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
-            return Error{Errc::no_answer, path + ": " + owner + " did not answer " + name + " within " +
-                                              std::to_string(ms) + " ms; mend: look at its heartbeat and log"};
-        }
-        detail::sleep_ns(200'000);
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
+    switch (ending) {
+    case detail::Ending::answered: break;
+    case detail::Ending::overwritten:
+        return Error{Errc::answer_lost, path + ": the answer to " + name +
+                                            " was overwritten by later ones; mend: read the state, ask again if need be"};
+    case detail::Ending::no_owner:
+        return Error{Errc::no_owner, path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
+    case detail::Ending::no_answer:
+        return Error{Errc::no_answer, path + ": " + owner + " did not answer " + name + " within " + std::to_string(ms) +
+                                          " ms; mend: look at its heartbeat and log"};
     }
+    return outcome;
 }
 
 } // namespace pillion

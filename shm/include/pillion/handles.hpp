@@ -108,21 +108,23 @@ public:
         return ring;
     }
 
-    /// Goes over to the ring that stands under the name now, from its first record. False while there is no other.
-    [[nodiscard]] Result<bool> follow() {
+    /// The ring that stands under the name now, at its first record, for the caller to look at and then to put in the place of
+    /// this one. Nothing while there is no other, and while something is left here.
+    [[nodiscard]] Result<std::optional<AttachedRing>> next() const {
         // Only the name counts here: a mark that no successor made would lead back to this file, read once already.
-        if (!region.renamed()) {
-            return false;
+        // Who finds the name changed finds all that its dead owner published.
+        if (!region.renamed() || consumer.pending()) {
+            return std::optional<AttachedRing>{};
         }
         const auto kind = static_cast<Kind>(region.header().kind);
-        Result<AttachedRing> next = attach(region.path(), kind, region.header().clock_id, Start::first);
-        if (!next) {
+        Result<AttachedRing> found = attach(region.path(), kind, region.header().clock_id, Start::first);
+        if (!found) {
             // Its name is gone: the successor may still come.
-            return next.error().code == Errc::absent ? Result<bool>{false} : Result<bool>{next.error()};
+            return found.error().code == Errc::absent ? Result<std::optional<AttachedRing>>{std::nullopt}
+                                                      : Result<std::optional<AttachedRing>>{found.error()};
         }
-        next->consumer.carry_lost(consumer.lost());
-        *this = std::move(*next);
-        return true;
+        found->consumer.carry_lost(consumer.lost());
+        return std::optional<AttachedRing>{std::move(*found)};
     }
 
     Region region;
@@ -151,12 +153,15 @@ public:
     /// Bytes of a record, as many as fill a slot.
     [[nodiscard]] std::size_t record_bytes() const noexcept { return 8 * ring_.consumer.record_words(); }
 
+    /// Whether the next poll finds a record or a loss.
+    [[nodiscard]] bool pending() const noexcept { return ring_.consumer.pending(); }
     /// Whether the ring agrees with itself and with this reader. False is somebody's scribbling: a head that its slot does
     /// not bear out or that is behind the cursor, or a record that the head promises and the slot at the cursor does not
-    /// hold. A scribbled slot can also look empty, so look when nothing has come for long; not on the path of a record.
+    /// hold. (One behind is sound while the writer stands, or died, between a record and its head.) A scribbled slot can also look empty, so look when nothing has come for long; not on the path of a record.
     [[nodiscard]] bool check() const noexcept { return ring_.consumer.check(); }
     /// Gives up what is left, or what a scribbler made of it: goes on at the next record to be published, and returns (and
-    /// counts as lost) how many records it passed. Goes nowhere while the head cannot be believed.
+    /// counts as lost) how many records it passed. Goes nowhere while the head cannot be believed. After a cursor that was
+    /// led astray it goes back, and passes none; but not to a record that it has read and whose head is still to come.
     std::uint64_t skip_to_next() noexcept { return ring_.consumer.skip_to_next(); }
 
     /// Whether a successor has marked this ring (no system call). What is left here can still be read.

@@ -4,7 +4,7 @@
 /// | what is seen | what a strategy must do |
 /// |---|---|
 /// | HALT (state, flag halted) | Open nothing and pull quotes. It lasts over restarts until an operator resumes. |
-/// | FAIL, STOPPED, a stopped heartbeat | The same: nobody is computing. Wait for RUN and a fresh signal. |
+/// | FAIL, STOPPED, a heartbeat that stopped or is from the future | The same: nobody is computing. Wait for RUN and a fresh signal. |
 /// | an old stamp | The same for this instrument: the market has moved on, or ticks stopped coming. |
 /// | warming, after_gap | Ignore the score: its features or book are not whole. Resting orders rest on nothing newer. |
 /// | invalid | Ignore the score: some outputs are 0 because they were not finite. |
@@ -39,7 +39,7 @@ enum class Reason : std::uint8_t {
     stale,          ///< Its tick is older than allowed.
     halted,         ///< HALT is in force.
     not_running,    ///< The sidecar is in BOOT, FAIL or STOPPED.
-    heartbeat_lost, ///< The sidecar's heartbeat is older than allowed: it hangs, is stopped or dead.
+    heartbeat_lost, ///< The sidecar's heartbeat is older than allowed (it hangs, is stopped or dead), or from the future.
 };
 
 /// What to do and why.
@@ -81,9 +81,6 @@ struct Judgement {
 [[nodiscard]] constexpr std::uint64_t latency_ns(const Signal& signal) noexcept {
     return age_ns(signal, signal.signal_ns);
 }
-
-/// Stamps may lie ahead of a reader's clock by no more than this: counters of two cores differ by less than 1 µs.
-inline constexpr std::uint64_t max_ahead_ns = 1'000'000;
 
 /// Applies the rules for a signal: the gravest reason wins. `now_ns` is Clock::now_ns(), and `max_age_ns` the age of the
 /// tick from which the score is history to you.
@@ -131,7 +128,7 @@ inline constexpr std::uint64_t max_ahead_ns = 1'000'000;
     if (state != State::run) {
         return {Advice::stand_down, Reason::not_running};
     }
-    if (control.heartbeat_age_ns() > max_age_ns) {
+    if (!control.beats(max_age_ns)) {
         return {Advice::stand_down, Reason::heartbeat_lost};
     }
     return {Advice::use, Reason::fresh};

@@ -6,8 +6,10 @@
 /// die in the middle of one.
 #pragma once
 
+#include "sys.hpp"
 #include "words.hpp"
 
+#include <chrono>
 #include <optional>
 
 namespace pillion {
@@ -72,10 +74,44 @@ enum class Waiting : std::uint8_t { answered, pending, overwritten };
     if (ticket != 0 && answered(answers, ticket, outcome) == Waiting::pending) {
         return 0;
     }
-    const Word mine = (ticket + 1) << 8 | static_cast<Word>(command);
+    // Ticket 0 is nobody's: behind the last of 56 bits, which only a scribbler reaches, comes 1.
+    const std::uint64_t next = ticket == UINT64_MAX >> 8 ? 1 : ticket + 1;
+    const Word mine = next << 8 | static_cast<Word>(command);
     const bool claimed =
         std::atomic_ref<Word>{*request}.compare_exchange_strong(last, mine, std::memory_order_relaxed);
-    return claimed ? ticket + 1 : 0;
+    return claimed ? next : 0;
+}
+
+/// How waiting for an answer ended.
+enum class Ending : std::uint8_t { answered, overwritten, no_owner, no_answer };
+
+/// Claims the mailbox for `command` and waits for the answer, in `outcome` when there is one. `owner_alive()` is asked
+/// before each sleep.
+template <class Alive>
+[[nodiscard]] Ending ask_and_wait(Word* request, const Word* answers, Command command, std::chrono::nanoseconds timeout,
+                                  Outcome& outcome, Alive&& owner_alive) {
+    const auto start = std::chrono::steady_clock::now();
+    std::uint64_t ticket = 0;
+    for (std::optional<Ending> ending;;) {
+        if (ticket == 0 && !ending) {
+            ticket = ask(request, answers, command);
+        }
+        const Waiting found = ticket == 0 ? Waiting::pending : answered(answers, ticket, outcome);
+        if (found != Waiting::pending) {
+            return found == Waiting::answered ? Ending::answered : Ending::overwritten;
+        }
+        if (ending) {
+            return *ending;
+        }
+        // The owner may have answered, and ended as asked, since the look above: then the next look is the last.
+        if (!owner_alive()) {
+            ending = Ending::no_owner;
+        } else if (std::chrono::steady_clock::now() - start >= timeout) {
+            ending = Ending::no_answer;
+        } else {
+            sleep_ns(200'000);
+        }
+    }
 }
 
 /// The request that waits, if its ticket is not `last`, the one answered last.

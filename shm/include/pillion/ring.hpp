@@ -116,6 +116,14 @@ public:
         return seen < 2 * cursor_ + 2 ? PollStatus::empty : lapped(seen);
     }
 
+    /// Whether the next poll finds a record or a loss.
+    [[nodiscard]] bool pending() const noexcept {
+        const std::uint64_t seen = load(slot_of(cursor_));
+        acquire_fence();
+        const std::uint64_t done = 2 * cursor_ + 2;
+        return seen == done || (seen > done && honest(less(seen, 1) / 2, head()));
+    }
+
     /// Records published so far, as far as this reader can see.
     [[nodiscard]] std::uint64_t head() const noexcept {
         // Head-Head, second half.
@@ -127,13 +135,14 @@ public:
     /// Whether the ring agrees with itself and with this reader; see RingReader::check.
     [[nodiscard]] bool check() const noexcept {
         const std::uint64_t head = this->head();
-        return bears_out(head) && head >= cursor_ && (head == cursor_ || load(slot_of(cursor_)) >= 2 * cursor_ + 2);
+        const bool agrees = head == cursor_ || (head > cursor_ && load(slot_of(cursor_)) >= 2 * cursor_ + 2);
+        return bears_out(head) && (agrees || before_head_store(head));
     }
 
     /// Goes on at the next record to be published; see RingReader::skip_to_next.
     std::uint64_t skip_to_next() noexcept {
         const std::uint64_t head = this->head();
-        if (!bears_out(head)) {
+        if (!bears_out(head) || before_head_store(head)) {
             return 0;
         }
         lapped_ = false;
@@ -167,6 +176,17 @@ private:
         return head == 0 || (head <= layout::most_records && load(slot_of(head - 1)) >= 2 * head);
     }
 
+    /// Whether the writer stands, or died, between the commit of the record below the cursor and the store of its head.
+    [[nodiscard]] bool before_head_store(std::uint64_t head) const noexcept {
+        return head != UINT64_MAX && head + 1 == cursor_ && bears_out(cursor_);
+    }
+
+    /// Whether a writer that left this head can have put record `in_slot` where the cursor's was.
+    [[nodiscard]] bool honest(std::uint64_t in_slot, std::uint64_t head) const noexcept {
+        const bool later = in_slot > cursor_ && ((in_slot - cursor_) & mask_) == 0;
+        return later && (in_slot <= head || in_slot - head == 1) && bears_out(head);
+    }
+
     /// Moves the cursor to the oldest record left, given the later number seen in its slot, and counts what it passed;
     /// corrupt, with the cursor where it was, when that number or the head cannot be an honest writer's.
     ///
@@ -176,8 +196,7 @@ private:
         acquire_fence();
         const std::uint64_t head = this->head();
         const std::uint64_t in_slot = less(seen, 1) / 2;
-        const bool later = in_slot > cursor_ && ((in_slot - cursor_) & mask_) == 0;
-        if (!later || (in_slot > head && in_slot - head > 1) || !bears_out(head)) {
+        if (!honest(in_slot, head)) {
             return PollStatus::corrupt;
         }
         const std::uint64_t keep = lapped_ ? std::max<std::uint64_t>(capacity() / 2, 1) : capacity();

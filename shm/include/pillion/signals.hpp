@@ -94,17 +94,21 @@ public:
     }
 
     /// Once this ring is drained: goes over to the one that stands under its name now, from its first signal, and says so
-    /// with true. Then the tables are new as well: look up rows and outputs again. False while there is no other.
+    /// with true. Then the tables are new as well: look up rows and outputs again. False while there is no other, and while
+    /// something is left here (`pending()`): poll on and call again, or give it up with `skip_to_next()`. On an error ring and
+    /// tables are the old ones still: call again later (system calls).
     [[nodiscard]] Result<bool> follow() {
-        Result<bool> followed = ring_.follow();
-        if (followed && *followed) {
-            Result<SignalTables> tables = read_tables(ring_);
-            if (!tables) {
-                return tables.error();
-            }
-            tables_ = std::move(*tables);
+        Result<std::optional<detail::AttachedRing>> next = ring_.next();
+        if (!next || !*next) {
+            return next ? Result<bool>{false} : Result<bool>{next.error()};
         }
-        return followed;
+        Result<SignalTables> tables = read_tables(**next);
+        if (!tables) {
+            return tables.error();
+        }
+        ring_ = std::move(**next);
+        tables_ = std::move(*tables);
+        return true;
     }
 
 private:

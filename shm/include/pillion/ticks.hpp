@@ -165,11 +165,17 @@ public:
     }
 
     /// Once this ring is drained: goes over to the one that stands under its name now, from its first record, and says so
-    /// with true; how much was lost in between is unknown. False while there is no other (system calls).
+    /// with true; how much was lost in between is unknown. False while there is no other, and while something is left here
+    /// (`pending()`): a dead writer's last record may have come after the poll that found none. Poll on and call again, or
+    /// give it up with `skip_to_next()`. On an error nothing has changed: call again later (system calls).
     [[nodiscard]] Result<bool> follow() {
-        Result<bool> followed = ring_.follow();
+        Result<std::optional<detail::AttachedRing>> next = ring_.next();
+        if (!next || !*next) {
+            return next ? Result<bool>{false} : Result<bool>{next.error()};
+        }
+        ring_ = std::move(**next);
         words_ = copied_words();
-        return followed;
+        return true;
     }
 
 private:

@@ -14,7 +14,7 @@ void a_page_says_what_its_owner_said() {
     ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
     const Control control = must(Control::attach(place.lane, place.clock));
     CHECK(control.state() == State::boot && !control.halted() && !owner.start_halted());
-    CHECK(control.heartbeat_ns() == 0 && control.heartbeat_age_ns() == UINT64_MAX && !control.alive(UINT64_MAX - 1));
+    CHECK(control.heartbeat_ns() == 0 && control.heartbeat_age_ns() == UINT64_MAX && !control.alive(UINT64_MAX));
     const std::uint64_t second = 1'000'000'000;
     for (const State state : {State::boot, State::run, State::halt, State::fail, State::stopped}) {
         owner.set_state(state);
@@ -194,6 +194,45 @@ void who_is_not_answered_is_told_why() {
     CHECK_SAYS(refused(control.halt(10s)), Errc::no_owner, place.file(Kind::cnc), pid, "start the sidecar");
 }
 
+/// An owner that answers and ends as asked between the operator's look and its question who lives has answered; so has one
+/// that answers just when time is up.
+void an_answer_in_the_last_moment_is_taken() {
+    detail::Word request = 0;
+    detail::Word answers[8] = {};
+    for (std::uint64_t ticket = 1; ticket <= 20; ++ticket) {
+        const bool lives = ticket % 2 == 0;
+        Outcome outcome{};
+        const auto answer_now = [&] {
+            detail::answer(answers, ticket, Outcome::refused);
+            return lives;
+        };
+        const auto ending = detail::ask_and_wait(&request, answers, Command::stop, 0s, outcome, answer_now);
+        CHECK(ending == detail::Ending::answered && outcome == Outcome::refused);
+    }
+    Outcome outcome{};
+    const auto gone = [] { return false; };
+    const auto silent = [] { return true; };
+    CHECK(detail::ask_and_wait(&request, answers, Command::stop, 0s, outcome, gone) == detail::Ending::no_owner);
+    CHECK(detail::ask_and_wait(&request, answers, Command::stop, 0s, outcome, silent) == detail::Ending::no_answer);
+}
+
+/// Ticket 0 is nobody's: a request word that somebody scribbled full of ones is answered, and then comes 1.
+void behind_the_last_ticket_comes_the_first() {
+    detail::Word request = UINT64_MAX;
+    detail::Word answers[8] = {};
+    CHECK_EQ(detail::ask(&request, answers, Command::halt), 0U);
+    const auto odd = detail::waiting(&request, 0);
+    CHECK(odd && !odd->command && odd->ticket == UINT64_MAX >> 8);
+    detail::answer(answers, odd->ticket, Outcome::unknown);
+    CHECK_EQ(detail::ask(&request, answers, Command::halt), 1U);
+    CHECK_EQ(request, 1U << 8 | 1U);
+    const auto asked = detail::waiting(&request, odd->ticket);
+    CHECK(asked && asked->ticket == 1 && asked->command == Command::halt);
+    detail::answer(answers, 1, Outcome::done);
+    Outcome outcome{};
+    CHECK(detail::answered(answers, 1, outcome) == detail::Waiting::answered && outcome == Outcome::done);
+}
+
 /// An operator whose answer was overwritten while it slept is told so: the page has nine later ones.
 void a_lost_answer_is_told() {
     const Place place;
@@ -251,6 +290,8 @@ int main() {
     two_operators_race_and_both_are_answered();
     a_ticket_is_claimed_once();
     who_is_not_answered_is_told_why();
+    an_answer_in_the_last_moment_is_taken();
+    behind_the_last_ticket_comes_the_first();
     a_lost_answer_is_told();
     a_halt_outlives_its_sidecar();
     a_page_too_small_is_refused();

@@ -104,6 +104,15 @@ void the_sidecar_is_judged_first() {
     owner.set_halted(false);
     owner.beat(place.clock.now_ns() - 2 * minute);
     CHECK(all().reason == Reason::heartbeat_lost && !all().usable());
+    // A heartbeat from the future is none, however long one would wait.
+    for (const std::uint64_t beat : {place.clock.now_ns() + minute, UINT64_MAX, std::uint64_t{0}}) {
+        owner.beat(beat);
+        CHECK(all().reason == Reason::heartbeat_lost && judge(control, UINT64_MAX).reason == Reason::heartbeat_lost);
+        CHECK(control.heartbeat_age_ns() == Control::no_heartbeat && !control.alive(UINT64_MAX));
+    }
+    // Two cores' counters may differ a little.
+    owner.beat(place.clock.now_ns() + max_ahead_ns / 2);
+    CHECK(all().usable() && control.heartbeat_age_ns() < minute && control.alive(minute));
     owner.beat(place.clock.now_ns());
     CHECK(judge(control, minute, fresh(signal_flags::warming), now, max_age).reason == Reason::warming);
     Signal own = fresh();

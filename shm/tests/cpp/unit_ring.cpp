@@ -268,6 +268,40 @@ void a_record_overwritten_in_mid_copy_is_dropped() {
     CHECK(detail::load(words + 8) == 8 && detail::load(&head) == 4);
 }
 
+/// A writer stands, or has died, between a record's commit and the store of its head: a reader may be one ahead of the head.
+void a_reader_one_ahead_of_the_head_is_no_contradiction() {
+    alignas(64) detail::Word words[4 * 8] = {};
+    detail::Word head = 0;
+    detail::Producer writer{&head, words, 4, 8};
+    detail::Consumer reader{&head, words, 4, 8};
+    const auto take = [&reader] {
+        std::uint64_t stamp_ns = 0;
+        std::uint64_t seen = 0;
+        return reader.take(stamp_ns, seen, [](const detail::Word*) {});
+    };
+    for (detail::Word n = 0; n < 6; ++n) {
+        writer.publish(0, [n](detail::Word* to) { detail::store(to, n); });
+        CHECK(take());
+        detail::store(&head, n);
+        CHECK(reader.check() && reader.skip_to_next() == 0);
+        // It has read the record, and does not go back to it.
+        CHECK(reader.cursor() == n + 1 && !take());
+        detail::store(&head, n + 1);
+        CHECK(reader.check());
+    }
+    // One behind, but the slot does not say that the record was committed; two behind; the head that one more makes 0.
+    detail::store(&head, 5);
+    detail::store(words + 8, 2 * 5 + 1);
+    CHECK(!reader.check());
+    detail::store(words + 8, 2 * 5 + 2);
+    detail::store(&head, 4);
+    CHECK(!reader.check());
+    // From a cursor that was led astray it goes back.
+    CHECK(reader.skip_to_next() == 0 && reader.cursor() == 4 && reader.lost() == 0);
+    detail::store(&head, UINT64_MAX);
+    CHECK(!reader.check() && reader.skip_to_next() == 0 && reader.cursor() == 4);
+}
+
 /// A record too long for its ring ends the process, with a message.
 void a_record_too_long_ends_the_writer() {
     const Place place;
@@ -295,6 +329,7 @@ int main() {
     every_record_fits_its_slot();
     scribbles_are_flagged_and_heal();
     a_record_overwritten_in_mid_copy_is_dropped();
+    a_reader_one_ahead_of_the_head_is_no_contradiction();
     a_record_too_long_ends_the_writer();
     return 0;
 }

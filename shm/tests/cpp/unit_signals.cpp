@@ -49,7 +49,7 @@ Signal signal_of(std::uint32_t instrument, std::uint16_t model, float score) {
 void tables_come_back_and_outputs_have_names() {
     const SignalTables wanted = tables();
     const auto bytes = must(wanted.to_bytes());
-    CHECK_EQ(bytes.size(), 16U + 2 * 96 + 3 * 1'032);
+    CHECK_EQ(bytes.size(), 16U + 2 * 96 + 3 * 1'040);
     const SignalTables back = must(SignalTables::from_bytes(bytes));
     CHECK(back == wanted && back.models[0].revision == 3 && back.models[0].sha256[31] == 0xab);
     CHECK(back.instrument("ESH4") == 0U && back.instrument(12U) == 1U && !back.instrument("ESM4"));
@@ -160,6 +160,44 @@ void a_followed_signal_ring_brings_its_own_tables() {
     CHECK(must(reader.follow()) && reader.tables() == other && reader.tables().models[0].output("up") == 0U);
 }
 
+/// A successor that cannot be read changes nothing: generation, tables and slots are the old ring's, at every try.
+void a_signal_ring_that_cannot_be_followed_leaves_all_as_it_was() {
+    const Place place;
+    std::optional<SignalWriter> writer = must(SignalWriter::create(place.lane, place.clock, tables(), {8, {}}));
+    writer->publish(signal_of(0, 0, 0.25F));
+    SignalReader reader = must(SignalReader::attach(place.lane, place.clock, Start::first));
+    Signal signal{};
+    CHECK(reader.poll(signal) == PollStatus::record);
+    writer.reset();
+    writer = must(SignalWriter::create(place.lane, place.clock, {}, {8, {}}));
+    for (std::uint64_t n = 0; n < 3; ++n) {
+        writer->publish(signal_of(1, 1, 0.5F));
+    }
+    const auto fails = [&](Errc code, const std::string& piece) {
+        for (int again = 0; again < 2; ++again) {
+            CHECK_SAYS(refused(reader.follow()), code, place.file(Kind::signals), piece);
+            CHECK(reader.generation() == 1 && reader.tables() == tables() && reader.head() == 1);
+            CHECK(reader.record_bytes() == 112 && reader.capacity() == 8 && reader.superseded());
+            std::array<Signal, 4> signals{};
+            CHECK(reader.poll(signal) == PollStatus::empty && reader.poll_batch(signals).records == 0);
+        }
+    };
+    // Slots too small for a signal, at the end of the map: reading one would leave it.
+    const std::uint64_t stride = place.word(Kind::signals, layout::header::stride);
+    place.scribble(Kind::signals, layout::header::stride, 64);
+    place.scribble(Kind::signals, layout::header::head, 0);
+    fails(Errc::not_a_region, "too small");
+    place.scribble(Kind::signals, layout::header::stride, stride);
+    place.scribble(Kind::signals, layout::header::head, 3);
+    // Tables of rows that nobody knows.
+    place.scribble(Kind::signals, layout::header::table_bytes, 16);
+    place.scribble(Kind::signals, layout::header_bytes, 7);
+    fails(Errc::table, "7 instruments");
+    place.scribble(Kind::signals, layout::header_bytes, std::uint64_t{96} << 32);
+    CHECK(must(reader.follow()) && reader.generation() == 2 && reader.tables() == SignalTables{});
+    CHECK(reader.poll(signal) == PollStatus::record && signal.outputs[2] == 0.5F);
+}
+
 void a_signal_ring_that_is_none_is_refused() {
     const Place place;
     { const SignalWriter writer = must(SignalWriter::create(place.lane, place.clock, tables(), {8, {}})); }
@@ -196,7 +234,7 @@ void the_board_tells_the_last_value_of_each_cell() {
         CHECK(!writer.set(instrument, model, signal));
     }
     // A writer that died in the middle of a cell leaves it busy; the others stand.
-    const std::uint64_t body = layout::body_offset(16 + 2 * 96 + 3 * 1'032);
+    const std::uint64_t body = layout::body_offset(16 + 2 * 96 + 3 * 1'040);
     place.scribble(Kind::board, body + 128, 7);
     CHECK(board.latest(0, 1, signal) == BoardStatus::busy && board.latest(0, 2, signal) == BoardStatus::value);
     // The next write makes it whole again, also from the highest number there is.
@@ -269,6 +307,7 @@ int main() {
     tables_of_any_bytes_are_refused_or_read();
     signals_come_in_order_in_all_forms();
     a_followed_signal_ring_brings_its_own_tables();
+    a_signal_ring_that_cannot_be_followed_leaves_all_as_it_was();
     a_signal_ring_that_is_none_is_refused();
     the_board_tells_the_last_value_of_each_cell();
     boards_that_lie_are_refused();

@@ -175,9 +175,48 @@ void a_successor_that_cannot_be_read_leaves_the_reader_where_it_is() {
     writer.reset();
     writer = must(TickWriter::create(place.lane, place.clock, {4, 112, {}}));
     place.scribble(Kind::ticks, layout::header::layout_hash, 1);
-    CHECK_SAYS(refused(reader.follow()), Errc::mismatch, "layout", "0x0000000000000001");
     Tick tick;
-    CHECK(reader.poll(tick) == PollStatus::record && reader.generation() == 1);
+    CHECK(reader.poll(tick) == PollStatus::record);
+    for (int again = 0; again < 2; ++again) {
+        CHECK_SAYS(refused(reader.follow()), Errc::mismatch, "layout", "0x0000000000000001");
+        CHECK(reader.poll(tick) == PollStatus::empty && reader.generation() == 1 && reader.head() == 1);
+    }
+}
+
+/// What was published behind the last poll that found nothing is neither lost nor passed over in silence.
+void a_ring_is_followed_only_once_it_is_drained() {
+    const Place place;
+    std::optional<TickWriter> writer = must(TickWriter::create(place.lane, place.clock, {4, 112, {}}));
+    TickReader reader = must(TickReader::attach(place.lane, place.clock));
+    Tick tick;
+    CHECK(reader.poll(tick) == PollStatus::empty);
+    const auto next_life = [&](std::uint64_t records) {
+        for (std::uint64_t n = 0; n < records; ++n) {
+            writer->publish_at(order(n), writer->generation());
+        }
+        writer.reset();
+        writer = must(TickWriter::create(place.lane, place.clock, {4, 112, {}}));
+    };
+    next_life(1);
+    CHECK(reader.superseded() && reader.pending() && !must(reader.follow()) && reader.generation() == 1);
+    CHECK(reader.poll(tick) == PollStatus::record && tick.stamp_ns == 1 && !reader.pending());
+    CHECK(must(reader.follow()) && reader.generation() == 2 && !reader.pending());
+    // A loss is something to read too, and counted.
+    next_life(6);
+    CHECK(reader.pending() && !must(reader.follow()));
+    CHECK(reader.poll(tick) == PollStatus::lost && reader.last_lost() == 2 && !must(reader.follow()));
+    for (int i = 0; i < 4; ++i) {
+        CHECK(reader.poll(tick) == PollStatus::record && must(reader.follow()) == (i == 3));
+    }
+    // Whoever does not want what is left says so.
+    next_life(3);
+    CHECK(!must(reader.follow()) && reader.skip_to_next() == 3 && must(reader.follow()) && reader.generation() == 4);
+    // What somebody scribbled can never be read, and holds nobody back: no writer will come and heal it.
+    writer->publish(order(0));
+    place.scribble(Kind::ticks, 512, 2 * 2 + 2);
+    next_life(0);
+    CHECK(reader.poll(tick) == PollStatus::corrupt && !reader.pending() && must(reader.follow()));
+    CHECK_EQ(reader.generation(), 5U);
 }
 
 void handles_move() {
@@ -206,6 +245,7 @@ int main() {
     a_removed_name_is_noticed_and_comes_back_later();
     a_false_mark_of_a_successor_leads_nowhere();
     a_successor_that_cannot_be_read_leaves_the_reader_where_it_is();
+    a_ring_is_followed_only_once_it_is_drained();
     handles_move();
     return 0;
 }
