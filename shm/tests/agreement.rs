@@ -51,7 +51,7 @@ fn header_crate_and_document_agree() {
     let ours = crate_side::facts();
     let mut told = ours.clone();
     // The document has no use for a hash that follows from its tables, nor for a ring's end in 15,000 years.
-    told.retain(|name, _| !name.starts_with("layout.hash.") && name != "layout.most_records");
+    told.retain(|name, _| !name.starts_with("layout.hash.") && !name.starts_with("layout.most_"));
     assert_same(("the crate", &told), ("README.md", &document::facts(&read("README.md"))));
     for header in header_side() {
         assert_same(("the crate", &ours), ("the C++ header", &header));

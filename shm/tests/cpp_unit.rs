@@ -11,6 +11,9 @@ use std::process::Command;
 /// Every program of tests/cpp that `unit` below runs.
 const UNITS: [&str; 7] = ["ring", "takeover", "refusals", "signals", "control", "judge", "hot"];
 
+/// What a program ends with that could not look at all it should, having said why: `skipped` of tests/cpp/check.hpp.
+const SKIPPED: i32 = 77;
+
 /// Builds tests/cpp/unit_`name`.cpp with each compiler and runs it: silence and 0, or the check that failed.
 fn unit(name: &str) {
     assert!(UNITS.contains(&name));
@@ -24,6 +27,9 @@ fn run(compiler: &Compiler, program: &Path) {
     // Some programs become another user, who must get through.
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let out = Command::new(program).env("PILLION_TEST_DIR", dir.path()).output().unwrap();
+    if out.status.code() == Some(SKIPPED) {
+        return cxx::skip(String::from_utf8_lossy(&out.stdout).trim());
+    }
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{} by {}: {}\n{said}", program.display(), compiler.version, out.status);
 }
@@ -70,6 +76,23 @@ fn every_level_and_without_exceptions() {
     for compiler in cxx::compilers() {
         for level in [&["-O0"][..], &["-O3"], &["-O1", "-fno-exceptions", "-fno-rtti"]] {
             run(&compiler, &compiler.build("tests/cpp/unit_hot.cpp", &[&more, level].concat()));
+        }
+    }
+}
+
+/// The lines that the header's own page begins with are a program: it compiles, and on a lane that is not there it ends.
+#[test]
+fn the_headers_first_lines_compile() {
+    let header = std::fs::read_to_string(cxx::shm_root().join("include/pillion/shm.hpp")).unwrap();
+    let code = header.split_once("/// @code\n").and_then(|(_, rest)| rest.split_once("/// @endcode")).unwrap().0;
+    let code: String = code.lines().map(|line| line.strip_prefix("///").unwrap().to_owned() + "\n").collect();
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("first_lines.cpp");
+    let program = format!("#include <cstdio>\n#include <pillion/shm.hpp>\nint main() {{\n{code}return 0;\n}}\n");
+    std::fs::write(&source, program).unwrap();
+    for compiler in cxx::compilers() {
+        if let Err(said) = compiler.try_build(source.to_str().unwrap(), &["-O0"]) {
+            panic!("{said}");
         }
     }
 }

@@ -10,7 +10,9 @@ namespace pillion {
 enum class BoardStatus : std::uint8_t {
     value,        ///< The last signal.
     never,        ///< No signal was ever set.
-    busy,         ///< Being written at each of a thousand looks: the writer was descheduled or died in the middle.
+    busy,         ///< Being written at each of a thousand looks, some 10 to 50 µs: the writer was descheduled or died in
+                  ///< the middle. A cell that died so costs that at each `latest`, until a successor: look less often at
+                  ///< it, and ask `owner_alive()` and `successor()`.
     no_such_cell, ///< The board has no such instrument or model.
 };
 

@@ -118,7 +118,7 @@ inline Counter Clock::best_counter() noexcept {
 }
 
 inline Clock Clock::calibrate() noexcept {
-    constexpr std::int64_t span = 150'000'000; // At a look's error of some 30 ns, this is 0.2 ppm.
+    constexpr std::uint64_t span = 150'000'000; // At a look's error of some 30 ns, this is 0.2 ppm.
     Clock clock;
     clock.counter_ = best_counter();
     const Look from = clock.look(CLOCK_MONOTONIC_RAW);

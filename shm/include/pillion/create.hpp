@@ -4,6 +4,7 @@
 
 #include "region.hpp"
 
+#include <csignal>
 #include <cstdio>
 #include <dirent.h>
 #include <string_view>
@@ -24,6 +25,9 @@ inline constexpr unsigned lock_looks = 50;
 }
 
 [[nodiscard]] inline Status check_access(const Plan& plan) {
+    if (plan.table.size() > layout::most_table_bytes) {
+        return spec_error(plan.path, "table", std::to_string(plan.table.size()) + " bytes", "at most 128 MiB");
+    }
     const std::uint32_t mode = plan.access.mode;
     if ((mode & ~0777U) == 0 && (mode & 0002U) == 0 && (mode & 0600U) == 0600U) {
         return {};
@@ -67,6 +71,25 @@ inline constexpr unsigned lock_looks = 50;
     return dead ? Status{} : Status{dead.error()};
 }
 
+/// fallocate from the start. A signal undoes it, so that a profiler's timer could do so for ever: signals wait until it is
+/// done, and what cannot wait (a stop) has it begin again.
+[[nodiscard]] inline int fallocate_whole(int fd, off_t bytes) noexcept {
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    const bool masked = ::pthread_sigmask(SIG_SETMASK, &all, &before) == 0;
+    int done = 0;
+    do {
+        done = ::fallocate(fd, 0, 0, bytes);
+    } while (done != 0 && errno == EINTR);
+    const int number = errno;
+    if (masked) {
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    errno = number;
+    return done;
+}
+
 /// A file without a name, of `bytes` that are really there, locked by us.
 [[nodiscard]] inline Result<Fd> allocate(const Plan& plan, std::uint64_t bytes) {
     const std::string& path = plan.path;
@@ -77,7 +100,7 @@ inline constexpr unsigned lock_looks = 50;
         return failed("create", path, errno);
     }
     // Not ftruncate: that succeeds on a full tmpfs and faults at the first store.
-    if (::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes)) != 0) {
+    if (fallocate_whole(file.get(), static_cast<off_t>(bytes)) != 0) {
         if (errno != ENOSPC && errno != EFBIG) {
             return failed("allocate", path, errno);
         }

@@ -150,6 +150,10 @@ struct Header {
 
 private:
     [[nodiscard]] Status check_sizes(const std::string& path) const {
+        if (table_bytes > layout::most_table_bytes) {
+            return contradiction(path, std::string{"its header contradicts itself: a table of "} + std::to_string(table_bytes) +
+                                           " bytes, the longest has " + std::to_string(layout::most_table_bytes));
+        }
         // Each term is bounded by the file's size before it is added or multiplied, so nothing wraps.
         const std::uint64_t room = region_bytes - std::min(body_offset, region_bytes);
         const bool sound = region_bytes % 8 == 0 && region_bytes >= layout::header_bytes &&

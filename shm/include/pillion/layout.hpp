@@ -49,6 +49,9 @@ inline constexpr std::size_t header_bytes = 512;
 inline constexpr std::size_t body_align = 128;
 /// Records that a ring can number: 2n+2 fits 64 bits. Some 15,000 years at 20 million a second.
 inline constexpr std::uint64_t most_records = UINT64_MAX / 2;
+/// Longest table: what 65,536 models and half a million instruments need. A reader copies it, so a header that claims more
+/// is refused.
+inline constexpr std::uint64_t most_table_bytes = std::uint64_t{128} << 20;
 
 /// Byte offsets of the header's fields.
 namespace header {

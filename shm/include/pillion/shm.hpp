@@ -8,12 +8,22 @@
 /// @code
 /// auto lane = pillion::Lane::named("es");
 /// auto clock = pillion::Clock::attach_or_create();
+/// if (!lane || !clock) { return 1; }
 /// auto board = pillion::SignalBoard::attach(*lane, *clock);
-/// if (!board) { std::fprintf(stderr, "%s\n", board.error().message.c_str()); return 1; }
-/// auto cell = board->find("ESH4", "mlp-k10");
+/// auto control = pillion::Control::attach(*lane, *clock);
+/// if (!board || !control) {
+///     std::fprintf(stderr, "%s\n", (board ? control.error() : board.error()).message.c_str());
+///     return 1;
+/// }
+/// const auto cell = board->find("ESH4", "mlp-k10"); // Once, and again after attaching anew.
+/// if (!cell) { return 1; }
 /// pillion::Signal signal;
-/// if (board->latest(*cell, signal) == pillion::BoardStatus::value &&
-///     pillion::judge(signal, clock->now_ns(), 1'000'000).usable()) { ... signal.outputs[2] ... }
+/// if (board->latest(*cell, signal) == pillion::BoardStatus::value) {
+///     const auto verdict = pillion::judge(*control, 1'000'000'000, signal, clock->now_ns(), 5'000'000);
+///     const auto* model = board->tables().model_of(signal); // nullptr: of another revision
+///     const auto up = model ? model->output("up") : std::nullopt;
+///     if (up && verdict.usable()) { std::printf("up %.3f\n", double{signal.outputs[*up]}); }
+/// }
 /// @endcode
 ///
 /// The protocol, the byte tables, the promises and what a strategy must do stand in shm/README.md.

@@ -86,6 +86,7 @@ public:
     }
 
     /// Calls `visit(const Signal&)` for up to `max` signals, each copied out first, so that none is ever torn.
+    /// `visit` must not throw: this is noexcept, so an exception out of it ends the process (std::terminate).
     template <class Visit> Batch visit(Visit&& visit, std::size_t max) noexcept {
         Signal signal;
         return take_many(

@@ -155,12 +155,14 @@ private:
     return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U + static_cast<std::uint64_t>(time.tv_nsec);
 }
 
-/// Sleeps for `ns`, or less when a signal comes.
-inline void sleep_ns(std::int64_t ns) noexcept {
+/// Sleeps for `ns`, whatever signals come: a calibration cut short would be a wrong one.
+inline void sleep_ns(std::uint64_t ns) noexcept {
+    const std::uint64_t end = system_ns(CLOCK_MONOTONIC) + ns;
     const struct timespec time {
-        static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)
+        static_cast<time_t>(end / 1'000'000'000U), static_cast<long>(end % 1'000'000'000U)
     };
-    ::nanosleep(&time, nullptr);
+    while (::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nullptr) == EINTR) {
+    }
 }
 
 /// The first `limit` bytes of a small file such as those in /proc.

@@ -151,6 +151,7 @@ public:
     }
 
     /// Calls `visit(const Tick&)` for up to `max` records, each copied out first, so that none is ever torn.
+    /// `visit` must not throw: this is noexcept, so an exception out of it ends the process (std::terminate).
     template <class Visit> Batch visit(Visit&& visit, std::size_t max) noexcept {
         Tick tick;
         tick.words = words_;

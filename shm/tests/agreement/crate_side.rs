@@ -53,7 +53,8 @@ pub fn facts() -> Facts {
 
 fn regions(facts: &mut Facts) {
     numbers!(facts, "layout": "version" layout::LAYOUT_VERSION, "v1_hash" layout::V1_HASH,
-        "header_bytes" layout::HEADER_BYTES, "body_align" layout::BODY_ALIGN, "most_records" ring::MOST_RECORDS);
+        "header_bytes" layout::HEADER_BYTES, "body_align" layout::BODY_ALIGN, "most_records" ring::MOST_RECORDS,
+        "most_table_bytes" layout::MOST_TABLE_BYTES);
     for kind in [Kind::Ticks, Kind::Signals, Kind::Board, Kind::Cnc, Kind::Clock] {
         facts.insert(format!("layout.hash.{}", kind.name()), layout::layout_hash(kind));
         facts.insert(format!("Kind.{}", kind.name()), kind as u64);

@@ -33,6 +33,9 @@
 
 namespace test {
 
+/// Exit status of a test that could not look at all it should; it says why on standard output.
+inline constexpr int skipped = 77;
+
 template <class T> std::string shown(const T& value) {
     std::ostringstream out;
     if constexpr (std::is_enum_v<T>) {

@@ -25,6 +25,7 @@ void regions() {
         say((std::string{"layout.hash."} + kind_name(kind)).c_str(), layout::layout_hash(kind));
     }
     say("layout.most_records", layout::most_records);
+    say("layout.most_table_bytes", layout::most_table_bytes);
     GROUP_FIELD(header, magic);
     GROUP_FIELD(header, version);
     GROUP_FIELD(header, kind);

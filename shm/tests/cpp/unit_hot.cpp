@@ -114,17 +114,22 @@ int main() {
     CHECK_EQ(allocations, before);
     if (place.clock.counter() == Counter::monotonic) {
         std::cout << "no invariant counter here: CLOCK_MONOTONIC may be a system call" << std::endl;
-        return 0;
+        return skipped;
     }
     const pid_t pid = child([&]() -> int {
         if (!only_exit_is_allowed()) {
-            return 0;
+            return skipped;
         }
         all_hot_calls(handles, place.clock);
         ::syscall(SYS_exit, 0);
         return 1;
     });
     int status = 0;
-    CHECK(::waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(::waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    if (WEXITSTATUS(status) == skipped) {
+        std::cout << "seccomp is refused here, so that system calls of hot calls cannot be seen" << std::endl;
+        return skipped;
+    }
+    CHECK_EQ(WEXITSTATUS(status), 0);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <grp.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 
 using namespace pillion;
 using namespace test;
@@ -153,6 +154,45 @@ void clocks() {
     CHECK_SAYS(refused(Clock::attach_or_create("/nowhere")), Errc::io, "/nowhere");
 }
 
+/// A timer's signals, every millisecond and not restarting calls, neither cut a sleep short nor keep a region from being made.
+void signals_cut_nothing_short() {
+    const Place place;
+    const pid_t pid = child([&] {
+        struct sigaction action {};
+        action.sa_handler = [](int) {};
+        const struct itimerval often {{0, 1'000}, {0, 1'000}};
+        CHECK(::sigaction(SIGALRM, &action, nullptr) == 0 && ::setitimer(ITIMER_REAL, &often, nullptr) == 0);
+        const std::uint64_t start = detail::system_ns(CLOCK_MONOTONIC);
+        detail::sleep_ns(100'000'000);
+        CHECK(detail::system_ns(CLOCK_MONOTONIC) - start >= 100'000'000);
+        must(TickWriter::create(place.lane, place.clock, {1U << 19, 112, {0600, -1, LockMemory::no}}));
+        return 0;
+    });
+    int status = 0;
+    CHECK(::waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/// A reader copies the table, so it believes no more than 128 MiB: here a file that has more, without memory behind it.
+void a_table_too_long_is_refused() {
+    const Place place;
+    { const SignalWriter writer = must(SignalWriter::create(place.lane, place.clock, {}, {4, {}})); }
+    const auto claim = [&](std::uint64_t bytes) {
+        const std::uint64_t body = layout::body_offset(bytes);
+        CHECK(::truncate(place.file(Kind::signals).c_str(), static_cast<off_t>(body + 512)) == 0);
+        place.scribble(Kind::signals, at::body_offset, body);
+        place.scribble(Kind::signals, at::region_bytes, body + 512);
+        place.scribble(Kind::signals, at::table_bytes, bytes);
+        return refused(SignalReader::attach(place.lane, place.clock));
+    };
+    const std::uint64_t most = std::uint64_t{128} << 20;
+    CHECK_SAYS(claim(most + 1), Errc::not_a_region, "a table of 134217729 bytes", "134217728");
+    CHECK_SAYS(claim(std::uint64_t{1} << 40), Errc::not_a_region, "a table of 1099511627776 bytes");
+    SignalTables tables;
+    tables.instruments.resize(1'400'000);
+    tables.models.resize(1);
+    CHECK_SAYS(refused(SignalWriter::create(place.lane, place.clock, tables)), Errc::spec, "table", "134401056", "128 MiB");
+}
+
 void memory_that_cannot_be_locked() {
     const Place place;
     const pid_t pid = child([&] {
@@ -236,6 +276,8 @@ int main() {
     a_region_of_version_1_is_read();
     a_cut_file_is_refused();
     clocks();
+    signals_cut_nothing_short();
+    a_table_too_long_is_refused();
     memory_that_cannot_be_locked();
     other_users_are_denied();
     no_room();
