@@ -263,8 +263,11 @@ impl CncClient {
                 Some(Err(Waiting::Pending)) | None => {
                     if let Err(gone) = self.still_there(command, deadline, timeout) {
                         // It may have answered, and ended as asked, between the two looks.
-                        let answer = ticket.map(|ticket| mailbox::answered(answers, ticket));
-                        return answer.and_then(|answer| answer.ok()).ok_or(gone);
+                        match ticket.map(|ticket| mailbox::answered(answers, ticket)) {
+                            Some(Ok(outcome)) => return Ok(outcome),
+                            Some(Err(Waiting::Overwritten)) => {}
+                            Some(Err(Waiting::Pending)) | None => return Err(gone),
+                        }
                     }
                 }
             }

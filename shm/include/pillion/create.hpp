@@ -55,7 +55,7 @@ inline constexpr unsigned lock_looks = 50;
     }
     return Error{Errc::held, path + " is held by live process " + std::to_string(header->owner_pid) + " for " +
                                  std::to_string(header->age_s()) + " s (generation " +
-                                 std::to_string(header->generation) + "); mend: stop it, or use another lane name"};
+                                 std::to_string(header->generation) + "), or by a child that it forked; mend: stop it (`pillion shm ls` shows who maps it), or use another lane name"};
 }
 
 /// Refuses early, before a large file is made for nothing.
