@@ -83,7 +83,7 @@ const STORES: [Edit; 10] = [
 const STEPS: [(&str, &str); 17] = [
     ("::flock(old, LOCK_EX | LOCK_NB)", "take-over: predecessor locked"),
     ("::open(dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)", "build: file without a name"),
-    ("::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes))", "build: allocated"),
+    ("fallocate_whole(file.get(), static_cast<off_t>(bytes))", "build: allocated"),
     ("::fchmod(file.get(), static_cast<mode_t>(plan.access.mode))", "build: mode set"),
     ("::flock(file.get(), LOCK_EX | LOCK_NB)", "build: locked"),
     ("write_at(file->get(), bytes.data(), bytes.size(), 0)", "build: header written"),
