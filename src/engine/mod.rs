@@ -1,5 +1,6 @@
 //! Inference engines behind one small interface: fixed-shape f32 in, f32 out, caller-owned buffers.
 
+pub mod admission;
 pub mod native;
 pub mod ort;
 pub mod runtime;

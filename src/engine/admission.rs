@@ -1,0 +1,146 @@
+//! Whether an engine may stand in for the reference, and which of those that may is the fastest. Cold: at load only.
+
+use std::time::Instant;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::Engine;
+
+/// Rows of each kind that are tried.
+const ROWS: usize = 256;
+/// Runs that are timed, in rounds that take turns between the engines.
+const ROUNDS: usize = 8;
+const RUNS: usize = 250;
+
+/// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Share of it that does not grow with the value.
+    pub absolute: f32,
+    /// Share of it that does.
+    pub relative: f32,
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self { absolute: 1e-5, relative: 1e-4 }
+    }
+}
+
+/// What a comparison found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Agreement {
+    /// Rows compared.
+    pub rows: usize,
+    /// Largest absolute difference of finite answers.
+    pub max_abs_err: f32,
+}
+
+/// Nanoseconds of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Median.
+    pub p50_ns: u64,
+    /// 99th percentile.
+    pub p99_ns: u64,
+    /// 99.9th percentile.
+    pub p999_ns: u64,
+}
+
+/// Holds `candidate` against `reference` on `golden` and on rows made from it: mixed and shaken, far outside, so small that
+/// they are denormal, all zero, with infinities and with NaN in them. NaN must come out exactly where the reference has it.
+///
+/// # Errors
+/// The first row on which they differ, or a run that failed, in words.
+pub fn compare(
+    reference: &mut dyn Engine,
+    candidate: &mut dyn Engine,
+    golden: &[Vec<f32>],
+    tolerance: Tolerance,
+) -> Result<Agreement, String> {
+    let outputs = reference.info().outputs;
+    let (mut want, mut got) = (vec![0.0; outputs], vec![0.0; outputs]);
+    let mut agreement = Agreement::default();
+    for (kind, row) in trials(golden) {
+        reference.run(&row, &mut want).map_err(|error| format!("{kind}: {error}"))?;
+        candidate.run(&row, &mut got).map_err(|error| format!("{kind}: {error}"))?;
+        for (i, (&want, &got)) in want.iter().zip(&got).enumerate() {
+            let difference = (want - got).abs();
+            let near = difference <= tolerance.absolute + tolerance.relative * want.abs();
+            if !(near || want == got || (want.is_nan() && got.is_nan())) {
+                let (own, other) = (candidate.info().engine, reference.info().engine);
+                return Err(format!("output {i} of a row that is {kind}: {own} says {got}, {other} {want}"));
+            }
+            if difference.is_finite() {
+                agreement.max_abs_err = agreement.max_abs_err.max(difference);
+            }
+        }
+        agreement.rows += 1;
+    }
+    Ok(agreement)
+}
+
+/// Rows with what they are; the same ones for the same golden rows.
+fn trials(golden: &[Vec<f32>]) -> Vec<(&'static str, Vec<f32>)> {
+    let mut rng = Pcg64::seed_from_u64(0x7069_6c6c_696f_6e);
+    let mut rows: Vec<_> = golden.iter().map(|row| ("golden", row.clone())).collect();
+    let width = golden.first().map_or(0, Vec::len);
+    for i in 0..ROWS {
+        // Each feature of another golden row, shaken: within or near what the model was trained on.
+        let mut row: Vec<f32> = (0..width)
+            .map(|f| {
+                golden[rng.random_range(0..golden.len())][f] * rng.random_range(0.5..1.5) + rng.random_range(-0.5..0.5)
+            })
+            .collect();
+        let f = rng.random_range(0..width.max(1));
+        let kind = match i % 8 {
+            0..4 => "ordinary",
+            4 => {
+                let far = 10_f32.powi(rng.random_range(1..7));
+                row.iter_mut().for_each(|x| *x *= far);
+                "far outside"
+            }
+            5 => {
+                row.iter_mut().for_each(|x| *x *= 1e-39);
+                "denormal"
+            }
+            6 => {
+                row[f] = if i % 16 == 6 { f32::INFINITY } else { f32::NEG_INFINITY };
+                "infinite in one feature"
+            }
+            _ => {
+                row[f] = f32::NAN;
+                "NaN in one feature"
+            }
+        };
+        rows.push((kind, row));
+    }
+    rows.push(("all zero", vec![0.0; width]));
+    rows.push(("all NaN", vec![f32::NAN; width]));
+    rows
+}
+
+/// Times each engine on the golden rows, in turns, so that a busy spell falls on all of them.
+pub fn time(engines: &mut [&mut dyn Engine], golden: &[Vec<f32>]) -> Vec<Times> {
+    let mut samples = vec![Vec::with_capacity(ROUNDS * RUNS); engines.len()];
+    for _ in 0..ROUNDS {
+        for (engine, samples) in engines.iter_mut().zip(&mut samples) {
+            let mut output = vec![0.0; engine.info().outputs];
+            for row in golden.iter().cycle().take(RUNS) {
+                let begun = Instant::now();
+                // A run that fails has failed in `compare` already.
+                let _ = std::hint::black_box(engine.run(row, &mut output));
+                samples.push(begun.elapsed().as_nanos() as u64);
+            }
+        }
+    }
+    samples.into_iter().map(|samples| percentiles(samples)).collect()
+}
+
+fn percentiles(mut samples: Vec<u64>) -> Times {
+    samples.sort_unstable();
+    let at = |share: f64| samples.get(((samples.len() as f64 * share) as usize).min(samples.len() - 1)).copied();
+    let at = |share| at(share).unwrap_or(0);
+    Times { p50_ns: at(0.5), p99_ns: at(0.99), p999_ns: at(0.999) }
+}
