@@ -5,35 +5,53 @@ PILLION = target/release/pillion
 DATA = ../shared/data
 INPUT ?=
 RATE ?= 50000/s
+PREFIX ?= /usr/local
 
-.PHONY: demo test loom lint bench soak models release onnxruntime
+.PHONY: demo test loom fuzz lint bench soak models release onnxruntime toolchain install python crash
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
 	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
 
-test: onnxruntime
+test: onnxruntime toolchain
 	cargo test --workspace
+	$(MAKE) --no-print-directory crash
 	$(MAKE) --no-print-directory loom
+	scripts/fuzz 15 attach tables
+	$(MAKE) --no-print-directory python
+
+# Every role killed at every store and system call, and thousands of times at random; survivors go on.
+crash:
+	cargo test -p pillion-shm --features crash --test crash
 
 # Every interleaving of the shared-memory protocols, shrunk; and the mutations that must be caught.
 loom:
 	RUSTFLAGS="--cfg loom" cargo test -p pillion-shm --release --test loom --target-dir target/loom
 
+# Any bytes as regions, tables, records and market data files: so many seconds each, on one core.
+FUZZ_SECONDS ?= 300
+fuzz:
+	scripts/fuzz $(FUZZ_SECONDS)
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fmt --check --manifest-path shm/python/Cargo.toml
+	cargo clippy --quiet --manifest-path shm/python/Cargo.toml --target-dir target/python-lint -- -D warnings
+	cargo fmt --check --manifest-path benches/peers/Cargo.toml
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 bench: onnxruntime release
 	cargo bench --bench stages
 	cargo bench --bench stages -- --quick --set=benches/thirty.toml
-	cargo run --release --manifest-path benches/peers/Cargo.toml --target-dir target/peers --bin hop
+	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
 
-# Whole days at several rates, and ten million ticks at flat memory: minutes, not seconds.
+# Whole days at several rates, ten million ticks at flat memory, ten times the kills, and the fuzzer for an hour.
 soak: onnxruntime release
 	scripts/soak $(PILLION) $(DATA)
+	PILLION_CRASH_ROUNDS=10 $(MAKE) --no-print-directory crash
+	scripts/fuzz 900
 
 # Trains the bundled models anew (Python packages go to .venv).
 models: onnxruntime release
@@ -41,8 +59,24 @@ models: onnxruntime release
 	.venv/bin/pip install --quiet --requirement models/requirements.txt
 	.venv/bin/python models/train.py
 
+# The Python reader, built into .venv and tested; a wheel alone: pip wheel ./shm/python
+python: onnxruntime release
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement shm/python/requirements.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/maturin develop --quiet --release --locked --manifest-path shm/python/Cargo.toml --target-dir target/python
+	.venv/bin/python -m pytest -q shm/python
+
 release:
 	cargo build --release --bin pillion
 
 onnxruntime:
 	scripts/fetch-onnxruntime
+
+# What the tests need beside Rust, where it can be installed.
+toolchain:
+	scripts/setup-toolchain
+
+# The C++ headers, with their CMake package, pkg-config file, protocol page and examples. Needs cmake, no compiler, no Rust.
+install:
+	cmake -S shm -B target/install -DCMAKE_INSTALL_PREFIX="$(abspath $(PREFIX))"
+	DESTDIR="$(DESTDIR)" cmake --install target/install

@@ -37,6 +37,8 @@ enum Command {
     Convert(cli::convert::Args),
     /// Write a deterministic synthetic order flow as DBN
     Synth(cli::synth::Args),
+    /// List shared-memory regions, or remove those that nobody uses
+    Shm(cli::shm::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
         Command::Synth(args) => cli::synth::run(args),
+        Command::Shm(args) => cli::shm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

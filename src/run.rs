@@ -124,7 +124,7 @@ impl Loop {
         let ticks = lane.counts().ticks;
         if ticks != self.consumed && (turn == Turn::Idle || ticks - self.consumed >= CONSUMED_EVERY) {
             self.consumed = ticks;
-            link.cnc.set_ticks_consumed(ticks + lane.counts().lost);
+            link.cnc.set_ticks_consumed(ticks.wrapping_add(lane.counts().lost));
         }
     }
 
@@ -142,7 +142,7 @@ impl Loop {
 
     fn publish_counts(&mut self, lane: &Lane, link: &Link) {
         let (counts, clock, cnc) = (lane.counts(), lane.clock(), &link.cnc);
-        cnc.set_ticks_consumed(counts.ticks + counts.lost);
+        cnc.set_ticks_consumed(counts.ticks.wrapping_add(counts.lost));
         cnc.set_counters(&pillion_shm::Counters {
             events: counts.events,
             signals: counts.signals,
@@ -196,6 +196,11 @@ fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
         return;
     }
     if let Some(mut reader) = link.next_ticks.take() {
+        // The feed's last record may have come after the turn that found none: it died before its successor could be here.
+        if lane.has_tick() {
+            link.next_ticks.store(Some(reader));
+            return;
+        }
         lane.switch_ticks(&mut reader);
         tell_ring(lane, link);
         link.old_ticks.store(Some(reader));
@@ -207,5 +212,5 @@ fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
 /// Says on the control page which ring is read from here on.
 fn tell_ring(lane: &Lane, link: &Link) {
     let counts = lane.counts();
-    link.cnc.set_ticks_ring(lane.ticks_generation(), counts.ticks + counts.lost);
+    link.cnc.set_ticks_ring(lane.ticks_generation(), counts.ticks.wrapping_add(counts.lost));
 }

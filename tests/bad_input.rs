@@ -58,12 +58,22 @@ fn configurations() {
     );
 }
 
+/// Nothing is ever writable for others, and a ring is not for its group either.
 #[test]
 fn permissions_of_regions() {
-    let dir = shm_dir();
-    let path = dir.path().join("config.toml");
-    std::fs::write(&path, format!("[process]\nshm_mode = 0o666\n[lane]\n{INSTRUMENT}")).unwrap();
-    refused(pillion().arg("check").arg("--config").arg(&path), &["shm_mode", "0o666"]);
+    let cases = [
+        ("[process]\nshm_mode = 0o666\n", ["process.shm_mode", "0o666"]),
+        ("[process]\nshm_mode = 0o660\n", ["process.shm_mode", "control_mode = 0o660"]),
+        ("[process]\ncontrol_mode = 0o662\n", ["control_mode", "0o662 is none of"]),
+        ("[process]\ncontrol_mode = \"open\"\n", ["control_mode", "\"open\" is none of"]),
+        ("[feed]\nshm_mode = 0o644\n", ["feed.shm_mode", "0o644"]),
+    ];
+    for (keys, texts) in cases {
+        let dir = shm_dir();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, format!("{keys}[lane]\n{INSTRUMENT}")).unwrap();
+        refused(pillion().arg("check").arg("--config").arg(&path), &texts);
+    }
 }
 
 #[test]

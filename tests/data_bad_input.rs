@@ -50,6 +50,14 @@ fn missing_empty_and_foreign_files() {
     assert!(refusal_of(&folder, b"DBN\x09\x00\x00\x00\x00").contains("DBN"), "a version to come");
 }
 
+/// Found by the fuzzer: the decoder would make room for 4 GiB because eight bytes say so.
+#[test]
+fn metadata_of_4_gib_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = refusal_of(&folder, b"DBN\x03\x08\x00\x00\xF8 and nothing more");
+    assert!(text.contains("the metadata says that it is 4160749576 bytes long"), "{text}");
+}
+
 #[test]
 fn a_cut_file_tells_how_much_of_it_is_good() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +157,7 @@ fn written_records_come_back_as_they_were() {
     };
     let info = FileInfo {
         dataset: "TEST".to_owned(),
-        only_mbo: true,
+        schema: Some(dbn::Schema::Mbo),
         start_ns: hd.ts_event,
         end_ns: hd.ts_event + 1,
         symbols: vec![("ABC".to_owned(), 9)],

@@ -174,7 +174,7 @@ fn a_killed_feed_is_replaced() {
 fn late_snapshot(recording: &data::Feed, to: &Path) -> u64 {
     let info = data::FileInfo {
         dataset: recording.dataset.clone(),
-        only_mbo: true,
+        schema: Some(dbn::Schema::Mbo),
         start_ns: recording.words[1],
         end_ns: recording.words[1] + 1,
         symbols: recording.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),

@@ -183,7 +183,7 @@ impl Board {
         let header = region.header();
         let instruments = header.capacity.checked_div(u64::from(header.models)).and_then(|n| u32::try_from(n).ok());
         match instruments {
-            Some(instruments) if header.stride == CELL_BYTES as u64 => {
+            Some(instruments @ 1..) if header.stride == CELL_BYTES as u64 => {
                 let models = header.models;
                 Ok(Self { region, instruments, models })
             }

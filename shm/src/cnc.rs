@@ -260,7 +260,13 @@ impl CncClient {
                     let path = self.page.memory().path().to_owned();
                     return Err(Error::AnswerLost { path, command: format!("{command:?}") });
                 }
-                Some(Err(Waiting::Pending)) | None => self.still_there(command, deadline, timeout)?,
+                Some(Err(Waiting::Pending)) | None => {
+                    if let Err(gone) = self.still_there(command, deadline, timeout) {
+                        // It may have answered, and ended as asked, between the two looks.
+                        let answer = ticket.map(|ticket| mailbox::answered(answers, ticket));
+                        return answer.and_then(|answer| answer.ok()).ok_or(gone);
+                    }
+                }
             }
             std::thread::sleep(ANSWER_POLL);
         }

@@ -1,4 +1,4 @@
-//! Where a process may die: with the feature `crash`, [`point`] kills it (SIGKILL) at the N-th point it passes, N from
+//! Where a process may die: with the feature `crash`, `point` kills it (SIGKILL) at the N-th point it passes, N from
 //! `PILLION_CRASH_AT`. Without the feature, in every build that ships, a point is nothing at all.
 
 #[cfg(not(feature = "crash"))]

@@ -35,7 +35,8 @@ pub enum Error {
     },
     /// A live process owns the name.
     #[error(
-        "{path} is held by live process {} for {} s (generation {generation}); mend: stop it, or use another lane name",
+        "{path} is held by live process {} for {} s (generation {generation}), or by a child that it forked; mend: stop it \
+         (`pillion shm ls` shows who maps it), or use another lane name",
         .maker.pid, .maker.age_s
     )]
     Held {
@@ -55,7 +56,7 @@ pub enum Error {
         attempts: u32,
     },
     /// The file is something else.
-    #[error("{path} is not a Pillion region: {found}; mend: remove the file if nothing needs it")]
+    #[error("{path} is not a Pillion region: {found}; mend: `pillion shm rm {path}` if nothing needs it")]
     NotARegion {
         /// The file.
         path: PathBuf,

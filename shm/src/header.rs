@@ -1,7 +1,9 @@
 //! The header of a region as numbers, and the checks before anybody trusts it.
 
 use crate::error::{Error, Maker, Result};
-use crate::layout::{BODY_ALIGN, HEADER_BYTES, Kind, LAYOUT_VERSION, MAGIC, V1_HASH, header as at, layout_hash};
+use crate::layout::{
+    BODY_ALIGN, HEADER_BYTES, Kind, LAYOUT_VERSION, MAGIC, MOST_TABLE_BYTES, V1_HASH, header as at, layout_hash,
+};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -18,6 +20,7 @@ pub(crate) struct Header {
     pub clock_id: u64,
     pub stride: u64,
     pub capacity: u64,
+    pub table_offset: u64,
     pub table_bytes: u64,
     pub body_offset: u64,
     pub created_ns: u64,
@@ -41,7 +44,7 @@ impl Header {
         put(at::CLOCK_ID, &self.clock_id.to_ne_bytes());
         put(at::STRIDE, &self.stride.to_ne_bytes());
         put(at::CAPACITY, &self.capacity.to_ne_bytes());
-        put(at::TABLE_OFFSET, &(HEADER_BYTES as u64).to_ne_bytes());
+        put(at::TABLE_OFFSET, &self.table_offset.to_ne_bytes());
         put(at::TABLE_BYTES, &self.table_bytes.to_ne_bytes());
         put(at::BODY_OFFSET, &self.body_offset.to_ne_bytes());
         put(at::CREATED_NS, &self.created_ns.to_ne_bytes());
@@ -77,6 +80,7 @@ impl Header {
             clock_id: word(at::CLOCK_ID),
             stride: word(at::STRIDE),
             capacity: word(at::CAPACITY),
+            table_offset: word(at::TABLE_OFFSET),
             table_bytes: word(at::TABLE_BYTES),
             body_offset: word(at::BODY_OFFSET),
             created_ns: word(at::CREATED_NS),
@@ -152,6 +156,8 @@ impl Header {
         let body = self.stride.checked_mul(self.capacity);
         let end = body.and_then(|body| body.checked_add(self.body_offset));
         let sound = self.body_offset.is_multiple_of(BODY_ALIGN as u64)
+            && self.table_offset == HEADER_BYTES as u64
+            && self.table_bytes <= MOST_TABLE_BYTES
             && table_end.is_some_and(|end| end <= self.body_offset)
             && self.body_offset <= self.region_bytes
             && end.is_some_and(|end| end <= self.region_bytes)

@@ -16,6 +16,10 @@ pub const HEADER_BYTES: usize = 512;
 /// The body starts at a multiple of this: a pair of cache lines, which prefetchers fetch together.
 pub const BODY_ALIGN: usize = 128;
 
+/// Longest table: what 65,536 models and half a million instruments need. A reader copies it, so a header that claims more
+/// is refused.
+pub const MOST_TABLE_BYTES: u64 = 128 << 20;
+
 /// What a region holds; the number stands in its header.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,8 @@ mod header;
 #[cfg(not(loom))]
 mod lane;
 #[cfg(not(loom))]
+pub mod leftovers;
+#[cfg(not(loom))]
 mod owner;
 #[cfg(not(loom))]
 mod region;

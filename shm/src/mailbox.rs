@@ -74,14 +74,16 @@ pub fn ask(request: &AtomicU64, answers: &[AtomicU64], command: Command) -> Opti
     if ticket != 0 && answered(answers, ticket).is_err_and(|waiting| waiting == Waiting::Pending) {
         return None;
     }
-    let mine = (ticket + 1) << 8 | command as u64;
+    // Ticket 0 is nobody's: behind the last of 56 bits, which only a scribbler reaches, comes 1.
+    let next = if ticket == u64::MAX >> 8 { 1 } else { ticket + 1 };
+    let mine = next << 8 | command as u64;
     if kept(Site::Claim) {
         request.compare_exchange(last, mine, Ordering::Relaxed, Ordering::Relaxed).ok()?;
     } else {
         request.store(mine, Ordering::Relaxed);
     }
     crash::point("mailbox: claim");
-    Some(ticket + 1)
+    Some(next)
 }
 
 /// The answer to `ticket`.

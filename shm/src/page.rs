@@ -35,7 +35,7 @@ pub enum State {
 }
 
 impl State {
-    fn of(word: u64) -> Self {
+    pub(crate) fn of(word: u64) -> Self {
         match word {
             1 => State::Boot,
             2 => State::Run,

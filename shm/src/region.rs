@@ -9,13 +9,13 @@ use crate::crash;
 use crate::error::{Error, Result};
 use crate::header::Header;
 use crate::lane::{Access, LockMemory};
-use crate::layout::{Kind, LAYOUT_VERSION, body_offset, header as at, layout_hash};
+use crate::layout::{Kind, LAYOUT_VERSION, MOST_TABLE_BYTES, body_offset, header as at, layout_hash};
 use crate::owner;
 use crate::sync::{AtomicU64, Ordering, Words};
 use crate::takeover::{self, Installed};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -92,6 +92,7 @@ impl Region {
             clock_id: plan.clock_id,
             stride: plan.stride as u64,
             capacity: plan.capacity,
+            table_offset: crate::layout::HEADER_BYTES as u64,
             table_bytes: plan.table.len() as u64,
             body_offset: body_offset as u64,
             created_ns: plan.created_ns,
@@ -337,6 +338,10 @@ fn sweep(path: &Path) {
 }
 
 fn check_access(plan: &Plan) -> Result<()> {
+    if plan.table.len() as u64 > MOST_TABLE_BYTES {
+        let (path, value) = (plan.path.clone(), format!("{} bytes", plan.table.len()));
+        return Err(Error::Spec { path, what: "table", value, must: "at most 128 MiB" });
+    }
     let mode = plan.access.mode;
     if mode & !0o777 == 0 && mode & 0o002 == 0 && mode & 0o600 == 0o600 {
         return Ok(());
@@ -358,7 +363,8 @@ fn allocate(plan: &Plan, bytes: u64) -> Result<File> {
         rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed("create", path, e))?.into();
     crash::point("build: file without a name");
     // Not ftruncate: that succeeds on a full tmpfs and faults at the first store.
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes).map_err(|error| match error {
+    let allocated = retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes));
+    allocated.map_err(|error| match error {
         Errno::NOSPC | Errno::FBIG => no_space(path, &file, bytes),
         error => failed("allocate", path, error),
     })?;

@@ -315,8 +315,7 @@ impl<M: Words> Consumer<M> {
         // stands before the release fence of m-1, and the mark after it (Commit–Look for a committed number).
         fence(Site::SkipFence, Ordering::Acquire);
         let head = self.head();
-        let later = in_slot > self.cursor && (in_slot - self.cursor).is_multiple_of(capacity);
-        if !later || in_slot > head.saturating_add(1) || !self.bears_out(head) {
+        if !self.honest(in_slot, head) {
             return None;
         }
         let resume = (in_slot + 1).saturating_sub(capacity).max(head.saturating_sub(keep)).max(self.cursor + 1);
@@ -324,6 +323,19 @@ impl<M: Words> Consumer<M> {
         self.cursor = resume;
         self.lapped = true;
         Some(lost)
+    }
+
+    /// Whether a writer can have put record `in_slot` where the one at the cursor was looked for, with the head at `head`.
+    fn honest(&self, in_slot: u64, head: u64) -> bool {
+        let later = in_slot > self.cursor && (in_slot - self.cursor).is_multiple_of(self.shape.capacity);
+        later && in_slot <= head.saturating_add(1) && self.bears_out(head)
+    }
+
+    /// Whether the next poll finds a record or a loss.
+    pub fn pending(&self) -> bool {
+        let seen = self.shape.slot(self.memory.words(), self.cursor)[SEQ].load(Ordering::Relaxed);
+        fence(Site::SkipFence, Ordering::Acquire);
+        seen == done(self.cursor) || (seen > done(self.cursor) && self.honest(seen.saturating_sub(1) / 2, self.head()))
     }
 
     /// Whether the slot of the last record below `head`, loaded with acquire, says that it was committed.
@@ -340,7 +352,13 @@ impl<M: Words> Consumer<M> {
     pub fn check(&self) -> bool {
         let head = self.head();
         let at_cursor = || self.shape.slot(self.memory.words(), self.cursor)[SEQ].load(Ordering::Relaxed);
-        self.bears_out(head) && head >= self.cursor && (head == self.cursor || at_cursor() >= done(self.cursor))
+        let agrees = head == self.cursor || (head > self.cursor && at_cursor() >= done(self.cursor));
+        self.bears_out(head) && (agrees || self.before_head_store(head))
+    }
+
+    /// Whether the writer stands, or died, between the commit of the record below the cursor and the store of its head.
+    fn before_head_store(&self, head: u64) -> bool {
+        head.checked_add(1) == Some(self.cursor) && self.bears_out(self.cursor)
     }
 
     /// Records published so far, as far as this reader can see.
@@ -358,10 +376,10 @@ impl<M: Words> Consumer<M> {
 
     /// Gives up what is left, or what a scribbler made of it: goes on at the next record to be published and returns how
     /// many records it passed. Goes nowhere while the head cannot be believed. After a cursor that was led astray it goes
-    /// back, and passes none.
+    /// back, and passes none; but not to a record that it has read and whose head is still to come.
     pub fn skip_to_next(&mut self) -> u64 {
         let head = self.head();
-        if !self.bears_out(head) {
+        if !self.bears_out(head) || self.before_head_store(head) {
             return 0;
         }
         self.lapped = false;

@@ -207,9 +207,11 @@ impl RingReader {
     }
 
     /// Once this ring is drained: goes over to the one that stands under its name now, from its first record, and says so
-    /// with `true`; how much was lost in between is unknown. `false` while there is no other (system calls).
+    /// with `true`; how much was lost in between is unknown. `false` while there is no other, and while something is left
+    /// here: a dead writer's last record may have come after the poll that found none. Poll on and call again, or give it up
+    /// with [`RingReader::skip_to_next`]. On an error nothing has changed (system calls).
     pub fn follow(&mut self) -> Result<bool> {
-        if !self.superseded() {
+        if !self.superseded() || self.ring.pending() {
             return Ok(false);
         }
         let old = self.ring.memory();
@@ -218,6 +220,10 @@ impl RingReader {
             Err(Error::Absent { .. }) => return Ok(false),
             other => other?,
         };
+        // A mark that no successor made leads back here, where everything has been read.
+        if region.file_number() == old.file_number() {
+            return Ok(false);
+        }
         (self.ring, self.table) = consumer(region, From::Start)?;
         Ok(true)
     }
@@ -225,6 +231,11 @@ impl RingReader {
     /// Whether the ring agrees with itself and with this reader; see [`Consumer::check`]. For a cold look.
     pub fn check(&self) -> bool {
         self.ring.check()
+    }
+
+    /// Whether the next poll finds a record or a loss.
+    pub fn pending(&self) -> bool {
+        self.ring.pending()
     }
 
     /// Gives up what is left; see [`Consumer::skip_to_next`].

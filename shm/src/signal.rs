@@ -125,6 +125,8 @@ pub struct ModelEntry {
     pub isa: String,
     /// Runtime and version, at most 63 bytes.
     pub runtime: String,
+    /// How far ahead it looks, in book events; 0 where that is not said, as in layout version 1.
+    pub horizon_events: u32,
 }
 
 /// The tables of a signal ring: what instrument and model numbers stand for.
@@ -186,9 +188,16 @@ pub struct ModelRow {
     pub isa: [u8; 32],
     /// See [`ModelEntry::runtime`].
     pub runtime: [u8; 64],
+    /// See [`ModelEntry::horizon_events`].
+    pub horizon_events: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
 
-const _: () = assert!(size_of::<InstrumentRow>() == 96 && size_of::<ModelRow>() == 1032);
+/// Bytes of a [`ModelRow`] in layout version 1, which ends before the horizon.
+const V1_MODEL_BYTES: usize = 1032;
+
+const _: () = assert!(size_of::<InstrumentRow>() == 96 && size_of::<ModelRow>() == 1040);
 
 impl SignalTables {
     /// The bytes of [`crate::RingSpec::table`].
@@ -221,12 +230,17 @@ impl SignalTables {
         let sizes = (head.instrument_bytes as usize, head.model_bytes as usize);
         let split = (head.instruments as usize).checked_mul(sizes.0).and_then(|at| rows.split_at_checked(at));
         let (instruments, models) = split.ok_or_else(refused)?;
-        let known = sizes == (size_of::<InstrumentRow>(), size_of::<ModelRow>());
+        let known = sizes.0 == size_of::<InstrumentRow>() && [size_of::<ModelRow>(), V1_MODEL_BYTES].contains(&sizes.1);
         if !known || (head.models as usize).checked_mul(sizes.1) != Some(models.len()) {
             return Err(refused());
         }
         let instruments = instruments.chunks_exact(sizes.0).map(bytemuck::pod_read_unaligned);
-        let models = models.chunks_exact(sizes.1).map(bytemuck::pod_read_unaligned);
+        // What a shorter row does not have is 0.
+        let models = models.chunks_exact(sizes.1).map(|bytes| {
+            let mut row = ModelRow::zeroed();
+            bytemuck::bytes_of_mut(&mut row)[..bytes.len()].copy_from_slice(bytes);
+            row
+        });
         Ok(Self {
             instruments: instruments.map(|row: InstrumentRow| row.entry()).collect(),
             models: models.map(|row: ModelRow| row.entry()).collect(),
@@ -276,6 +290,8 @@ impl ModelEntry {
             engine: text(&what("engine"), &self.engine)?,
             isa: text(&what("isa"), &self.isa)?,
             runtime: text(&what("runtime"), &self.runtime)?,
+            horizon_events: self.horizon_events,
+            reserved2: 0,
         })
     }
 }
@@ -293,6 +309,7 @@ impl ModelRow {
             engine: string(&self.engine),
             isa: string(&self.isa),
             runtime: string(&self.runtime),
+            horizon_events: self.horizon_events,
         }
     }
 }

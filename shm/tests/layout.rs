@@ -235,9 +235,10 @@ fn signal_offsets() {
         offset_of!(ModelRow, engine),
         offset_of!(ModelRow, isa),
         offset_of!(ModelRow, runtime),
+        offset_of!(ModelRow, horizon_events),
         size_of::<ModelRow>(),
     ];
-    assert_eq!(model, [0, 64, 96, 128, 132, 136, 648, 904, 936, 968, 1032]);
+    assert_eq!(model, [0, 64, 96, 128, 132, 136, 648, 904, 936, 968, 1032, 1040]);
 }
 
 /// A layout once published never changes: whoever adds to a kind raises the version, and this kind's hash alone moves.
@@ -246,8 +247,8 @@ fn layout_hash_of_this_version() {
     let hashes = [Kind::Ticks, Kind::Signals, Kind::Board, Kind::Cnc, Kind::Clock].map(layout::layout_hash);
     let pinned = [
         17_996_633_349_483_772_167,
-        14_628_907_017_072_218_392,
-        14_628_907_017_072_218_392,
+        12_864_244_563_165_709_360,
+        12_864_244_563_165_709_360,
         11_935_020_329_379_144_885,
         10_928_458_141_319_122_404,
     ];
@@ -305,6 +306,7 @@ fn tables() -> SignalTables {
         engine: "ort-cpu".to_owned(),
         isa: "avx512".to_owned(),
         runtime: "onnxruntime 1.31.1".to_owned(),
+        horizon_events: 50,
     };
     SignalTables { instruments: (0..5).map(instrument).collect(), models: vec![model("mlp"), model("trees")] }
 }
@@ -314,7 +316,17 @@ fn tables_come_back_as_written() {
     for tables in [tables(), SignalTables::default()] {
         assert_eq!(SignalTables::from_bytes(&tables.to_bytes().unwrap()).unwrap(), tables);
     }
-    assert_eq!(tables().to_bytes().unwrap().len(), 16 + 5 * 96 + 2 * 1032);
+    assert_eq!(tables().to_bytes().unwrap().len(), 16 + 5 * 96 + 2 * 1040);
+    assert_eq!(SignalTables::from_bytes(&tables().to_bytes().unwrap()).unwrap(), tables());
+    // Version 1's rows end before the horizon: the same tables, which do not say it.
+    let mut bytes = tables().to_bytes().unwrap();
+    for end in [16 + 5 * 96 + 2 * 1040, 16 + 5 * 96 + 1040] {
+        bytes.drain(end - 8..end);
+    }
+    bytes[12..16].copy_from_slice(&1032_u32.to_ne_bytes());
+    let mut unsaid = tables();
+    unsaid.models.iter_mut().for_each(|model| model.horizon_events = 0);
+    assert_eq!(SignalTables::from_bytes(&bytes).unwrap(), unsaid);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 use loom::thread;
 use pillion_shm::mailbox::{self, ANSWERS, Command, Outcome};
+use pillion_shm::page::{PAGE_WORDS, Page, State};
 use pillion_shm::ring::{Consumer, From, Poll, Producer, Shape};
 use pillion_shm::seqlock::{self, Look};
 use pillion_shm::sync::{AtomicU64, Ordering, Site, without};
@@ -22,7 +23,16 @@ fn memory(words: usize) -> Arc<Vec<AtomicU64>> {
 
 /// One writer laps a ring of two slots; a reader must get whole records in order and count the rest.
 fn ring() {
-    loom::model(|| {
+    lapped(true);
+}
+
+/// The same, where a slot that seems scribbled over ends the reading.
+fn whole() {
+    lapped(false);
+}
+
+fn lapped(no_corrupt: bool) {
+    loom::model(move || {
         let memory = memory(1 + 2 * 3);
         let mut reader = Consumer::new(memory.clone(), SHAPE, From::Next);
         let writer = thread::spawn(move || {
@@ -40,12 +50,37 @@ fn ring() {
                     read += 1;
                 }
                 Poll::Lost(n) => lost += n,
-                Poll::Corrupt => panic!("torn: corrupt without a scribbler"),
+                Poll::Corrupt => {
+                    assert!(!no_corrupt, "corrupt: without a scribbler");
+                    break;
+                }
             }
             assert_eq!(reader.cursor(), read + lost, "torn: miscounted");
         }
         writer.join().unwrap();
         assert!(reader.cursor() <= WRITES, "torn: ran ahead");
+    });
+}
+
+/// The same in batches of two: what stands between losses is whole and in order.
+fn batches() {
+    loom::model(|| {
+        let memory = memory(1 + 2 * 3);
+        let mut reader = Consumer::new(memory.clone(), SHAPE, From::Next);
+        let writer = thread::spawn(move || {
+            let mut ring = Producer::new(memory, SHAPE);
+            (0..WRITES).for_each(|n| assert_eq!(ring.publish(&[100 + n], 100 + n), n));
+        });
+        for _ in 0..2 {
+            let (cursor, mut words, mut stamps) = (reader.cursor(), [0; 2], [0; 2]);
+            let batch = reader.poll_batch(&mut words, &mut stamps);
+            assert!(!batch.corrupt, "corrupt: without a scribbler");
+            assert_eq!(batch.first, cursor + batch.lost, "torn: miscounted");
+            for (i, n) in (batch.first..).take(batch.records).enumerate() {
+                assert_eq!((words[i], stamps[i]), (100 + n, 100 + n), "torn: record {n}");
+            }
+        }
+        writer.join().unwrap();
     });
 }
 
@@ -114,9 +149,77 @@ fn two_operators() {
     });
 }
 
+fn page(memory: &Arc<Vec<AtomicU64>>) -> Page<Arc<Vec<AtomicU64>>> {
+    Page::new(memory.clone(), 0).expect("a whole page")
+}
+
+/// Who sees how many ticks are done with finds their signals in the ring.
+fn consumed() {
+    loom::model(|| {
+        let (body, slots) = (memory(PAGE_WORDS), memory(1 + 2 * 3));
+        let (client, mut signals) = (page(&body), Consumer::new(slots.clone(), SHAPE, From::Next));
+        let owner = thread::spawn(move || {
+            let (page, mut ring) = (page(&body), Producer::new(slots, SHAPE));
+            for tick in 1..3 {
+                ring.publish(&[tick], tick);
+                page.set_ticks_consumed(tick);
+            }
+        });
+        for _ in 0..client.ticks_consumed() {
+            assert!(matches!(signals.poll(&mut [0]), Poll::Record { .. }), "consumed: a tick without its signal");
+        }
+        owner.join().unwrap();
+    });
+}
+
+/// Nobody takes ticks of one generation of the tick ring for those of another.
+fn ticks_ring() {
+    loom::model(|| {
+        let body = memory(PAGE_WORDS);
+        let client = page(&body);
+        let before = page(&body);
+        before.set_ticks_ring(1, 0);
+        before.set_ticks_consumed(5);
+        let owner = thread::spawn(move || {
+            let page = page(&body);
+            page.set_ticks_ring(2, 5);
+            page.set_ticks_consumed(6);
+        });
+        let of_second = client.consumed_of(2);
+        assert!(of_second <= 1, "ticks ring: {of_second} of generation 2, where at most 1 was read");
+        assert!(client.consumed_of(1) <= 6 && client.consumed_of(3) == 0, "ticks ring: of another generation");
+        owner.join().unwrap();
+    });
+}
+
+/// Who sees the answer to HALT sees the page halted, in its state and in the word that outlives the sidecar.
+fn halt() {
+    loom::model(|| {
+        let body = memory(PAGE_WORDS);
+        let operator = page(&body);
+        page(&body).set_state(State::Run);
+        let ticket = mailbox::ask(operator.request(), operator.answers(), Command::Halt).expect("nobody else asks");
+        let owner = thread::spawn(move || {
+            let page = page(&body);
+            let request = mailbox::poll(page.request(), 0).expect("asked before");
+            page.set_state(State::Halt);
+            mailbox::answer(page.answers(), request.ticket, Outcome::Done);
+        });
+        if mailbox::answered(operator.answers(), ticket) == Ok(Outcome::Done) {
+            assert!(operator.halted() && operator.state() == State::Halt, "halt: answered before it was so");
+        }
+        owner.join().unwrap();
+    });
+}
+
 #[test]
 fn ring_holds() {
     ring();
+}
+
+#[test]
+fn batches_hold() {
+    batches();
 }
 
 #[test]
@@ -134,6 +237,21 @@ fn mailbox_holds() {
     two_operators();
 }
 
+#[test]
+fn consumed_holds() {
+    consumed();
+}
+
+#[test]
+fn ticks_ring_holds() {
+    ticks_ring();
+}
+
+#[test]
+fn halt_holds() {
+    halt();
+}
+
 macro_rules! must_fail {
     ($($name:ident: $model:ident without $site:ident, $message:literal;)*) => {$(
         #[test]
@@ -146,11 +264,16 @@ macro_rules! must_fail {
 
 must_fail! {
     ring_needs_mark: ring without Mark, "torn";
-    ring_needs_mark_fence: ring without MarkFence, "torn";
+    ring_needs_mark_fence: whole without MarkFence, "torn";
+    ring_needs_mark_fence_for_the_head: ring without MarkFence, "corrupt";
     ring_needs_commit: ring without Commit, "torn";
     ring_needs_look_fence: ring without LookFence, "torn";
     ring_needs_recheck_fence: ring without RecheckFence, "torn";
     ring_needs_recheck: ring without Recheck, "torn";
+    ring_needs_skip_fence: ring without SkipFence, "corrupt";
+    batches_need_recheck: batches without Recheck, "torn";
+    batches_need_look_fence: batches without LookFence, "torn";
+    batches_need_skip_fence: batches without SkipFence, "corrupt";
     head_needs_store: head without HeadStore, "head";
     head_needs_load: head without HeadLoad, "head";
     cell_needs_mark: cell without Mark, "torn";
@@ -162,4 +285,10 @@ must_fail! {
     mailbox_needs_claim: two_operators without Claim, "claim";
     mailbox_needs_answer: two_operators without Answer, "answer";
     mailbox_needs_answer_load: two_operators without AnswerLoad, "answer";
+    consumed_needs_store: consumed without ConsumedStore, "consumed";
+    consumed_needs_load: consumed without ConsumedLoad, "consumed";
+    ticks_ring_needs_store: ticks_ring without TicksRingStore, "ticks ring";
+    ticks_ring_needs_load: ticks_ring without TicksRingLoad, "ticks ring";
+    halt_needs_answer: halt without Answer, "halt";
+    halt_needs_answer_load: halt without AnswerLoad, "halt";
 }

@@ -250,6 +250,30 @@ fn the_version_before_can_be_read() {
     assert_eq!(Clock::attach_or_create(place.lane.dir()).unwrap().id(), place.clock.id());
 }
 
+/// What is read behind the last poll that found nothing is neither lost nor silent.
+#[test]
+fn a_ring_is_followed_only_once_it_is_drained() {
+    let place = place();
+    let mut ring = place.writer(4).unwrap();
+    let mut reader = place.reader(From::Next).unwrap();
+    assert_eq!(reader.poll(&mut [0; 14]), Poll::Empty);
+    ring.publish_at(&common::record(0), 7);
+    drop(ring);
+    let mut next = place.writer(4).unwrap();
+    next.publish_at(&common::record(0), 9);
+    assert!(reader.superseded() && reader.pending() && !reader.follow().unwrap());
+    assert_eq!(reader.poll(&mut [0; 14]), Poll::Record { ring_seq: 0, stamp_ns: 7 });
+    assert!(!reader.pending() && reader.follow().unwrap());
+    assert_eq!(reader.poll(&mut [0; 14]), Poll::Record { ring_seq: 0, stamp_ns: 9 });
+    // Whoever does not want what is left says so.
+    next.publish_at(&common::record(1), 9);
+    drop(next);
+    let _last = place.writer(4).unwrap();
+    assert!(!reader.follow().unwrap());
+    assert_eq!(reader.skip_to_next(), 1);
+    assert!(reader.follow().unwrap());
+}
+
 /// A clock on another counter would give stamps that have nothing to do with ours.
 #[test]
 fn a_clock_on_another_counter_is_refused() {

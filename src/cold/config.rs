@@ -32,8 +32,10 @@ pub struct Process {
     pub onnxruntime: PathBuf,
     /// Directory of the regions.
     pub shm_dir: PathBuf,
-    /// Permission bits of created regions.
+    /// Permission bits of the signal ring and the board.
     pub shm_mode: u32,
+    /// Permission bits of the control page.
+    pub control_mode: ControlMode,
     /// Group of created regions, -1 for the process's own.
     pub shm_gid: i64,
     /// Memory locking.
@@ -60,6 +62,40 @@ pub struct Feed {
     pub core: Core,
     /// Slots of the tick ring.
     pub slots: u64,
+    /// Permission bits of the tick ring.
+    pub shm_mode: u32,
+}
+
+/// Permission bits, or "auto": those of the signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub enum ControlMode {
+    /// Whoever reads signals reads the control page.
+    Auto,
+    /// These.
+    Fixed(u32),
+}
+
+impl From<ControlMode> for Value {
+    fn from(mode: ControlMode) -> Self {
+        match mode {
+            ControlMode::Auto => Self::String("auto".into()),
+            ControlMode::Fixed(mode) => Self::Integer(i64::from(mode)),
+        }
+    }
+}
+
+impl TryFrom<Value> for ControlMode {
+    type Error = String;
+
+    fn try_from(value: Value) -> std::result::Result<Self, String> {
+        match &value {
+            Value::String(text) if text == "auto" => Ok(Self::Auto),
+            Value::Integer(mode @ (0o600 | 0o640 | 0o660)) => Ok(Self::Fixed(*mode as u32)),
+            Value::Integer(mode) => Err(format!("0o{mode:o} is none of 0o600, 0o640, 0o660 and \"auto\"")),
+            other => Err(format!("{other} is none of 0o600, 0o640, 0o660 and \"auto\"")),
+        }
+    }
 }
 
 /// A CPU number, or "auto".
@@ -247,12 +283,12 @@ impl Config {
                 return bad(key, format!("{slots} is not a power of two from 64 to 2^28"), "write for example 65536");
             }
         }
-        if ![0o600, 0o640, 0o660].contains(&self.process.shm_mode) {
-            return bad(
-                "process.shm_mode".into(),
-                format!("0o{:o}", self.process.shm_mode),
-                "write 0o600, 0o640 or 0o660",
-            );
+        // The group may read and never write: a ring has one writer. Group write is process.control_mode's.
+        for (key, mode) in [("process.shm_mode", self.process.shm_mode), ("feed.shm_mode", self.feed.shm_mode)] {
+            if ![0o600, 0o640].contains(&mode) {
+                let mend = "write 0o600 or 0o640; a group that may halt the lane is process.control_mode = 0o660";
+                return bad(key.into(), format!("0o{mode:o}"), mend);
+            }
         }
         if !(-1..i64::from(u32::MAX)).contains(&self.process.shm_gid) {
             return bad(

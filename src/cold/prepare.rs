@@ -5,7 +5,7 @@ use pillion_shm::{
     RingReader, SignalTables,
 };
 
-use super::config::{Config, Lane, Lock};
+use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
 use super::model::{Candidate, LoadedModel, Model};
 use super::report::{EngineTried, FeaturesInUse, LaneReport, ModelInUse, hex};
@@ -84,14 +84,19 @@ fn tried(candidate: &Candidate) -> EngineTried {
     }
 }
 
-/// How the configuration wants regions created.
-pub fn access(config: &Config) -> Access {
+/// How the configuration wants a region of `kind` created.
+pub fn access(config: &Config, kind: Kind) -> Access {
+    let mode = match (kind, config.process.control_mode) {
+        (Kind::Ticks, _) => config.feed.shm_mode,
+        (Kind::Cnc, ControlMode::Fixed(mode)) => mode,
+        _ => config.process.shm_mode,
+    };
     let lock = match config.process.lock {
         Lock::Require => LockMemory::Require,
         Lock::Try => LockMemory::Try,
         Lock::No => LockMemory::No,
     };
-    Access { mode: config.process.shm_mode, gid: u32::try_from(config.process.shm_gid).ok(), lock }
+    Access { mode, gid: u32::try_from(config.process.shm_gid).ok(), lock }
 }
 
 /// Checks and loads every lane.
@@ -166,6 +171,7 @@ pub fn tables(instruments: &Instruments, models: &[LoadedModel], features: &Feat
             engine: info.engine.to_owned(),
             isa: info.isa.clone(),
             runtime: info.runtime.clone(),
+            horizon_events: m.manifest.horizon_events,
         }
     };
     let instruments = instruments.iter().map(instrument).collect();
@@ -174,7 +180,7 @@ pub fn tables(instruments: &Instruments, models: &[LoadedModel], features: &Feat
 
 /// Refuses a folder in which regions could not be made with the rights asked for.
 fn creatable(config: &Config) -> Result<()> {
-    let (dir, access) = (&config.process.shm_dir, access(config));
+    let (dir, access) = (&config.process.shm_dir, access(config, Kind::Signals));
     let failed = |what: &str, e: &dyn std::fmt::Display, mend: &str| {
         Err(Error::input(dir.display(), format!("regions cannot be {what} here: {e}"), mend))
     };

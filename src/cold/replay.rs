@@ -110,7 +110,7 @@ impl Replay<'_> {
         let clock = Clock::attach_or_create(&self.config.process.shm_dir)?;
         let spec =
             RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
-        let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config))?;
+        let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config, Kind::Ticks))?;
         // From here on the name is ours, and so is what lies under it.
         let cleanup = Cleanup(lane.clone());
         let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;

@@ -181,6 +181,9 @@ pub struct LaneReport {
     pub rejects: u64,
     /// Records refused, by reason; only reasons that occurred.
     pub rejects_by_reason: BTreeMap<String, u64>,
+    /// Gaps at which the tick ring contradicted itself: somebody scribbled over it.
+    #[serde(default)]
+    pub corrupt: u64,
     /// Book updates by outcome; only outcomes that occurred.
     pub book: BTreeMap<String, u64>,
     /// Triggers left out by conflation.
@@ -241,6 +244,7 @@ impl LaneReport {
         self.signals = counts.signals;
         self.gaps = counts.gaps;
         self.lost = counts.lost;
+        self.corrupt = counts.corrupt;
         self.rejects = counts.rejected();
         self.rejects_by_reason = named(Reject::ALL.map(Reject::name), &counts.rejects);
         self.book = named(Applied::ALL.map(Applied::name), &counts.applied);

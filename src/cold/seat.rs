@@ -55,15 +55,21 @@ struct Waiting {
 }
 
 impl Seat {
-    /// Creates the lane's regions and allocates its books and features.
-    pub fn new(prepared: Prepared, clock: Clock, access: Access, stop: Arc<AtomicBool>) -> Result<Self> {
+    /// Creates the lane's regions, each with the `access` of its kind, and allocates its books and features.
+    pub fn new(
+        prepared: Prepared,
+        clock: Clock,
+        access: impl Fn(Kind) -> Access,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
         let name = prepared.name.clone();
-        let cnc = CncOwner::create(&name, &clock, &access)?;
+        let cnc = CncOwner::create(&name, &clock, &access(Kind::Cnc))?;
+        let access = access(Kind::Signals);
         let publisher = publisher(&prepared, &clock, &access).inspect_err(|_| remove_regions(&name, cnc.halted()))?;
         let state = |tick_size| InstrumentState::new(prepared.limits(), &prepared.features, tick_size);
         let mut states: Vec<_> = prepared.instruments.iter().map(|i| state(i.tick_size)).collect();
         // A book is trusted once a clear or a whole snapshot has been seen, not because nothing was seen yet.
-        states.iter_mut().for_each(InstrumentState::gap);
+        states.iter_mut().for_each(InstrumentState::await_beginning);
         let link = Arc::new(Link::new(cnc, stop));
         link.empty.store(Some(Box::default()));
         let state_bytes = states.first().map_or(0, InstrumentState::state_bytes);

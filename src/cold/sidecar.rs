@@ -69,7 +69,7 @@ fn seat_all(
     seats: &mut Vec<Seat>,
 ) -> Result<bool> {
     for lane in prepared {
-        let seat = Seat::new(lane, clock, access(config), Arc::clone(stop))?;
+        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop))?;
         seats.push(seat);
     }
     lock_memory(config)

@@ -259,7 +259,8 @@ impl Lane {
     fn gap(&mut self, records: u64) -> Turn {
         self.stamp.begin_without_record();
         self.counts.gaps += 1;
-        self.counts.lost += records;
+        // Wrapping, here and below: ticks and lost add up to the cursor, whatever a scribbled head made of that for a while.
+        self.counts.lost = self.counts.lost.wrapping_add(records);
         self.distrust();
         Turn::Worked
     }
@@ -269,10 +270,10 @@ impl Lane {
     fn corrupt(&mut self) -> Turn {
         self.stamp.count();
         let passed = self.poll.skip_to_next();
-        if passed > 0 || !std::mem::replace(&mut self.corrupted, true) {
+        if passed != 0 || !std::mem::replace(&mut self.corrupted, true) {
             self.counts.corrupt += 1;
             self.counts.gaps += 1;
-            self.counts.lost += passed;
+            self.counts.lost = self.counts.lost.wrapping_add(passed);
             self.distrust();
         }
         // Idle, so that housekeeping can bring a new ring.
@@ -300,6 +301,11 @@ impl Lane {
         self.counts.generation_changes += 1;
         self.distrust();
         self.poll.switch(reader);
+    }
+
+    /// Whether the ring still has something to read.
+    pub fn has_tick(&self) -> bool {
+        self.poll.pending()
     }
 
     /// Generation of the tick ring being read.

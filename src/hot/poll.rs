@@ -35,14 +35,21 @@ impl Poller {
         self.reader.head() > self.reader.cursor()
     }
 
+    /// Whether the next poll finds something.
+    pub(crate) fn pending(&self) -> bool {
+        self.reader.pending()
+    }
+
     /// Whether the ring agrees with itself (touches the writer's cache line).
     pub(crate) fn check(&self) -> bool {
         self.reader.check()
     }
 
-    /// Goes on at the next record to be published; returns how many it passed.
+    /// Goes on at the next record to be published; returns by how many the cursor moved, wrapping when it went back.
     pub(crate) fn skip_to_next(&mut self) -> u64 {
-        self.reader.skip_to_next()
+        let before = self.reader.cursor();
+        self.reader.skip_to_next();
+        self.reader.cursor().wrapping_sub(before)
     }
 
     /// Goes over to another generation's ring and leaves the old reader in its place.

@@ -45,6 +45,12 @@ impl State {
         true
     }
 
+    /// Before the first tick: not trusted because nothing was seen yet, but from a clear or a whole snapshot on.
+    pub fn await_beginning(&mut self) {
+        self.book.await_beginning();
+        self.was_suspect = true;
+    }
+
     /// Records may have been lost: the book is suspect until it is rebuilt, and the features restart.
     pub fn gap(&mut self) {
         self.book.mark_suspect();

@@ -89,7 +89,7 @@ pub fn stdout(output: &Output) -> String {
 pub fn slice(feed: &Feed, skip: usize, live: usize, to: &Path) -> Feed {
     let info = FileInfo {
         dataset: feed.dataset.clone(),
-        only_mbo: feed.schema == "mbo",
+        schema: feed.schema.parse().ok(),
         start_ns: feed.words[1],
         end_ns: feed.words[1] + 1,
         symbols: feed.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),

@@ -1,4 +1,7 @@
-//! One-way links between two threads behind one small interface: ours, and others of their kind.
+//! Pillion's shared memory beside others of its kind: links behind one small interface, and how they are measured.
 
+pub mod cpp;
+pub mod iceoryx;
 pub mod links;
+pub mod measure;
 pub mod plain;

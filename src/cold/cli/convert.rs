@@ -1,12 +1,13 @@
-//! `pillion convert`: other formats to DBN.
+//! `pillion convert`: other formats to DBN, and DBN files to plain ones of version 3.
 
 use std::path::PathBuf;
 
 use crate::Result;
 use crate::cold::data::calendar::Date;
-use crate::cold::data::lobster;
+use crate::cold::data::{self, DbnWriter, FileInfo, lobster};
+use crate::cold::table::thousands;
 
-/// Convert market data of other formats to DBN.
+/// Convert market data of other formats to DBN, or a DBN file to a plain one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The format to convert from.
@@ -19,6 +20,18 @@ pub struct Args {
 pub enum Format {
     /// LOBSTER message and orderbook files (NASDAQ, lobsterdata.com).
     Lobster(Lobster),
+    /// A DBN file of version 1 to 3, compressed or not, to one of version 3: plain, for readers without Zstandard.
+    Dbn(Dbn),
+}
+
+/// Options of `pillion convert dbn`.
+#[derive(clap::Args, Debug)]
+pub struct Dbn {
+    /// The file to read: .dbn or .dbn.zst.
+    pub input: PathBuf,
+    /// The file to write; compressed when its name ends in .zst.
+    #[arg(short, long)]
+    pub output: PathBuf,
 }
 
 /// Options of `pillion convert lobster`.
@@ -43,7 +56,38 @@ pub struct Lobster {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let Format::Lobster(args) = args.from;
+    match args.from {
+        Format::Lobster(args) => run_lobster(args),
+        Format::Dbn(args) => run_dbn(&args),
+    }
+}
+
+fn run_dbn(args: &Dbn) -> Result<()> {
+    let feed = data::load(&args.input)?;
+    let times = || feed.iter().map(|record| record[1]);
+    let info = FileInfo {
+        dataset: feed.dataset.clone(),
+        schema: feed.schema.parse().ok(),
+        start_ns: times().min().unwrap_or(0),
+        end_ns: times().max().unwrap_or(0).saturating_add(1),
+        symbols: feed.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+    };
+    let mut writer = DbnWriter::create(&args.output, &info)?;
+    feed.iter().try_for_each(|record| writer.write_words(record))?;
+    writer.finish()?;
+    println!(
+        "{}: {} {} records of {} as DBN version 3 (it was {}); {} of other types left out",
+        args.output.display(),
+        thousands(feed.records),
+        feed.schema,
+        feed.dataset,
+        feed.version,
+        thousands(feed.skipped),
+    );
+    Ok(())
+}
+
+fn run_lobster(args: Lobster) -> Result<()> {
     let options = lobster::Options { symbol: args.symbol, date: args.date, instrument_id: args.instrument_id };
     let made = lobster::convert_file(&args.input, &args.output, options)?;
     println!(

@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     let clock = Clock::attach_or_create(lane.dir())?;
     let cnc = find_sidecar(&lane, &clock, args.rate, &stop)?;
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
-    let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config))?;
+    let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config, Kind::Ticks))?;
     let generation = writer.generation();
     println!("feed      lane {}, generation {generation}, {} ticks at {}", args.lane, feed.records, args.rate);
     let mut peer = Sidecar { cnc, generation, stop: Arc::clone(&stop), looked: Instant::now() };

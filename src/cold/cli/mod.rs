@@ -7,5 +7,6 @@ pub mod features;
 pub mod feed;
 pub mod replay;
 pub mod run;
+pub mod shm;
 pub mod status;
 pub mod synth;

@@ -39,7 +39,13 @@ enum At {
     Between,
     /// At a record that says it is this many bytes long, which none can be: nothing is passed on from here.
     Corrupt { length: usize },
+    /// The metadata says that it is this many bytes long, which none is.
+    Endless { length: usize },
 }
+
+/// Longest metadata that is read, in bytes: some 200,000 symbol mappings. The decoder makes room for as much as the first
+/// bytes say, up to 4 GiB, before it looks for them.
+const MAX_METADATA_BYTES: usize = 1 << 26;
 
 /// Length of a record's header in bytes; a record is no shorter, and a multiple of 8.
 const HEADER_BYTES: usize = 16;
@@ -71,6 +77,7 @@ impl<R: Read> Boundaries<R> {
             At::Between => None,
             At::Prelude { .. } => Some("the file ends inside its metadata".to_owned()),
             At::Corrupt { length } => Some(format!("corrupt: a record says that it is {length} bytes long")),
+            At::Endless { length } => Some(endless(length)),
             At::Inside { left } => Some(format!("the file ends in the middle of a record, {left} bytes short")),
         }
     }
@@ -95,8 +102,8 @@ impl<R: Read> Boundaries<R> {
                     done += 1;
                     if *have == 8 {
                         self.version = prelude[3];
-                        let length = u32::from_le_bytes([prelude[4], prelude[5], prelude[6], prelude[7]]);
-                        self.at = inside(length as usize);
+                        let length = u32::from_le_bytes([prelude[4], prelude[5], prelude[6], prelude[7]]) as usize;
+                        self.at = if length > MAX_METADATA_BYTES { At::Endless { length } } else { inside(length) };
                     }
                 }
                 At::Inside { left } => {
@@ -113,11 +120,15 @@ impl<R: Read> Boundaries<R> {
                     self.at = inside(length - 1);
                     done += 1;
                 }
-                At::Corrupt { .. } => return done,
+                At::Corrupt { .. } | At::Endless { .. } => return done,
             }
         }
         done
     }
+}
+
+fn endless(length: usize) -> String {
+    format!("corrupt: the metadata says that it is {length} bytes long, at most {MAX_METADATA_BYTES} are read")
 }
 
 fn inside(left: usize) -> At {
@@ -127,7 +138,11 @@ fn inside(left: usize) -> At {
 impl<R: Read> Read for Boundaries<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.inner.read(buffer) {
-            Ok(n) => Ok(self.walk(&buffer[..n])),
+            Ok(n) => match (self.walk(&buffer[..n]), self.at) {
+                // Not as an end: the decoder has yet to be made, and would make room first.
+                (_, At::Endless { length }) => Err(io::Error::new(io::ErrorKind::InvalidData, endless(length))),
+                (passed, _) => Ok(passed),
+            },
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
             // Told as an end, so that every whole record before the break is still decoded; `broken` tells the rest.
             Err(e) => {

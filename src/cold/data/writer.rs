@@ -16,8 +16,8 @@ use crate::{Error, Result};
 pub struct FileInfo {
     /// Dataset code, at most 15 bytes.
     pub dataset: String,
-    /// True for order records alone; false when other record types stand between them.
-    pub only_mbo: bool,
+    /// The one schema of all records; `None` when types are mixed.
+    pub schema: Option<Schema>,
     /// First instant, ns since the epoch.
     pub start_ns: u64,
     /// Instant after the last, ns since the epoch.
@@ -96,7 +96,7 @@ fn metadata(target: &Path, info: &FileInfo) -> Result<Metadata> {
     }
     let mut metadata = Metadata::builder()
         .dataset(&info.dataset)
-        .schema(info.only_mbo.then_some(Schema::Mbo))
+        .schema(info.schema)
         .start(info.start_ns)
         .end(NonZeroU64::new(info.end_ns))
         .stype_in(Some(SType::RawSymbol))

@@ -12,9 +12,9 @@ pub(super) const MEND: &str = "set the lane's engine to \"auto\" or \"ort-cpu\""
 #[serde(rename_all = "kebab-case")]
 pub enum EngineChoice {
     /// The fastest at the 99th percentile of those that agree with ONNX Runtime.
-    #[default]
     Auto,
     /// ONNX Runtime on the CPU.
+    #[default]
     OrtCpu,
     /// Our own kernels, or a refusal.
     Native,

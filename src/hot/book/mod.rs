@@ -52,8 +52,10 @@ pub struct Book {
     trading: bool,
     degraded: bool,
     suspect: bool,
-    /// Between a snapshot's clear and its last record, with nothing lost so far.
+    /// Within a snapshot that is whole so far: from its clear, or from the instrument's very first record.
     rebuilding: bool,
+    /// Read from the feed's first record on, and nothing seen yet.
+    unseen: bool,
 }
 
 impl Book {
@@ -70,7 +72,15 @@ impl Book {
             degraded: false,
             suspect: false,
             rebuilding: false,
+            unseen: false,
         }
+    }
+
+    /// Before the first tick of a feed that is read from its first record on: suspect, until a clear or a snapshot, which may
+    /// then do without one.
+    pub fn await_beginning(&mut self) {
+        self.suspect = true;
+        self.unseen = true;
     }
 
     /// Takes one tick of this book's instrument.
@@ -132,8 +142,9 @@ impl Book {
         self.degraded
     }
 
-    /// True when records are known to be missing. Ends, for an order book, at a clear or at the end of a snapshot that
-    /// began with one; for a quoted book, at its next record.
+    /// True when records are known to be missing. Ends, for an order book, at a clear, or at the end of a snapshot that began
+    /// with one or that the feed began with; for a quoted book, at its next record. A snapshot ends at its last record, or at
+    /// the first one behind it that is none of it.
     #[inline]
     pub fn suspect(&self) -> bool {
         self.suspect
@@ -143,6 +154,7 @@ impl Book {
     pub fn mark_suspect(&mut self) {
         self.suspect = true;
         self.rebuilding = false;
+        self.unseen = false;
     }
 
     /// True once the book has been built from orders rather than quoted levels.
@@ -177,6 +189,16 @@ impl Book {
         }
         self.event.ticks += 1;
         self.event.snapshot |= tick.is_snapshot();
+        if self.unseen || (self.rebuilding && !tick.is_snapshot()) {
+            self.snapshot_begins_or_ends(tick);
+        }
+    }
+
+    #[cold]
+    fn snapshot_begins_or_ends(&mut self, tick: &Tick) {
+        self.suspect &= !self.rebuilding;
+        self.rebuilding = self.unseen && tick.is_snapshot();
+        self.unseen = false;
     }
 
     #[inline]

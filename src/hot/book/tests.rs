@@ -249,6 +249,41 @@ fn suspicion_ends_at_a_clear_or_a_whole_snapshot() {
     assert!(book.suspect(), "the venue's own gap counts too");
 }
 
+/// A recording that begins in the middle of a day begins with a snapshot, some of them without a clear or a last record.
+#[test]
+fn a_feed_may_begin_with_a_snapshot() {
+    let waiting = || {
+        let mut book = Book::new(ROOMY);
+        book.await_beginning();
+        assert!(book.suspect());
+        book
+    };
+    let mut book = waiting();
+    book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::SNAPSHOT));
+    book.apply(&tick(add(Side::Ask, 2, 12, 9), flags::SNAPSHOT));
+    assert!(book.suspect(), "not before its end");
+    book.apply(&tick(add(Side::Bid, 3, 10, 9), 0));
+    assert!(!book.suspect(), "a live record: the snapshot is over");
+
+    let mut book = waiting();
+    book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::LAST));
+    book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::SNAPSHOT));
+    book.apply(&tick(add(Side::Bid, 3, 10, 9), flags::LAST));
+    assert!(book.suspect(), "orders before the feed's first record were never seen");
+
+    let mut book = waiting();
+    book.mark_suspect();
+    book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::SNAPSHOT));
+    book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::LAST));
+    assert!(book.suspect(), "the beginning was lost");
+
+    let mut book = waiting();
+    book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::SNAPSHOT));
+    book.mark_suspect();
+    book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::LAST));
+    assert!(book.suspect(), "lost in the middle");
+}
+
 fn pair(bid_px: i64, ask_px: i64) -> BidAskPair {
     BidAskPair { bid_px, ask_px, bid_sz: 3, ask_sz: 4, bid_ct: 1, ask_ct: 2 }
 }

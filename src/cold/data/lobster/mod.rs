@@ -15,6 +15,8 @@ mod records;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
+use dbn::Schema;
+
 use super::calendar::Date;
 use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
@@ -72,7 +74,7 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
     let midnight_ns = date.new_york_midnight_ns();
     let info = FileInfo {
         dataset: "XNAS.ITCH".to_owned(),
-        only_mbo: !halts,
+        schema: (!halts).then_some(Schema::Mbo),
         start_ns: midnight_ns,
         end_ns: midnight_ns + 86_400_000_000_000,
         symbols: vec![(symbol, options.instrument_id)],

@@ -9,6 +9,7 @@ mod random;
 
 use std::path::Path;
 
+use dbn::Schema;
 use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 
 use super::calendar::Date;
@@ -80,7 +81,7 @@ pub fn write(path: impl AsRef<Path>, plan: &Plan) -> Result<Summary> {
     let expected_ns = plan.events.saturating_mul(1_000_000_000) / u64::from(plan.events_per_second);
     let info = FileInfo {
         dataset: "SYNTH".to_owned(),
-        only_mbo: true,
+        schema: Some(Schema::Mbo),
         start_ns: opening_ns,
         end_ns: opening_ns + 2 * expected_ns + 86_400_000_000_000,
         symbols: plan.symbols(),

@@ -1,0 +1,147 @@
+/// @file
+/// The strategist's rules (shm/README.md, "What a strategy must do") in one call.
+///
+/// | what is seen | what a strategy must do |
+/// |---|---|
+/// | HALT (state, flag halted) | Open nothing and pull quotes. It lasts over restarts until an operator resumes. |
+/// | FAIL, STOPPED, a stopped heartbeat | The same: nobody is computing. Wait for RUN and a fresh signal. |
+/// | an old stamp | The same for this instrument: the market has moved on, or ticks stopped coming. |
+/// | warming, after_gap | Ignore the score: its features or book are not whole. Resting orders rest on nothing newer. |
+/// | invalid | Ignore the score: some outputs are 0 because they were not finite. |
+/// | shadow | Never trade on it: the model is on trial. |
+/// | over_budget, conflated | May be used; it came late, or stands for several events. Widen or shrink as you see fit. |
+/// | PollStatus::lost, corrupt | Lost: the scores before are history. Corrupt: stand down until polls say record again. |
+/// | a new generation | Rows, names and revisions may differ: look up tables again before using a score. |
+#pragma once
+
+#include "control.hpp"
+
+namespace pillion {
+
+/// What to do with a signal.
+enum class Advice : std::uint8_t {
+    use,        ///< Fresh and whole.
+    use_warily, ///< Whole, but late or standing for several events.
+    ignore,     ///< Do not act on this score; others may be fine.
+    stand_down, ///< Open nothing on this source and pull what rests on it.
+};
+
+/// Why.
+enum class Reason : std::uint8_t {
+    fresh,          ///< Nothing speaks against it.
+    over_budget,    ///< The sidecar took longer than its budget.
+    conflated,      ///< Ticks were skipped before it.
+    shadow,         ///< A model on trial.
+    invalid,        ///< An output was not finite.
+    warming,        ///< Features have not seen enough events yet.
+    after_gap,      ///< Ticks were lost and the book is not whole again.
+    malformed,      ///< It contradicts itself: no outputs, more than 16, or a stamp from the future.
+    stale,          ///< Its tick is older than allowed.
+    halted,         ///< HALT is in force.
+    not_running,    ///< The sidecar is in BOOT, FAIL or STOPPED.
+    heartbeat_lost, ///< The sidecar's heartbeat is older than allowed: it hangs, is stopped or dead.
+};
+
+/// What to do and why.
+struct Judgement {
+    Advice advice = Advice::stand_down;
+    Reason reason = Reason::malformed;
+
+    /// Whether the score may be acted on.
+    [[nodiscard]] constexpr bool usable() const noexcept { return advice <= Advice::use_warily; }
+    /// The reason as a sentence for a log.
+    [[nodiscard]] constexpr const char* text() const noexcept {
+        switch (reason) {
+        case Reason::fresh: return "fresh";
+        case Reason::over_budget: return "usable, but it took longer than its budget";
+        case Reason::conflated: return "usable, but ticks were skipped before it to catch up";
+        case Reason::shadow: return "ignored: from a model that only shadows";
+        case Reason::invalid: return "ignored: an output was not finite";
+        case Reason::warming: return "ignored: features are still warming up";
+        case Reason::after_gap: return "ignored: ticks were lost and the book is not whole again";
+        case Reason::malformed: return "stand down: the signal contradicts itself";
+        case Reason::stale: return "stand down: the signal's tick is too old";
+        case Reason::halted: return "stand down: HALT is in force until an operator resumes";
+        case Reason::not_running: return "stand down: the sidecar is not in RUN";
+        case Reason::heartbeat_lost: return "stand down: the sidecar's heartbeat has stopped";
+        }
+        return "unknown";
+    }
+};
+
+/// Age of what a signal knows: ns from its tick's publish stamp to `now_ns`, 0 if that lies ahead.
+[[nodiscard]] constexpr std::uint64_t age_ns(const Signal& signal, std::uint64_t now_ns) noexcept {
+    return now_ns > signal.tick_ns ? now_ns - signal.tick_ns : 0;
+}
+/// The same against the clock now.
+[[nodiscard]] inline std::uint64_t age_ns(const Signal& signal, const Clock& clock) noexcept {
+    return age_ns(signal, clock.now_ns());
+}
+/// ns that the sidecar took from the tick's stamp to the signal's.
+[[nodiscard]] constexpr std::uint64_t latency_ns(const Signal& signal) noexcept {
+    return age_ns(signal, signal.signal_ns);
+}
+
+/// Stamps may lie ahead of a reader's clock by no more than this: counters of two cores differ by less than 1 µs.
+inline constexpr std::uint64_t max_ahead_ns = 1'000'000;
+
+/// Applies the rules for a signal: the gravest reason wins. `now_ns` is Clock::now_ns(), and `max_age_ns` the age of the
+/// tick from which the score is history to you.
+[[nodiscard]] constexpr Judgement judge(const Signal& signal, std::uint64_t now_ns, std::uint64_t max_age_ns) noexcept {
+    namespace flag = signal_flags;
+    const std::uint32_t flags = signal.flags;
+    if ((flags & flag::halted) != 0) {
+        return {Advice::stand_down, Reason::halted};
+    }
+    const std::uint64_t latest = signal.tick_ns > signal.signal_ns ? signal.tick_ns : signal.signal_ns;
+    if (signal.outputs_len == 0 || signal.outputs_len > max_outputs ||
+        (latest > now_ns && latest - now_ns > max_ahead_ns)) {
+        return {Advice::stand_down, Reason::malformed};
+    }
+    if (age_ns(signal, now_ns) > max_age_ns) {
+        return {Advice::stand_down, Reason::stale};
+    }
+    if ((flags & flag::after_gap) != 0) {
+        return {Advice::ignore, Reason::after_gap};
+    }
+    if ((flags & flag::warming) != 0) {
+        return {Advice::ignore, Reason::warming};
+    }
+    if ((flags & flag::invalid) != 0) {
+        return {Advice::ignore, Reason::invalid};
+    }
+    if ((flags & flag::shadow) != 0) {
+        return {Advice::ignore, Reason::shadow};
+    }
+    if ((flags & flag::conflated) != 0) {
+        return {Advice::use_warily, Reason::conflated};
+    }
+    if ((flags & flag::over_budget) != 0) {
+        return {Advice::use_warily, Reason::over_budget};
+    }
+    return {Advice::use, Reason::fresh};
+}
+
+/// Applies the rules for a sidecar: use only in RUN, not halted, with a heartbeat at most `max_age_ns` old.
+[[nodiscard]] inline Judgement judge(const Control& control, std::uint64_t max_age_ns) noexcept {
+    const State state = control.state();
+    if (control.halted() || state == State::halt) {
+        return {Advice::stand_down, Reason::halted};
+    }
+    if (state != State::run) {
+        return {Advice::stand_down, Reason::not_running};
+    }
+    if (control.heartbeat_age_ns() > max_age_ns) {
+        return {Advice::stand_down, Reason::heartbeat_lost};
+    }
+    return {Advice::use, Reason::fresh};
+}
+
+/// Both: the sidecar first, since a dead one cannot set a flag.
+[[nodiscard]] inline Judgement judge(const Control& control, std::uint64_t max_heartbeat_age_ns, const Signal& signal,
+                                     std::uint64_t now_ns, std::uint64_t max_age_ns) noexcept {
+    const Judgement sidecar = judge(control, max_heartbeat_age_ns);
+    return sidecar.usable() ? judge(signal, now_ns, max_age_ns) : sidecar;
+}
+
+} // namespace pillion

@@ -1,0 +1,258 @@
+// The control page: state and liveness, counters, and a mailbox where everyone gets their own answer.
+#include "check.hpp"
+
+#include <thread>
+
+using namespace pillion;
+using namespace test;
+using namespace std::chrono_literals;
+
+namespace {
+
+void a_page_says_what_its_owner_said() {
+    const Place place;
+    ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
+    const Control control = must(Control::attach(place.lane, place.clock));
+    CHECK(control.state() == State::boot && !control.halted() && !owner.start_halted());
+    CHECK(control.heartbeat_ns() == 0 && control.heartbeat_age_ns() == UINT64_MAX && !control.alive(UINT64_MAX - 1));
+    const std::uint64_t second = 1'000'000'000;
+    for (const State state : {State::boot, State::run, State::halt, State::fail, State::stopped}) {
+        owner.set_state(state);
+        owner.beat(place.clock.now_ns());
+        CHECK(control.state() == state && owner.state() == state);
+        CHECK_EQ(control.alive(60 * second), state != State::fail && state != State::stopped);
+        owner.beat(place.clock.now_ns() - 2 * second);
+        CHECK(!control.alive(second) && control.heartbeat_age_ns() >= 2 * second);
+    }
+    CHECK(control.halted());
+    owner.set_state(State::run);
+    CHECK(!control.halted() && control.owner_alive() && control.pid() == static_cast<std::uint32_t>(::getpid()));
+
+    const Counters counters{1, 2, 3, 4, 5, 6, 7, 8};
+    owner.set_counters(counters);
+    CHECK(control.counters() == counters && control.counters().generation_changes == 8);
+    CHECK(!control.stages());
+    StageSummaries stages{};
+    stages[6] = {7, 50, 90, 99, 999, 9'999, 10'000};
+    owner.publish_stages(stages);
+    CHECK(control.stages() == stages && std::string{stage_names[6]} == "tick_to_signal");
+    place.scribble(Kind::cnc, 512 + layout::cnc::stages, 3); // A writer that died in the middle.
+    CHECK(!control.stages());
+
+    owner.set_ticks_ring(4, 100);
+    owner.set_ticks_consumed(130);
+    CHECK(control.ticks_consumed() == 130 && control.consumed_of(4) == 30 && control.consumed_of(3) == 0);
+    place.scribble(Kind::cnc, 512 + layout::cnc::state, 77);
+    CHECK(control.state() == State::fail && std::string{state_name(control.state())} == "FAIL");
+}
+
+/// Answers whatever is asked until `stop`; returns how many it answered.
+class Sidecar {
+public:
+    Sidecar(ControlOwner& owner, std::uint64_t now_ns) : thread_{[this, &owner, now_ns] { run(owner, now_ns); }} {}
+    ~Sidecar() { end(); }
+    int end() {
+        if (thread_.joinable()) {
+            stop_ = true;
+            thread_.join();
+        }
+        return answered_;
+    }
+
+private:
+    void run(ControlOwner& owner, std::uint64_t now_ns) {
+        owner.set_state(State::run);
+        owner.beat(now_ns);
+        while (!stop_) {
+            if (const auto request = owner.poll_mailbox()) {
+                if (request->command == Command::halt) {
+                    owner.set_state(State::halt);
+                } else if (request->command == Command::resume) {
+                    owner.set_state(State::run);
+                }
+                // Whose request has an odd ticket is refused, so that an answer given to another is seen.
+                owner.answer(*request, !request->command ? Outcome::unknown
+                                       : request->ticket % 2 == 1 && odd_refused ? Outcome::refused : Outcome::done);
+                ++answered_;
+            }
+            std::this_thread::yield();
+        }
+    }
+
+public:
+    std::atomic<bool> odd_refused{false};
+
+private:
+    std::atomic<bool> stop_{false};
+    std::atomic<int> answered_{0};
+    std::thread thread_;
+};
+
+void an_operator_is_answered_and_sees_the_state() {
+    const Place place;
+    ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
+    Sidecar sidecar{owner, place.clock.now_ns()};
+    Control control = must(Control::attach_operator(place.lane, place.clock));
+    for (int round = 0; round < 20; ++round) {
+        CHECK(must(control.halt(10s)) == Outcome::done && control.halted() && control.state() == State::halt);
+        CHECK(must(control.resume(10s)) == Outcome::done && !control.halted() && control.state() == State::run);
+    }
+    CHECK(must(control.stop(10s)) == Outcome::done);
+    // A command that the owner does not know: 9, ticket 42.
+    place.scribble(Kind::cnc, 512 + layout::cnc::request, 42U << 8 | 9U);
+    while (place.word(Kind::cnc, 512 + layout::cnc::answers + 8 * (42 % 8)) >> 8 != 42) {
+        std::this_thread::yield();
+    }
+    CHECK_EQ(place.word(Kind::cnc, 512 + layout::cnc::answers + 8 * (42 % 8)), 42U << 8 | 3U);
+    CHECK_EQ(sidecar.end(), 42);
+}
+
+/// Operators in two processes race; each request has its own answer, and the sidecar answered each exactly once.
+void two_operators_race_and_both_are_answered() {
+    const Place place;
+    ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
+    constexpr int rounds = 150;
+    const auto race = [&](Command command) {
+        // From the clock on, all its own: nothing is shared but the page.
+        return child([&place, command] {
+            const Clock clock = must(Clock::attach_or_create(place.dir.path()));
+            Control control = must(Control::attach_operator(place.lane, clock));
+            for (int round = 0; round < rounds; ++round) {
+                const auto answer = control.request(command, 30s);
+                if (!answer) { // Descheduled while the other asked eight times: then it is told just that.
+                    CHECK_SAYS(answer.error(), Errc::answer_lost, "overwritten");
+                    continue;
+                }
+                CHECK(*answer == Outcome::done || *answer == Outcome::refused);
+            }
+            return 0;
+        });
+    };
+    const pid_t one = race(Command::halt);
+    const pid_t two = race(Command::resume);
+    Sidecar sidecar{owner, place.clock.now_ns()};
+    sidecar.odd_refused = true;
+    int status = 0;
+    CHECK(::waitpid(one, &status, 0) == one && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(::waitpid(two, &status, 0) == two && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK_EQ(sidecar.end(), 2 * rounds);
+    CHECK_EQ(place.word(Kind::cnc, 512 + layout::cnc::request) >> 8, 2U * rounds);
+}
+
+/// Threads that claim as fast as they can never hold the same ticket, and none is left out.
+void a_ticket_is_claimed_once() {
+    detail::Word request = 0;
+    detail::Word answers[8] = {};
+    constexpr std::size_t claims = 200'000;
+    std::atomic<int> ready{0};
+    std::vector<std::uint64_t> tickets[2];
+    const auto claim = [&](std::vector<std::uint64_t>& mine) {
+        for (++ready; ready < 2;) {
+        }
+        while (mine.size() < claims) {
+            if (const std::uint64_t ticket = detail::ask(&request, answers, Command::halt); ticket != 0) {
+                mine.push_back(ticket);
+                detail::answer(answers, ticket, Outcome::done);
+            }
+        }
+    };
+    std::thread other{[&] { claim(tickets[1]); }};
+    claim(tickets[0]);
+    other.join();
+    std::vector<bool> claimed(2 * claims + 1);
+    for (const auto& mine : tickets) {
+        for (const std::uint64_t ticket : mine) {
+            CHECK(ticket < claimed.size() && !claimed[ticket]);
+            claimed[ticket] = true;
+        }
+    }
+    CHECK_EQ(request >> 8, 2 * claims);
+}
+
+void who_is_not_answered_is_told_why() {
+    const Place place;
+    std::optional<ControlOwner> owner = must(ControlOwner::create(place.lane, place.clock));
+    const std::string pid = "process " + std::to_string(::getpid());
+    Control reader = must(Control::attach(place.lane, place.clock));
+    CHECK_SAYS(refused(reader.halt(0s)), Errc::denied, place.file(Kind::cnc), "attached for reading", "attach_operator");
+    Control control = must(Control::attach_operator(place.lane, place.clock));
+    CHECK_SAYS(refused(control.halt(5ms)), Errc::no_answer, place.file(Kind::cnc), pid, "halt within 5 ms", "heartbeat");
+    // The next one waits for its turn, since the first was not answered yet: no ticket was claimed.
+    CHECK_SAYS(refused(control.resume(5ms)), Errc::no_answer, "resume");
+    CHECK_EQ(place.word(Kind::cnc, 512 + layout::cnc::request), 1U << 8 | 1U);
+    // Eight later answers overwrite the first one's, and none of them is taken for it.
+    detail::Word answers[8] = {};
+    Outcome outcome{};
+    CHECK(detail::answered(answers, 5, outcome) == detail::Waiting::pending);
+    for (std::uint64_t ticket = 1; ticket <= 12; ++ticket) {
+        detail::answer(answers, ticket, Outcome::done);
+    }
+    CHECK(detail::answered(answers, 5, outcome) == detail::Waiting::answered && outcome == Outcome::done);
+    CHECK(detail::answered(answers, 4, outcome) == detail::Waiting::overwritten);
+    CHECK(detail::answered(answers, 13, outcome) == detail::Waiting::pending);
+    owner.reset();
+    CHECK_SAYS(refused(control.halt(10s)), Errc::no_owner, place.file(Kind::cnc), pid, "start the sidecar");
+}
+
+/// An operator whose answer was overwritten while it slept is told so: the page has nine later ones.
+void a_lost_answer_is_told() {
+    const Place place;
+    ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
+    Control control = must(Control::attach_operator(place.lane, place.clock));
+    std::thread other{[&] {
+        while (place.word(Kind::cnc, 512 + layout::cnc::request) == 0) {
+            std::this_thread::yield();
+        }
+        place.scribble(Kind::cnc, 512 + layout::cnc::answers + 8, 9U << 8 | 1U);
+    }};
+    CHECK_SAYS(refused(control.halt(30s)), Errc::answer_lost, place.file(Kind::cnc), "halt", "read the state");
+    other.join();
+}
+
+void a_halt_outlives_its_sidecar() {
+    const Place place;
+    std::optional<ControlOwner> owner = must(ControlOwner::create(place.lane, place.clock));
+    owner->set_state(State::halt);
+    owner->set_state(State::fail);
+    for (int life = 2; life < 5; ++life) {
+        owner.reset();
+        owner = must(ControlOwner::create(place.lane, place.clock));
+        CHECK(owner->start_halted() && owner->halted() && owner->state() == State::boot);
+        CHECK_EQ(owner->generation(), static_cast<std::uint64_t>(life));
+        CHECK(must(Control::attach(place.lane, place.clock)).halted());
+    }
+    owner->set_state(State::run);
+    owner.reset();
+    owner = must(ControlOwner::create(place.lane, place.clock));
+    CHECK(!owner->start_halted());
+    owner->set_halted(true);
+    CHECK(owner->halted() && owner->state() == State::boot);
+    owner->set_halted(false);
+    // A page whose layout is not known counts as halted.
+    owner.reset();
+    place.scribble(Kind::cnc, layout::header::layout_hash, 1);
+    owner = must(ControlOwner::create(place.lane, place.clock));
+    CHECK(owner->start_halted() && owner->halted());
+}
+
+void a_page_too_small_is_refused() {
+    const Place place;
+    { const ControlOwner owner = must(ControlOwner::create(place.lane, place.clock)); }
+    CHECK(::truncate(place.file(Kind::cnc).c_str(), 1'024) == 0);
+    place.scribble(Kind::cnc, layout::header::region_bytes, 1'024);
+    CHECK_SAYS(refused(Control::attach(place.lane, place.clock)), Errc::not_a_region, "512 bytes", "768");
+}
+
+} // namespace
+
+int main() {
+    a_page_says_what_its_owner_said();
+    an_operator_is_answered_and_sees_the_state();
+    two_operators_race_and_both_are_answered();
+    a_ticket_is_claimed_once();
+    who_is_not_answered_is_told_why();
+    a_lost_answer_is_told();
+    a_halt_outlives_its_sidecar();
+    a_page_too_small_is_refused();
+    return 0;
+}

@@ -1,0 +1,290 @@
+//! `pillion shm`: which regions lie in a directory, and the removal of those that nobody uses any more.
+
+use std::path::{Path, PathBuf};
+
+use pillion_shm::leftovers::{self, Allow, Found, Refusal, Region};
+use pillion_shm::{Kind, Lane};
+use serde::Serialize;
+
+use crate::cold::table::{self, thousands};
+use crate::error::{Error, Result};
+
+/// Arguments of `pillion shm`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List every region, whether it is in use, and what killed processes left behind
+    Ls(LsArgs),
+    /// Remove regions that nobody uses; never one whose owner lives or that a process maps
+    Rm(RmArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct LsArgs {
+    /// Directory of the regions
+    #[arg(long, alias = "shm-dir", default_value = "/dev/shm", value_name = "DIR")]
+    dir: PathBuf,
+    /// One JSON object per file
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct RmArgs {
+    /// Directory of the regions
+    #[arg(long, alias = "shm-dir", default_value = "/dev/shm", value_name = "DIR")]
+    dir: PathBuf,
+    /// Lanes, or files by path (pillion.LANE.KIND alone stands for the one in DIR)
+    #[arg(value_name = "LANE|PATH", conflicts_with = "all")]
+    targets: Vec<String>,
+    /// Everything in DIR that is not in use; says what it keeps and why
+    #[arg(long)]
+    all: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Also a control page with a HALT in force: the HALT is forgotten with it
+    #[arg(long)]
+    halted: bool,
+    /// Also the clock of this boot: a process that has read it refuses regions on the next one
+    #[arg(long)]
+    clock: bool,
+}
+
+/// Lists or removes.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        What::Ls(args) => ls(args),
+        What::Rm(args) => rm(args),
+    }
+}
+
+/// One file, as `--json` says it.
+#[derive(Debug, Default, Serialize)]
+struct Row {
+    path: String,
+    bytes: u64,
+    in_use: bool,
+    owner_alive: bool,
+    /// Processes seen to map it, the owner among them.
+    mapped_by: Vec<u32>,
+    /// Why it is no region, or why nobody of this version would attach to it.
+    problem: Option<String>,
+    lane: Option<String>,
+    kind: Option<&'static str>,
+    /// Left beside the name by a take-over.
+    beside: bool,
+    layout_version: Option<u32>,
+    generation: Option<u64>,
+    owner_pid: Option<u32>,
+    created_ns: Option<u64>,
+    age_s: Option<u64>,
+    this_boot: Option<bool>,
+    clock_id: Option<String>,
+    capacity: Option<u64>,
+    /// Rings: records published.
+    head: Option<u64>,
+    /// Control page.
+    state: Option<String>,
+    /// Control page: whether a HALT is in force.
+    halted: Option<bool>,
+}
+
+impl Row {
+    fn of(found: &Found) -> Self {
+        let row = Self {
+            path: found.path.display().to_string(),
+            bytes: found.bytes,
+            in_use: found.in_use(),
+            owner_alive: found.owner_alive,
+            mapped_by: found.mapped_by.clone(),
+            ..Self::default()
+        };
+        match &found.what {
+            Err(reason) => Self { problem: Some(reason.clone()), ..row },
+            Ok(region) => row.with(region),
+        }
+    }
+
+    fn with(self, region: &Region) -> Self {
+        Self {
+            problem: region.problem.clone(),
+            lane: region.lane.clone(),
+            kind: Some(region.kind.name()),
+            beside: region.beside,
+            layout_version: Some(region.layout_version),
+            generation: Some(region.generation),
+            owner_pid: Some(region.owner_pid),
+            created_ns: Some(region.created_ns),
+            age_s: Some(region.age_s),
+            this_boot: Some(region.this_boot),
+            clock_id: Some(format!("{:#018x}", region.clock_id)),
+            capacity: Some(region.capacity),
+            head: region.head,
+            state: region.state.map(|state| state.to_string()),
+            halted: (region.kind == Kind::Cnc).then_some(region.halted),
+            ..self
+        }
+    }
+}
+
+fn ls(args: &LsArgs) -> Result<()> {
+    let found = leftovers::list(&args.dir)?;
+    if args.json {
+        for found in &found {
+            let line = serde_json::to_string(&Row::of(found));
+            println!("{}", line.map_err(|e| Error::run("shm ls", e, "report this as a bug"))?);
+        }
+        return Ok(());
+    }
+    if found.is_empty() {
+        println!("no region in {}", args.dir.display());
+        return Ok(());
+    }
+    let mut rows = vec![["file", "gen", "owner", "mapped by", "age", "bytes", "holds"].map(str::to_owned).to_vec()];
+    rows.extend(found.iter().map(columns));
+    print!("{}", table::columns(&rows));
+    Ok(())
+}
+
+fn columns(found: &Found) -> Vec<String> {
+    let name = found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let pids: Vec<_> = found.mapped_by.iter().map(u32::to_string).collect();
+    let mapped = if pids.is_empty() { "-".to_owned() } else { pids.join(" ") };
+    match &found.what {
+        Err(reason) => {
+            let owner = if found.owner_alive { "alive" } else { "-" };
+            let dash = || "-".to_owned();
+            vec![name, dash(), owner.to_owned(), mapped, dash(), thousands(found.bytes), format!("no region: {reason}")]
+        }
+        Ok(region) => {
+            // Whoever makes the clock lets go of it at once: it has no owner that could live.
+            let owner = match (region.kind, found.owner_alive) {
+                (Kind::Clock, _) => "-".to_owned(),
+                (_, true) => format!("{} alive", region.owner_pid),
+                (_, false) => format!("{} dead", region.owner_pid),
+            };
+            let (generation, bytes) = (region.generation.to_string(), thousands(found.bytes));
+            vec![name, generation, owner, mapped, age(region.age_s), bytes, holds(region)]
+        }
+    }
+}
+
+fn holds(region: &Region) -> String {
+    let beside = if region.beside { "left beside its name by a take-over; " } else { "" };
+    let boot = if region.this_boot { "" } else { " (of another boot)" };
+    let text = match (&region.problem, region.kind) {
+        (Some(problem), _) => format!("layout {}: {problem}", region.layout_version),
+        (None, Kind::Cnc) => {
+            let state = region.state.map_or_else(String::new, |state| state.to_string());
+            if region.halted { format!("{state}, HALT in force") } else { state }
+        }
+        (None, Kind::Ticks | Kind::Signals) => {
+            let head = thousands(region.head.unwrap_or(0));
+            format!("{head} published, {} slots", thousands(region.capacity))
+        }
+        (None, Kind::Board) => format!("{} cells", thousands(region.capacity)),
+        (None, Kind::Clock) => format!("clock {:#018x}", region.clock_id),
+    };
+    format!("{beside}{text}{boot}")
+}
+
+/// Seconds as a person says them.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn rm(args: &RmArgs) -> Result<()> {
+    let allow = Allow { halted: args.halted, clock: args.clock, broken: false };
+    if args.all {
+        return rm_all(args, &allow);
+    }
+    if args.targets.is_empty() {
+        return Err(Error::input("shm rm", "nothing is named", "name lanes or files, or write --all"));
+    }
+    let chosen = chosen(args)?;
+    let all = leftovers::list(&args.dir)?;
+    let allowed = |by_path: bool| Allow { broken: by_path, ..allow };
+    // All or nothing: what is refused is refused before anything is gone.
+    for (found, by_path) in &chosen {
+        leftovers::check(found, &all, &allowed(*by_path)).map_err(|refusal| refused(&refusal, false))?;
+    }
+    for (found, by_path) in &chosen {
+        if !args.dry_run {
+            let removed = leftovers::remove(&found.path, &all, &allowed(*by_path));
+            removed.map_err(|refusal| refused(&refusal, true))?;
+        }
+        println!("{}", removed(found, args.dry_run));
+    }
+    Ok(())
+}
+
+/// What may go goes, the clock last, since it stays for those on it; the rest is kept with its reason.
+fn rm_all(args: &RmArgs, allow: &Allow) -> Result<()> {
+    let mut all = leftovers::list(&args.dir)?;
+    let is_clock = |found: &Found| found.what.as_ref().is_ok_and(|region| region.kind == Kind::Clock && !region.beside);
+    all.sort_by_key(is_clock);
+    for found in &all {
+        let done = match args.dry_run {
+            true => leftovers::check(found, &all, allow),
+            false => leftovers::remove(&found.path, &all, allow),
+        };
+        match done {
+            Ok(()) => println!("{}", removed(found, args.dry_run)),
+            Err(refusal) => println!("kept          {refusal}"),
+        }
+    }
+    Ok(())
+}
+
+fn removed(found: &Found, dry_run: bool) -> String {
+    let word = if dry_run { "would remove " } else { "removed      " };
+    format!("{word} {} ({} bytes)", found.path.display(), thousands(found.bytes))
+}
+
+fn refused(refusal: &Refusal, midway: bool) -> Error {
+    let text = refusal.to_string();
+    let (problem, mend) = text.split_once("; mend: ").unwrap_or((&text, "see `pillion shm ls`"));
+    if midway { Error::run("shm rm", problem, mend) } else { Error::input("shm rm", problem, mend) }
+}
+
+/// The files that the targets stand for, and whether a path named them.
+fn chosen(args: &RmArgs) -> Result<Vec<(Found, bool)>> {
+    let mut chosen: Vec<(Found, bool)> = Vec::new();
+    for target in &args.targets {
+        let by_path = target.contains('/') || target.starts_with("pillion.") || target.starts_with(".pillion.");
+        let found = if by_path { vec![at(&args.dir, target)?] } else { of_lane(&args.dir, target)? };
+        for found in found {
+            if !chosen.iter().any(|(known, _)| known.path == found.path) {
+                chosen.push((found, by_path));
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+fn at(dir: &Path, target: &str) -> Result<Found> {
+    let path = if target.contains('/') { PathBuf::from(target) } else { dir.join(target) };
+    leftovers::look_at(&path).ok_or_else(|| refused(&Refusal::Absent { path }, false))
+}
+
+fn of_lane(dir: &Path, name: &str) -> Result<Vec<Found>> {
+    Lane::in_dir(dir, name)?;
+    let of_it = |found: &Found| found.what.as_ref().is_ok_and(|region| region.lane.as_deref() == Some(name));
+    let found: Vec<_> = leftovers::list(dir)?.into_iter().filter(of_it).collect();
+    if found.is_empty() {
+        let problem = format!("no region of lane {name:?} in {}", dir.display());
+        return Err(Error::input("shm rm", problem, "see `pillion shm ls`, or name the folder with --dir"));
+    }
+    Ok(found)
+}
