@@ -13,7 +13,11 @@ const ROWS: usize = 256;
 const ROUNDS: usize = 8;
 const RUNS: usize = 250;
 
-/// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|.
+/// What rounding alone may cost where large terms cancel, as a share of the largest term.
+const ROUNDING: f32 = 4e-7;
+
+/// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|, and what rounding costs where
+/// large inputs cancel: 4e-7 of the row's largest input, or of the output's largest answer on any row where that is less.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
     /// Share of it that does not grow with the value.
@@ -60,15 +64,24 @@ pub fn compare(
     tolerance: Tolerance,
 ) -> Result<Agreement, String> {
     let outputs = reference.info().outputs;
-    let (mut want, mut got) = (vec![0.0; outputs], vec![0.0; outputs]);
+    let trials = trials(golden);
+    let mut wants = vec![vec![0.0; outputs]; trials.len()];
+    let mut largest = vec![0.0; outputs];
+    for ((kind, row), want) in trials.iter().zip(&mut wants) {
+        reference.run(row, want).map_err(|error| format!("{kind}: {error}"))?;
+        largest.iter_mut().zip(want).for_each(|(largest, want)| *largest = finite(*want).max(*largest));
+    }
+    let mut got = vec![0.0; outputs];
     let mut agreement = Agreement::default();
-    for (kind, row) in trials(golden) {
-        reference.run(&row, &mut want).map_err(|error| format!("{kind}: {error}"))?;
-        candidate.run(&row, &mut got).map_err(|error| format!("{kind}: {error}"))?;
+    for ((kind, row), want) in trials.iter().zip(&wants) {
+        candidate.run(row, &mut got).map_err(|error| format!("{kind}: {error}"))?;
+        let widest = row.iter().copied().map(finite).fold(0.0, f32::max);
         for (i, (&want, &got)) in want.iter().zip(&got).enumerate() {
             let difference = (want - got).abs();
-            let near = difference <= tolerance.absolute + tolerance.relative * want.abs();
-            if !(near || want == got || (want.is_nan() && got.is_nan())) {
+            let rounding = ROUNDING * widest.min(largest[i]);
+            let near = difference <= tolerance.absolute + tolerance.relative * want.abs() + rounding;
+            // An infinite answer must be that very infinity: it would swallow any tolerance.
+            if !((near && want.is_finite()) || want == got || (want.is_nan() && got.is_nan())) {
                 let (own, other) = (candidate.info().engine, reference.info().engine);
                 return Err(format!("output {i} of a row that is {kind}: {own} says {got}, {other} {want}"));
             }
@@ -79,6 +92,11 @@ pub fn compare(
         agreement.rows += 1;
     }
     Ok(agreement)
+}
+
+/// |x|, and 0 where it is not finite.
+fn finite(x: f32) -> f32 {
+    if x.is_finite() { x.abs() } else { 0.0 }
 }
 
 /// Rows with what they are; the same ones for the same golden rows.

@@ -8,9 +8,10 @@ use rten_onnx::onnx::{AttributeProto, DataLocation, DataType, ModelProto, NodePr
 
 use super::Refusal;
 use super::tensor::{Data, Tensor};
+use super::wire;
 
 /// Most values a tensor may have: far above any model that runs beside an order gateway.
-pub(super) const MOST_VALUES: usize = 1 << 26;
+pub(super) const MOST_VALUES: usize = 1 << 24;
 /// Most nodes.
 const MOST_NODES: usize = 1 << 16;
 /// Opsets of the default domain whose meanings are known here.
@@ -110,13 +111,15 @@ impl Node {
 impl Graph {
     /// Reads and checks the file.
     pub fn read(onnx: &[u8]) -> Result<Self, Refusal> {
+        wire::check(onnx).map_err(|why| Refusal::File(format!("it is no ONNX model: {why}")))?;
         let model = ModelProto::parse_buf(onnx).map_err(|e| Refusal::File(format!("it is no ONNX model: {e}")))?;
         let opset = opset(&model)?;
         let graph = model.graph.ok_or_else(|| Refusal::File("it has no graph".into()))?;
         if graph.node.len() > MOST_NODES {
             return Err(Refusal::File(format!("{} nodes, at most {MOST_NODES} are taken", graph.node.len())));
         }
-        let mut reader = Reader::default();
+        let domains = model.opset_import.iter().map(|set| domain(set.domain.as_deref()).to_owned()).collect();
+        let mut reader = Reader { domains, ..Reader::default() };
         for tensor in &graph.initializer {
             let name = tensor.name.clone().unwrap_or_default();
             let value = reader.define(&name, "an initializer")?;
@@ -149,6 +152,13 @@ struct Reader {
     names: Vec<String>,
     known: HashMap<String, Value>,
     constants: HashMap<Value, Tensor>,
+    /// Those that the file says it uses.
+    domains: Vec<String>,
+}
+
+/// A domain by its short name.
+fn domain(name: Option<&str>) -> &str {
+    name.filter(|&name| name != "ai.onnx").unwrap_or_default()
 }
 
 impl Reader {
@@ -163,14 +173,18 @@ impl Reader {
 
     fn node(&mut self, i: usize, proto: &NodeProto) -> Result<Node, Refusal> {
         let op_type = proto.op_type.clone().unwrap_or_default();
-        let op = match proto.domain.as_deref().unwrap_or_default() {
-            "" | "ai.onnx" => op_type,
+        let domain = domain(proto.domain.as_deref());
+        let op = match domain {
+            "" => op_type,
             "ai.onnx.ml" => format!("ml.{op_type}"),
             domain => format!("{domain}.{op_type}"),
         };
         let name = proto.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| format!("#{i}"));
         let attributes = proto.attribute.iter().map(|a| (a.name.clone().unwrap_or_default(), a.clone())).collect();
         let mut node = Node { op, name, inputs: Vec::new(), outputs: Vec::new(), attributes };
+        if !self.domains.iter().any(|known| known == domain) {
+            return Err(node.refuse(format!("the file imports no opset of its domain `{domain}`")));
+        }
         for input in &proto.input {
             let known = self.known.get(input).copied();
             if known.is_none() && !input.is_empty() {

@@ -29,13 +29,24 @@ pub(super) struct Lower<'a> {
     known: HashMap<Value, Known>,
     buffers: Vec<Buffer>,
     steps: Vec<Step>,
+    /// Values of the first `counted` buffers, and of constants made on the way.
+    values: usize,
+    counted: usize,
     /// How many nodes, or the graph's result, read each value.
     uses: HashMap<Value, usize>,
 }
 
 /// Compiles `graph` for one row; `inputs` and `output` are the manifest's.
 pub(super) fn lower(graph: &Graph, input: &str, inputs: usize, output: &str, outputs: usize) -> Result<Plan, Refusal> {
-    let mut lower = Lower { graph, known: HashMap::new(), buffers: Vec::new(), steps: Vec::new(), uses: uses(graph) };
+    let mut lower = Lower {
+        graph,
+        known: HashMap::new(),
+        buffers: Vec::new(),
+        steps: Vec::new(),
+        values: 0,
+        counted: 0,
+        uses: uses(graph),
+    };
     let entry = lower.enter(input, inputs)?;
     for (&value, tensor) in &graph.constants {
         lower.known.insert(value, Known::Constant(tensor.clone()));
@@ -46,9 +57,15 @@ pub(super) fn lower(graph: &Graph, input: &str, inputs: usize, output: &str, out
     for (i, node) in graph.nodes.iter().enumerate() {
         if needed.contains(&i) {
             lower.node(node)?;
+            lower.count(node)?;
         }
     }
-    let (dims, slot) = lower.computed(result);
+    let (dims, slot) = match lower.known.get(&result) {
+        None | Some(Known::Constant(Tensor { data: Data::I64(_), .. })) => {
+            return Err(Refusal::File(format!("output `{output}` is not of a kind that is taken")));
+        }
+        Some(_) => lower.computed(result),
+    };
     let count: usize = dims.iter().product();
     if count != outputs {
         let text = format!("output `{output}` gives {count} values {dims:?}, {outputs} are expected");
@@ -96,6 +113,21 @@ impl Lower<'_> {
         let slot = self.buffer(inputs);
         self.known.insert(*value, Known::Computed { dims: fixed, slot });
         Ok(slot)
+    }
+
+    /// Refuses what grows: each buffer and constant is small enough, all together may not be.
+    fn count(&mut self, node: &Node) -> Result<(), Refusal> {
+        let new: usize = self.buffers[self.counted..].iter().map(|buffer| buffer.0.len() * LANES).sum();
+        self.counted = self.buffers.len();
+        let constants = node.outputs.iter().flatten().filter_map(|value| match self.known.get(value) {
+            Some(Known::Constant(tensor)) => Some(tensor.dims.iter().product::<usize>()),
+            _ => None,
+        });
+        self.values += new + constants.sum::<usize>();
+        if self.values > MOST_VALUES {
+            return Err(node.refuse("the buffers of all steps up to it are too large"));
+        }
+        Ok(())
     }
 
     /// A node: computed now when all its inputs are constant, else turned into steps.
@@ -171,7 +203,11 @@ impl Lower<'_> {
         if let Known::Constant(Tensor { data: Data::I64(_), .. }) = self.value(node, i)? {
             return Err(node.refuse(format!("input {i} is of integers, where floats are taken")));
         }
-        Ok(self.computed(node.input(i)?))
+        let (dims, slot) = self.computed(node.input(i)?);
+        if dims.contains(&0) {
+            return Err(node.refuse(format!("input {i} has no values")));
+        }
+        Ok((dims, slot))
     }
 
     fn computed(&mut self, value: Value) -> (Vec<usize>, Slot) {
@@ -213,8 +249,8 @@ impl Lower<'_> {
 
     /// A new value of `dims` for the node's output.
     fn define(&mut self, node: &Node, dims: Vec<usize>) -> Result<Slot, Refusal> {
-        let count = dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MOST_VALUES);
-        let count = count.ok_or_else(|| node.refuse(format!("its output would be {dims:?}, which is too large")))?;
+        let count = dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|n| (1..=MOST_VALUES).contains(n));
+        let count = count.ok_or_else(|| node.refuse(format!("its output would be {dims:?}: empty or too large")))?;
         let slot = self.buffer(count);
         self.known.insert(node.output()?, Known::Computed { dims, slot });
         Ok(slot)

@@ -26,9 +26,7 @@ pub(super) enum Unary {
     Sign,
     /// To a constant power.
     Power(f32),
-    /// NaN to a value, else x.
-    NanTo(f32),
-    /// 1 in the place of 0.
+    /// 1 in the place of 0; NaN stays.
     ZeroToOne,
     /// 1 above the threshold, else 0 (ml.Binarizer).
     Above(f32),
@@ -71,10 +69,10 @@ impl Unary {
             Self::Sign => s.if_less(zero, x, one, s.if_less(x, zero, s.splat(-1.0), x)),
             Self::Power(p) if p == 2.0 => s.mul(x, x),
             Self::Power(p) if p == 3.0 => s.mul(s.mul(x, x), x),
-            Self::Power(p) if p == 0.5 => s.sqrt(x),
+            // By the rule of pow, -∞ becomes ∞.
+            Self::Power(p) if p == 0.5 => s.if_less(x, s.splat(f32::MIN), s.splat(f32::INFINITY), s.sqrt(x)),
             Self::Power(p) => lanes(s, x, |x| x.powf(p)),
-            Self::NanTo(value) => lanes(s, x, |x| if x.is_nan() { value } else { x }),
-            Self::ZeroToOne => s.if_less(zero, s.abs(x), x, one),
+            Self::ZeroToOne => nan_of(s, x, s.if_less(zero, s.abs(x), x, one)),
             Self::Above(threshold) => s.if_less(s.splat(threshold), x, one, zero),
         }
     }
@@ -98,6 +96,8 @@ pub(super) enum Binary {
     Max,
     Min,
     Pow,
+    /// The second where the first is NaN, else the first.
+    IfNan,
 }
 
 impl Binary {
@@ -125,6 +125,12 @@ impl Binary {
                 s.store(&mut x, a);
                 s.store(&mut p, b);
                 s.load(&std::array::from_fn(|i| x[i].powf(p[i])))
+            }
+            Self::IfNan => {
+                let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
+                s.store(&mut x, a);
+                s.store(&mut y, b);
+                s.load(&std::array::from_fn(|i| if x[i].is_nan() { y[i] } else { x[i] }))
             }
         }
     }

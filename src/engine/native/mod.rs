@@ -14,6 +14,7 @@ mod reduce;
 mod simd;
 mod tensor;
 mod trees;
+mod wire;
 
 use super::{Engine, EngineError, EngineInfo, Shape};
 use graph::Graph;

@@ -94,6 +94,9 @@ impl Trees {
         let most = ids.iter().max().map_or(1, |&id| id.saturating_add(1));
         let targets = usize::try_from(operator.int("n_targets", most)).ok().filter(|n| (1..=1024).contains(n));
         let targets = targets.ok_or_else(|| operator.refuse("its number of targets makes no sense"))?;
+        if weights.len().saturating_mul(targets) > MOST_NODES {
+            return Err(operator.refuse(format!("{} leaf values for {targets} targets are too many", weights.len())));
+        }
         let mut by_leaf = std::collections::HashMap::<(i64, i64), Vec<f32>>::new();
         for (i, &weight) in weights.iter().enumerate() {
             let target = usize::try_from(ids[i]).ok().filter(|&target| target < targets);
@@ -123,6 +126,9 @@ impl Trees {
         match operator.text("aggregate_function").unwrap_or("SUM") {
             "SUM" | "AVERAGE" => {}
             other => return Err(operator.refuse(format!("aggregate_function {other} is not taken"))),
+        }
+        if operator.has("base_values_as_tensor") {
+            return Err(operator.refuse("base_values_as_tensor, of doubles, is not taken"));
         }
         let mut base = operator.floats("base_values").to_vec();
         if base.len() > targets {
@@ -204,9 +210,9 @@ impl Trees {
         self.features = self.features.max(1);
     }
 
-    /// Whether every leaf is within 0 and 1: the runtime's rule for what one score of two classes means.
-    pub fn weights_are_probabilities(&self) -> bool {
-        self.leaves.iter().all(|leaf| (0.0..=1.0).contains(leaf))
+    /// Whether no leaf is below 0: then the runtime takes one score of two classes for a probability.
+    pub fn all_at_least_0(&self) -> bool {
+        self.leaves.iter().all(|&leaf| leaf >= 0.0)
     }
 
     /// Bytes that a walk may touch.

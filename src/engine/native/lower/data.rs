@@ -13,7 +13,7 @@ impl Lower<'_> {
     pub(super) fn reshape(&mut self, node: &Node) -> Result<(), Refusal> {
         let dims = self.dims(node, 0)?;
         let out = self.reshaped(node, &dims)?;
-        if out.iter().product::<usize>() != dims.iter().product::<usize>() {
+        if out.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)) != Some(dims.iter().product()) {
             return Err(node.refuse(format!("{dims:?} cannot become {out:?}")));
         }
         self.alias(node, Some(out))
@@ -73,6 +73,9 @@ impl Lower<'_> {
 
     /// The output's shape, for each of its values the index in x, and what [`PAD`] stands for.
     fn picked(&self, node: &Node, dims: &[usize]) -> Result<(Vec<usize>, Vec<u32>, f32), Refusal> {
+        if dims.contains(&0) {
+            return Err(node.refuse("input 0 has no values"));
+        }
         match node.op.as_str() {
             "Transpose" => {
                 let order: Vec<usize> = match node.ints("perm") {
@@ -100,6 +103,7 @@ impl Lower<'_> {
                     _ => return Err(node.refuse("its indices are not constant")),
                 };
                 let at = axis(node, node.int("axis", 0), dims.len())?;
+                small(node, &picks.dims)?;
                 let rows = picks.ints().unwrap_or_default().iter().map(|&i| axis(node, i, dims[at]));
                 let rows: Vec<usize> = rows.collect::<Result<_, _>>()?;
                 let out = [&dims[..at], &picks.dims, &dims[at + 1..]].concat();
@@ -114,10 +118,11 @@ impl Lower<'_> {
                 let mut index: Vec<u32> = (0..dims.iter().product::<usize>() as u32).collect();
                 for (a, &times) in repeats.iter().enumerate().take(dims.len()) {
                     let times = usize::try_from(times).map_err(|_| node.refuse("a repeat is negative"))?;
-                    let rows: Vec<usize> = (0..times).flat_map(|_| 0..out[a]).collect();
-                    index = along(&out, a, &rows).into_iter().map(|i| index[i as usize]).collect();
-                    out[a] = rows.len();
+                    let (before, wide) = (out.clone(), out[a].saturating_mul(times));
+                    out[a] = wide;
                     small(node, &out)?;
+                    let rows: Vec<usize> = (0..times).flat_map(|_| 0..before[a]).collect();
+                    index = along(&before, a, &rows).into_iter().map(|i| index[i as usize]).collect();
                 }
                 Ok((out, index, 0.0))
             }
@@ -232,13 +237,10 @@ impl Lower<'_> {
         let at = axis(node, node.int("axis", 0), dims.len())?;
         let parts = match self.ints(node, 1)? {
             Some(parts) => parts,
-            None => node.ints("split").map_or_else(
-                || vec![(dims[at] / node.outputs.len().max(1)) as i64; node.outputs.len()],
-                <[i64]>::to_vec,
-            ),
+            None => node.ints("split").map_or_else(|| even(dims[at], node.outputs.len()), <[i64]>::to_vec),
         };
         if parts.iter().any(|&p| p < 0)
-            || parts.iter().sum::<i64>() != dims[at] as i64
+            || parts.iter().try_fold(0_i64, |n, &p| n.checked_add(p)) != Some(dims[at] as i64)
             || parts.len() != node.outputs.len()
         {
             return Err(node.refuse(format!("parts of {parts:?} do not make {}", dims[at])));
@@ -286,14 +288,18 @@ impl Lower<'_> {
             "Range" if integers => {
                 let value = |i| Ok(tensor(i)?.ints().and_then(|v| v.first().copied()).unwrap_or(0));
                 let (start, end, step) = (value(0)?, value(1)?, value(2)?);
-                let count = if step == 0 { 0 } else { (end - start).div_euclid(step).max(0) as usize };
-                small(node, &[count])?;
-                one(Tensor::i64((start..end).step_by(step.max(1) as usize).collect()))
+                let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
+                let count = if step == 0 { 0 } else { (end - start + step - step.signum()) / step };
+                let count = small(node, &[usize::try_from(count).unwrap_or(0)])? as i128;
+                one(Tensor::i64((0..count).map(|i| (start + i * step) as i64).collect()))
             }
             "Cast" => one(cast(node, tensor(0)?)?),
-            "Shape" => one(Tensor::i64(tensor(0)?.dims.iter().map(|&d| d as i64).collect())),
+            "Shape" => one(part_of_shape(node, &tensor(0)?.dims)),
             "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" if integers => one(arithmetic(node, tensor(0)?, tensor(1)?)?),
             "Concat" if integers => {
+                if (0..node.inputs.len()).any(|i| tensor(i).is_ok_and(|t| t.dims.len() != 1)) {
+                    return Err(node.refuse("only lists of integers are joined"));
+                }
                 let parts = (0..node.inputs.len()).map(|i| Ok(tensor(i)?.ints().unwrap_or_default()));
                 one(Tensor::i64(parts.collect::<Result<Vec<_>, Refusal>>()?.concat()))
             }
@@ -309,10 +315,24 @@ impl Lower<'_> {
 
     /// `Shape` of a computed value: known, since every shape is.
     pub(super) fn shape_of(&mut self, node: &Node) -> Result<(), Refusal> {
-        let dims = self.dims(node, 0)?.iter().map(|&d| d as i64).collect();
-        self.known.insert(node.output()?, Known::Constant(Tensor::i64(dims)));
+        let shape = part_of_shape(node, &self.dims(node, 0)?);
+        self.known.insert(node.output()?, Known::Constant(shape));
         Ok(())
     }
+}
+
+/// `Shape`'s rule: from `start` to `end`, counted from the end when negative.
+fn part_of_shape(node: &Node, dims: &[usize]) -> Tensor {
+    let rank = dims.len() as i64;
+    let bound = |at: i64| (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank) as usize;
+    let (start, end) = (bound(node.int("start", 0)), bound(node.int("end", rank)));
+    Tensor::i64(dims[start..end.max(start)].iter().map(|&d| d as i64).collect())
+}
+
+/// `n` in equal parts; the last is the smaller when they do not come out even.
+fn even(n: usize, parts: usize) -> Vec<i64> {
+    let each = n.div_ceil(parts.max(1));
+    (0..parts).map(|i| n.saturating_sub(i * each).min(each) as i64).collect()
 }
 
 fn constant(node: &Node) -> Result<Tensor, Refusal> {
@@ -372,7 +392,7 @@ fn sizes(node: &Node, tensor: &Tensor) -> Result<Vec<usize>, Refusal> {
 }
 
 /// Refuses a shape that is too large; its number of values.
-fn small(node: &Node, dims: &[usize]) -> Result<usize, Refusal> {
+pub(super) fn small(node: &Node, dims: &[usize]) -> Result<usize, Refusal> {
     let count = dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MOST_VALUES);
     count.ok_or_else(|| node.refuse(format!("{dims:?} is too large")))
 }

@@ -1,9 +1,10 @@
 //! Products of matrices, and convolutions as such.
 
+use super::data::small;
 use super::{Known, Lower, padded};
 use crate::engine::native::Refusal;
 use crate::engine::native::dense::Dense;
-use crate::engine::native::graph::Node;
+use crate::engine::native::graph::{MOST_VALUES, Node};
 use crate::engine::native::plan::{PAD, Slot, Step};
 use crate::engine::native::reduce::Reduce;
 use crate::engine::native::tensor::{Buffer, LANES, Tensor};
@@ -21,7 +22,11 @@ struct Windows {
 impl Lower<'_> {
     /// α A B + β C with constant B.
     pub(super) fn gemm(&mut self, node: &Node) -> Result<(), Refusal> {
-        let (dims, x) = self.computed_input(node, 0)?;
+        let (mut dims, mut x) = self.computed_input(node, 0)?;
+        if node.int("transA", 0) != 0 && dims.len() == 2 {
+            x = self.permute(x, &dims, &[1, 0]);
+            dims.reverse();
+        }
         let (alpha, beta) = (node.float("alpha", 1.0), node.float("beta", 1.0));
         let weights = self.floats(node, 1)?.cloned().ok_or_else(|| node.refuse("it has no weights"))?;
         let turned = node.int("transB", 0) != 0;
@@ -29,9 +34,6 @@ impl Lower<'_> {
             return Err(node.refuse(format!("operands of {dims:?} and {:?} are no matrices", weights.dims)));
         };
         let (depth, n) = if turned { (second, first) } else { (first, second) };
-        if node.int("transA", 0) != 0 && rows != 1 {
-            return Err(node.refuse("transA of several rows is not taken"));
-        }
         if depth != k {
             return Err(node.refuse(format!("operands of {dims:?} and {:?} do not go together", weights.dims)));
         }
@@ -107,10 +109,15 @@ impl Lower<'_> {
         let (&[1, channels, ref space @ ..], &[maps, depth, ref kernel @ ..]) = (&dims[..], &weights.dims[..]) else {
             return Err(node.refuse(format!("an input of {dims:?} with weights {:?} is not taken", weights.dims)));
         };
-        if group == 0 || depth * group != channels || !maps.is_multiple_of(group) || kernel.len() != space.len() {
+        if group == 0
+            || depth.checked_mul(group) != Some(channels)
+            || !maps.is_multiple_of(group)
+            || kernel.len() != space.len()
+        {
             return Err(node.refuse(format!("weights {:?} in {group} groups do not fit {dims:?}", weights.dims)));
         }
         let windows = windows(node, space, kernel)?;
+        small(node, &[&[channels][..], &windows.out, kernel].concat())?;
         let (places, taps) = (windows.places(), depth * kernel.iter().product::<usize>());
         let w = values(&weights);
         let mut made = Vec::new();
@@ -151,14 +158,10 @@ impl Lower<'_> {
             let kernel = node.ints("kernel_shape").unwrap_or_default();
             kernel.iter().map(|&k| usize::try_from(k).unwrap_or(0)).collect()
         };
-        let (f, pad) =
-            if node.op.ends_with("MaxPool") { (Reduce::Max, f32::NEG_INFINITY) } else { (Reduce::Mean, 0.0) };
+        // A mean is a sum times the reciprocal of how many it is of: its padding counts, or does not.
+        let (f, pad) = if node.op.ends_with("MaxPool") { (Reduce::Max, f32::NEG_INFINITY) } else { (Reduce::Sum, 0.0) };
         let windows = windows(node, space, &kernel)?;
-        let padded =
-            windows.before.iter().any(|&n| n > 0) || node.ints("pads").is_some_and(|p| p.iter().any(|&n| n > 0));
-        if f == Reduce::Mean && padded && node.int("count_include_pad", 0) == 0 {
-            return Err(node.refuse("a mean that leaves its padding out is not taken"));
-        }
+        small(node, &[&[channels][..], &windows.out, &kernel].concat())?;
         if node.outputs.iter().flatten().count() > 1 {
             return Err(node.refuse("its output of indices is not taken"));
         }
@@ -166,17 +169,31 @@ impl Lower<'_> {
             .flat_map(|c| (0..windows.places()).map(move |place| (c, place)))
             .flat_map(|(c, place)| windows.indices(space, place, c..c + 1))
             .collect();
-        let (n, rows) = (kernel.iter().product(), channels * windows.places());
+        let (n, rows) = (kernel.iter().product::<usize>(), channels * windows.places());
+        let all = node.int("count_include_pad", 0) != 0;
+        let counted = |window: &[u32]| window.iter().filter(|&&i| all || i != PAD).count();
+        let shares: Vec<f32> = index.chunks_exact(n).map(|window| 1.0 / counted(window) as f32).collect();
         let patches = self.buffer(index.len());
         self.steps.push(Step::Gather { x, y: patches, index, pad });
+        let reduced = self.buffer(rows);
+        self.steps.push(Step::Reduce { x: patches, y: reduced, rows, n, f });
         let y = self.define(node, [&[1, channels][..], &windows.out].concat())?;
-        self.steps.push(Step::Reduce { x: patches, y, rows, n, f });
+        self.steps.push(match f {
+            Reduce::Max => Step::Place { x: reduced, y, at: 0, len: rows },
+            _ => {
+                let (scale, offset) = (Buffer::from_values(&shares).0, Buffer::from_values(&vec![-0.0; rows]).0);
+                Step::Affine { x: reduced, y, scale, offset }
+            }
+        });
         Ok(())
     }
 
     /// y = x · scale / √(variance + ε) + …, by channel.
     pub(super) fn batch_norm(&mut self, node: &Node) -> Result<(), Refusal> {
         let (dims, x) = self.computed_input(node, 0)?;
+        if node.int("training_mode", 0) != 0 || node.int("spatial", 1) == 0 {
+            return Err(node.refuse("training_mode and means of each place are not taken"));
+        }
         let epsilon = node.float("epsilon", 1e-5);
         let mut parameters = Vec::new();
         for i in 1..5 {
@@ -229,7 +246,8 @@ fn windows(node: &Node, space: &[usize], kernel: &[usize]) -> Result<Windows, Re
     let mut before = pads[..rank].to_vec();
     let mut out = Vec::new();
     for i in 0..rank {
-        let span = (kernel[i] - 1) * dilations[i] + 1;
+        let span = (kernel[i] - 1).checked_mul(dilations[i]).filter(|&span| span < MOST_VALUES);
+        let span = span.ok_or_else(|| node.refuse(format!("a window of {kernel:?} {dilations:?} apart")))? + 1;
         let (padding, places) = match node.text("auto_pad").unwrap_or("NOTSET") {
             "NOTSET" => (pads[i] + pads[rank + i], None),
             "VALID" => (0, None),

@@ -1,5 +1,6 @@
 //! Operators that work value by value, and what they can be fused into.
 
+use super::data::small;
 use super::{Known, Lower};
 use crate::engine::native::Refusal;
 use crate::engine::native::dense::Activation;
@@ -42,7 +43,7 @@ impl Lower<'_> {
                     Ok(None) => Ok(node.float(name, default)),
                     Err(refusal) => Err(refusal),
                 };
-                A::Clip(bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?)
+                A::Clip(bound(1, "min", f32::MIN)?, bound(2, "max", f32::MAX)?)
             }
             _ => return self.other(node),
         };
@@ -137,8 +138,10 @@ impl Lower<'_> {
             Binary::Add => (one, c),
             Binary::Sub if i == 0 => (one, c.iter().map(|c| -c).collect()),
             Binary::Sub => (vec![-1.0; len], c),
-            Binary::Mul => (c, vec![0.0; len]),
-            Binary::Div => (c.iter().map(|c| 1.0 / c).collect(), vec![0.0; len]),
+            // Plus -0 is nothing at all, where plus 0 would turn -0 about.
+            Binary::Mul => (c, vec![-0.0; len]),
+            // The reciprocal of what is nearly 0 would be infinite.
+            Binary::Div if c.iter().all(|c| c.abs() > 1e-30) => (c.iter().map(|c| 1.0 / c).collect(), vec![-0.0; len]),
             _ => return Ok(false),
         };
         if f == Binary::Add
@@ -223,7 +226,9 @@ pub(super) fn broadcast(node: &Node, a: &[usize], b: &[usize]) -> Result<Vec<usi
         (1, y) => Ok(y),
         _ => Err(node.refuse(format!("shapes {a:?} and {b:?} do not go together"))),
     };
-    (0..rank).map(common).collect()
+    let common = (0..rank).map(common).collect::<Result<Vec<_>, _>>()?;
+    small(node, &common)?;
+    Ok(common)
 }
 
 /// For each value of `to` the index in `from`, which broadcasts to it.

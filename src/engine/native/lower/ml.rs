@@ -4,7 +4,7 @@ use super::{Known, Lower};
 use crate::engine::native::Refusal;
 use crate::engine::native::dense::Dense;
 use crate::engine::native::graph::Node;
-use crate::engine::native::maps::Unary;
+use crate::engine::native::maps::{Binary, Unary};
 use crate::engine::native::plan::{Slot, Step};
 use crate::engine::native::reduce::{Reduce, Softmax};
 use crate::engine::native::tensor::Buffer;
@@ -19,7 +19,6 @@ impl Lower<'_> {
             "ml.Normalizer" => self.normalizer(node),
             "ml.Binarizer" => self.map(node, Unary::Above(node.float("threshold", 0.0))),
             "ml.Imputer" => self.imputer(node),
-            "ml.Cast" => self.alias(node, None),
             _ => Err(node.refuse("the native engine has no kernel for it")),
         }
     }
@@ -56,6 +55,9 @@ impl Lower<'_> {
         if classes != 0 && classes != trees.targets {
             return Err(node.refuse(format!("{classes} labels for {} scores", trees.targets)));
         }
+        if classes == 0 && trees.targets == 1 && trees.post != Post::None {
+            return Err(node.refuse("ONNX Runtime leaves the post_transform of one target out"));
+        }
         let y = self.scores(node, trees.targets)?;
         self.steps.push(Step::Trees { x, y, trees: Box::new(trees) });
         Ok(())
@@ -63,7 +65,7 @@ impl Lower<'_> {
 
     /// One score for two classes: the second's, and the first's from it.
     fn two_classes(&mut self, node: &Node, x: Slot, trees: Trees) -> Result<(), Refusal> {
-        let probability = trees.post == Post::Logistic || trees.weights_are_probabilities();
+        let probability = trees.post == Post::Logistic || trees.all_at_least_0();
         if trees.post == Post::Softmax || trees.post == Post::SoftmaxZero {
             return Err(node.refuse("softmax of one score for two classes is not taken"));
         }
@@ -111,7 +113,7 @@ impl Lower<'_> {
             other => return Err(node.refuse(format!("post_transform {other} is not taken"))),
         };
         if classes(node) == 2 && outputs == 1 {
-            return self.pair(node, scored, post == "LOGISTIC");
+            return self.pair(node, scored, true);
         }
         let y = self.scores(node, outputs)?;
         self.steps.push(Step::Place { x: scored, y, at: 0, len: outputs });
@@ -145,17 +147,20 @@ impl Lower<'_> {
     /// Each row divided by its norm; a row of norm 0 stays as it is.
     fn normalizer(&mut self, node: &Node) -> Result<(), Refusal> {
         let (n, x) = self.row(node)?;
-        let (f, before) = match node.text("norm").unwrap_or("MAX") {
-            "L1" => (Reduce::L1, None),
-            "L2" => (Reduce::L2, None),
-            "MAX" => (Reduce::Max, Some(Unary::Abs)),
+        let f = match node.text("norm").unwrap_or("MAX") {
+            "L1" => Reduce::L1,
+            "L2" => Reduce::L2,
+            "MAX" => Reduce::Max,
             other => return Err(node.refuse(format!("norm {other} is not known"))),
         };
-        let from = before.map_or(x, |f| {
-            let y = self.buffer(n);
-            self.steps.push(Step::Unary { x, y, len: n, f });
-            y
-        });
+        let mut from = x;
+        if f == Reduce::Max {
+            // The largest of what is no NaN; the sums of the other two are NaN when one value is.
+            self.buffers.push(Buffer::from_values(&vec![f32::MIN; n]));
+            let b = self.buffers.len() - 1;
+            from = self.buffer(n);
+            self.steps.push(Step::Binary { a: x, b, y: from, len: n, f: Binary::IfNan });
+        }
         let norm = self.buffer(1);
         self.steps.push(Step::Reduce { x: from, y: norm, rows: 1, n, f });
         let safe = self.buffer(1);
@@ -163,18 +168,27 @@ impl Lower<'_> {
         let all = self.buffer(n);
         self.steps.push(Step::Gather { x: safe, y: all, index: vec![0; n], pad: 0.0 });
         let y = self.define(node, vec![1, n])?;
-        self.steps.push(Step::Binary { a: x, b: all, y, len: n, f: crate::engine::native::maps::Binary::Div });
+        self.steps.push(Step::Binary { a: x, b: all, y, len: n, f: Binary::Div });
         Ok(())
     }
 
-    /// NaN to a value.
+    /// NaN to a value: one for all, or one for each feature.
     fn imputer(&mut self, node: &Node) -> Result<(), Refusal> {
-        let values = node.floats("imputed_value_floats");
-        let replaced = node.float("replaced_value_float", f32::NAN);
-        match values {
-            [value] if replaced.is_nan() => self.map(node, Unary::NanTo(*value)),
-            _ => Err(node.refuse("only one value in the place of NaN is taken")),
+        if !node.float("replaced_value_float", 0.0).is_nan() {
+            return Err(node.refuse("only NaN is replaced"));
         }
+        let (dims, x) = self.computed_input(node, 0)?;
+        let (values, n) = (node.floats("imputed_value_floats"), dims.last().copied().unwrap_or(1));
+        let len = dims.iter().product::<usize>();
+        if values.len() != 1 && values.len() != n {
+            return Err(node.refuse(format!("{} values for {n} features", values.len())));
+        }
+        let instead: Vec<f32> = (0..len).map(|i| values[i % values.len()]).collect();
+        self.buffers.push(Buffer::from_values(&instead));
+        let b = self.buffers.len() - 1;
+        let y = self.define(node, dims)?;
+        self.steps.push(Step::Binary { a: x, b, y, len, f: Binary::IfNan });
+        Ok(())
     }
 
     fn map(&mut self, node: &Node, f: Unary) -> Result<(), Refusal> {
