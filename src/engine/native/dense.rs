@@ -155,9 +155,10 @@ fn panel<S: Simd, const P: usize, const C: usize>(
     let mut width = C;
     while width > 1 {
         width /= 2;
-        for c in 0..width {
-            for p in 0..P {
-                sums[c][p] = s.add(sums[c][p], sums[c + width][p]);
+        let (low, high) = sums.split_at_mut(width);
+        for (low, high) in low.iter_mut().zip(high) {
+            for (low, high) in low.iter_mut().zip(high) {
+                *low = s.add(*low, *high);
             }
         }
     }

@@ -67,10 +67,10 @@ impl Unary {
             Self::Ceil => lanes(s, x, f32::ceil),
             Self::Round => s.round(x),
             Self::Sign => s.if_less(zero, x, one, s.if_less(x, zero, s.splat(-1.0), x)),
-            Self::Power(p) if p == 2.0 => s.mul(x, x),
-            Self::Power(p) if p == 3.0 => s.mul(s.mul(x, x), x),
+            Self::Power(2.0) => s.mul(x, x),
+            Self::Power(3.0) => s.mul(s.mul(x, x), x),
             // By the rule of pow, -∞ becomes ∞.
-            Self::Power(p) if p == 0.5 => s.if_less(x, s.splat(f32::MIN), s.splat(f32::INFINITY), s.sqrt(x)),
+            Self::Power(0.5) => s.if_less(x, s.splat(f32::MIN), s.splat(f32::INFINITY), s.sqrt(x)),
             Self::Power(p) => lanes(s, x, |x| x.powf(p)),
             Self::ZeroToOne => nan_of(s, x, s.if_less(zero, s.abs(x), x, one)),
             Self::Above(threshold) => s.if_less(s.splat(threshold), x, one, zero),

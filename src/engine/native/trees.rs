@@ -228,15 +228,15 @@ impl Trees {
         for group in &self.groups {
             let mut at = [0_u32; FLIGHT];
             for _ in 0..group.steps {
-                for i in 0..FLIGHT {
-                    let node = &self.nodes[(group.roots[i] + at[i]) as usize];
+                for (at, root) in at.iter_mut().zip(group.roots) {
+                    let node = &self.nodes[(root + *at) as usize];
                     let value = x[usize::from(node.feature & !NAN_LEFT)];
                     let left = (value <= node.threshold) | ((node.feature & NAN_LEFT != 0) & value.is_nan());
-                    at[i] = u32::from(node.left) + u32::from(!left);
+                    *at = u32::from(node.left) + u32::from(!left);
                 }
             }
-            for i in 0..FLIGHT {
-                let value = self.values[(group.roots[i] + at[i]) as usize] as usize;
+            for (at, root) in at.into_iter().zip(group.roots) {
+                let value = self.values[(root + at) as usize] as usize;
                 for (y, leaf) in y.iter_mut().zip(&self.leaves[value..]) {
                     *y += leaf;
                 }
