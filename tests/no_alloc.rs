@@ -39,7 +39,9 @@ fn engines(with_model: bool) -> Vec<Box<dyn Engine>> {
     if !with_model {
         return Vec::new();
     }
-    let load = |name: &str| Model::load(&model(name), &RuntimeConfig::default(), EngineChoice::OrtCpu).expect("a bundled model").engine;
+    let load = |name: &str| {
+        Model::load(&model(name), &RuntimeConfig::default(), EngineChoice::OrtCpu).expect("a bundled model").engine
+    };
     vec![load("mlp-k10"), load("lgbm-k10")]
 }
 
