@@ -162,3 +162,58 @@ fn percentiles(mut samples: Vec<u64>) -> Times {
     let at = |share| at(share).unwrap_or(0);
     Times { p50_ns: at(0.5), p99_ns: at(0.99), p999_ns: at(0.999) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Tolerance, compare};
+    use crate::engine::{Engine, EngineError, EngineInfo};
+
+    struct Function(fn(f32) -> f32, EngineInfo);
+
+    impl Engine for Function {
+        fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
+            output[0] = (self.0)(input[0]);
+            Ok(())
+        }
+
+        fn info(&self) -> &EngineInfo {
+            &self.1
+        }
+    }
+
+    fn compared(reference: fn(f32) -> f32, candidate: fn(f32) -> f32) -> Result<usize, String> {
+        let engine = |f, engine| {
+            let (isa, runtime) = (String::new(), String::new());
+            Function(f, EngineInfo { engine, isa, runtime, inputs: 1, outputs: 1 })
+        };
+        let golden: Vec<Vec<f32>> = [-1.0, 0.5, 2.0].map(|x| vec![x]).to_vec();
+        let (mut a, mut b) = (engine(reference, "a"), engine(candidate, "b"));
+        compare(&mut a, &mut b, &golden, Tolerance::default()).map(|agreement| agreement.rows)
+    }
+
+    fn off(x: f32, share: f32) -> f32 {
+        if x.is_finite() { x.abs().min(3e6) * share } else { 0.0 }
+    }
+
+    #[test]
+    fn only_the_same_answers_are_admitted() {
+        assert_eq!(compared(|x| x * 3.0, |x| x * 3.0), Ok(3 + 256 + 2));
+        // Where terms of the input's size cancel, to 0 in most rows, their rounding is nobody's fault.
+        let mostly_0 = |x: f32| if x > 2.5e6 { x } else { 0.0 };
+        let rounded = |x: f32| if x > 2.5e6 { x } else { off(x, 2e-7) };
+        let careless = |x: f32| if x > 2.5e6 { x } else { off(x, 2e-6) };
+        assert!(compared(mostly_0, rounded).is_ok());
+        assert!(compared(mostly_0, careless).unwrap_err().contains("far outside"));
+        assert!(compared(|x| x, |x| x * 1.001).unwrap_err().contains("golden"));
+        // No allowance by the input's size where the answer is a probability.
+        let wrong = compared(|x| 1.0 / (1.0 + x * x), |x| (1.0 / (1.0 + x * x)).max(1e-3));
+        assert!(wrong.as_ref().is_err_and(|why| why.contains("far outside")), "{wrong:?}");
+        // An infinite answer is not near to anything else.
+        for other in [|x: f32| x.min(9e30), |x: f32| if x == f32::INFINITY { -x } else { x }] {
+            let wrong = compared(|x| x, other);
+            assert!(wrong.as_ref().is_err_and(|why| why.contains("infinite in one feature")), "{wrong:?}");
+        }
+        assert!(compared(|x| x, |x| if x.is_nan() { 0.0 } else { x }).unwrap_err().contains("NaN"));
+        assert!(compared(|x| x.max(0.0), |x| if x.is_nan() { x } else { x.max(0.0) }).unwrap_err().contains("NaN"));
+    }
+}
