@@ -11,7 +11,7 @@ mod model_support;
 use std::ffi::{c_char, c_void};
 
 use model_support::{bundled, child, compile, is_child, runtime_is_here};
-use pillion::cold::model::Model;
+use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::RuntimeConfig;
 
 /// Calls of ONNX Runtime 1.31.1 to the C allocator in one run, at most.
@@ -44,7 +44,7 @@ fn child_counts() {
     // SAFETY: reads a thread-local number.
     let counts = || (heap::requests(), unsafe { counter() });
     for dir in bundled() {
-        let mut model = Model::load(&dir, &RuntimeConfig::default()).unwrap();
+        let mut model = Model::load(&dir, &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
         let (input, mut output) = (vec![0.25; model.manifest.features.len()], [0.0; 3]);
         (0..WARM).for_each(|_| model.engine.run(&input, &mut output).unwrap());
         let (mut fewest, mut most) = (u64::MAX, 0);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use model_support::{child, compile, is_child, root, skip};
-use pillion::cold::model::Model;
+use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::RuntimeConfig;
 
 /// Loads a bundled model with the config of the environment and prints what came of it.
@@ -19,7 +19,7 @@ fn child_loads_a_model() {
         return;
     }
     let runtime = RuntimeConfig { onnxruntime: std::env::var_os("PILLION_TEST_ONNXRUNTIME").map(Into::into) };
-    match Model::load(&root().join("models/mlp-k10"), &runtime) {
+    match Model::load(&root().join("models/mlp-k10"), &runtime, EngineChoice::OrtCpu) {
         Ok(model) => println!("loaded on {}", model.engine.info().runtime),
         Err(error) => println!("refused with {}: {error}", error.exit_code),
     }

@@ -6,7 +6,7 @@ mod model_support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pillion::cold::model::Model;
+use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::RuntimeConfig;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ impl Copy {
     #[track_caller]
     fn unstartable(&self, file: &str, parts: &[&str]) {
         if model_support::runtime_is_here() {
-            let refused = Model::read(self.path()).unwrap().start(&RuntimeConfig::default());
+            let refused = Model::read(self.path()).unwrap().start(&RuntimeConfig::default(), EngineChoice::OrtCpu);
             says(&refused.err().expect("must be refused"), &self.file(file), parts);
         }
     }
@@ -99,7 +99,7 @@ fn an_untouched_copy_is_taken() {
     let copy = Copy::new();
     Model::read(copy.path()).unwrap();
     if model_support::runtime_is_here() {
-        Model::load(copy.path(), &RuntimeConfig::default()).unwrap();
+        Model::load(copy.path(), &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
     }
 }
 
@@ -207,7 +207,7 @@ fn another_shape_than_the_manifest_says() {
 fn labels_are_dropped_and_a_zipmap_is_refused_with_the_way_out() {
     let copy = Copy::of_fixture("labelled.onnx", "probabilities");
     if model_support::runtime_is_here() {
-        let mut model = Model::load(copy.path(), &RuntimeConfig::default()).unwrap();
+        let mut model = Model::load(copy.path(), &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
         let mut output = [0.0; 3];
         model.engine.run(&[1.0, 0.5, 0.0], &mut output).unwrap();
         assert!((output[1] - 0.409_507_87).abs() < 1e-5, "{output:?}");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::*;
 use line::{access, line};
 use pillion::cold::data::{self, Feed, synth};
-use pillion::cold::model::Model;
+use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::{Engine, RuntimeConfig};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::{Counts, StageSet};
@@ -39,7 +39,9 @@ fn engines(with_model: bool) -> Vec<Box<dyn Engine>> {
     if !with_model {
         return Vec::new();
     }
-    let load = |name: &str| Model::load(&model(name), &RuntimeConfig::default()).expect("a bundled model").engine;
+    let load = |name: &str| {
+        Model::load(&model(name), &RuntimeConfig::default(), EngineChoice::OrtCpu).expect("a bundled model").engine
+    };
     vec![load("mlp-k10"), load("lgbm-k10")]
 }
 

@@ -50,6 +50,17 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
                 "  model",
                 format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime),
             );
+            for candidate in &model.candidates {
+                let said = match (&candidate.admitted, candidate.times) {
+                    (Ok(a), Some(t)) => format!(
+                        "p50 {} ns, p99 {} ns, {:.1e} from ONNX Runtime at most over {} rows",
+                        t.p50_ns, t.p99_ns, a.max_abs_err, a.rows
+                    ),
+                    (Ok(_), None) => continue,
+                    (Err(reason), _) => format!("does not serve: {reason}"),
+                };
+                line("    engine", format!("{}: {said}", candidate.engine));
+            }
         }
         if lane.models.is_empty() {
             line("  model", "none: books and features only, no signals".into());

@@ -141,6 +141,8 @@ pub struct Lane {
     pub features: String,
     /// Model directories in publishing order.
     pub models: Vec<PathBuf>,
+    /// Which engine runs them.
+    pub engine: EngineChoice,
     /// When models run.
     pub trigger: Trigger,
     /// Skip runs under backlog.
@@ -159,6 +161,7 @@ pub struct Lane {
     pub instruments: Vec<InstrumentEntry>,
 }
 
+pub use super::model::EngineChoice;
 pub use crate::hot::{Stamps, Trigger};
 
 /// One instrument of a lane.

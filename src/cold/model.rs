@@ -10,9 +10,12 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, runtime};
+
 use crate::error::{Error, Result};
 
+mod choose;
 mod manifest;
+pub use choose::{Candidate, EngineChoice};
 pub use manifest::{Hash, Manifest, Missing, Scores, Training};
 
 /// File names inside a model directory.
@@ -45,6 +48,8 @@ pub struct LoadedModel {
     pub onnx_sha256: [u8; 32],
     /// Runs it.
     pub engine: Box<dyn Engine>,
+    /// The engines that were tried, in the order of preference at equal speed.
+    pub candidates: Vec<Candidate>,
 }
 
 /// Inputs with the outputs the exporter's own runtime gave.
@@ -75,8 +80,8 @@ impl Model {
     ///
     /// # Errors
     /// Those of both.
-    pub fn load(dir: &Path, runtime: &RuntimeConfig) -> Result<LoadedModel> {
-        Self::read(dir)?.start(runtime)
+    pub fn load(dir: &Path, runtime: &RuntimeConfig, choice: EngineChoice) -> Result<LoadedModel> {
+        Self::read(dir)?.start(runtime, choice)
     }
 
     /// What the model says of itself.
@@ -85,17 +90,22 @@ impl Model {
         &self.manifest
     }
 
-    /// Starts it on ONNX Runtime, and checks every golden row through the very engine that is handed out.
+    /// Starts it on ONNX Runtime, checks every golden row there, and lets the native engine stand in for it as `choice` says.
     ///
     /// # Errors
-    /// No usable ONNX Runtime; a file that is not a model; another shape than the manifest's; golden rows that differ.
-    pub fn start(self, config: &RuntimeConfig) -> Result<LoadedModel> {
+    /// No usable ONNX Runtime; a file that is not a model; another shape than the manifest's; golden rows that differ; an engine
+    /// that was forced and does not take the model.
+    pub fn start(self, config: &RuntimeConfig, choice: EngineChoice) -> Result<LoadedModel> {
         let onnx = self.dir.join(ONNX);
         let started = Runtime::open(config).map_err(EngineError::from);
         let engine = started.and_then(|runtime| OrtCpu::new(runtime, &self.onnx, self.manifest.shape()));
-        let mut engine: Box<dyn Engine> = Box::new(engine.map_err(|error| refused(&onnx, error))?);
+        let mut reference: Box<dyn Engine> = Box::new(engine.map_err(|error| refused(&onnx, error))?);
+        self.golden.check(&self.dir.join(GOLDEN), reference.as_mut())?;
+        let (mut engine, candidates) =
+            choose::choose(choice, reference, &self.onnx, self.manifest.shape(), &self.golden.inputs)
+                .map_err(|problem| Error::input(onnx.display(), problem, choose::MEND))?;
         self.golden.check(&self.dir.join(GOLDEN), engine.as_mut())?;
-        Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine })
+        Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine, candidates })
     }
 }
 

@@ -7,8 +7,8 @@ use pillion_shm::{
 
 use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
-use super::model::{LoadedModel, Model};
-use super::report::{FeaturesInUse, LaneReport, ModelInUse, hex};
+use super::model::{Candidate, LoadedModel, Model};
+use super::report::{EngineTried, FeaturesInUse, LaneReport, ModelInUse, hex};
 use crate::engine::RuntimeConfig;
 use crate::error::{Error, Result};
 use crate::hot::book::Limits;
@@ -45,6 +45,7 @@ impl Prepared {
                 engine: info.engine.to_owned(),
                 isa: info.isa.clone(),
                 runtime: info.runtime.clone(),
+                candidates: m.candidates.iter().map(tried).collect(),
             }
         };
         let (set, hash) = (self.features.name().to_owned(), hex(&self.features.hash()));
@@ -64,6 +65,22 @@ impl Prepared {
     /// Bounds of each book.
     pub fn limits(&self) -> Limits {
         Limits { max_orders: self.config.max_orders, max_levels: self.config.max_levels }
+    }
+}
+
+fn tried(candidate: &Candidate) -> EngineTried {
+    let (agreement, reason) = match &candidate.admitted {
+        Ok(agreement) => (Some(agreement), None),
+        Err(reason) => (None, Some(reason.clone())),
+    };
+    EngineTried {
+        engine: candidate.engine.to_owned(),
+        admitted: agreement.is_some(),
+        reason,
+        max_abs_err: agreement.map(|a| a.max_abs_err),
+        p50_ns: candidate.times.map(|t| t.p50_ns),
+        p99_ns: candidate.times.map(|t| t.p99_ns),
+        p999_ns: candidate.times.map(|t| t.p999_ns),
     }
 }
 
@@ -104,7 +121,7 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
     for dir in &lane.models {
         let model = Model::read(dir)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
-        models.push(model.start(&runtime)?);
+        models.push(model.start(&runtime, lane.engine)?);
     }
     if models.len() > usize::from(u16::MAX) {
         return Err(Error::input(

@@ -135,6 +135,28 @@ pub struct ModelInUse {
     pub isa: String,
     /// Runtime and its version.
     pub runtime: String,
+    /// Engines tried at start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<EngineTried>,
+}
+
+/// An engine that could have served a model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineTried {
+    /// Its name.
+    pub engine: String,
+    /// Whether it may serve.
+    pub admitted: bool,
+    /// Why it may not: operator and node, or the row on which it differs from ONNX Runtime.
+    pub reason: Option<String>,
+    /// Largest absolute difference from ONNX Runtime.
+    pub max_abs_err: Option<f32>,
+    /// Median of a run at start, ns.
+    pub p50_ns: Option<u64>,
+    /// 99th percentile, ns.
+    pub p99_ns: Option<u64>,
+    /// 99.9th percentile, ns.
+    pub p999_ns: Option<u64>,
 }
 
 /// One lane's side of a run, written by the sidecar.

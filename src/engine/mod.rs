@@ -1,10 +1,13 @@
 //! Inference engines behind one small interface: fixed-shape f32 in, f32 out, caller-owned buffers.
 
+pub mod admission;
+pub mod native;
 pub mod ort;
 pub mod runtime;
 
 use std::fmt::Display;
 
+pub use self::native::Native;
 pub use self::ort::OrtCpu;
 pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
 

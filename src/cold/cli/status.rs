@@ -174,6 +174,7 @@ fn models(lane: &Lane, clock: &Clock) -> Vec<ModelInUse> {
         engine: m.engine,
         isa: m.isa,
         runtime: m.runtime,
+        candidates: Vec::new(),
     };
     tables.map(|t| t.models.into_iter().map(in_use).collect()).unwrap_or_default()
 }

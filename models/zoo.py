@@ -1,0 +1,117 @@
+"""Makes tests/zoo: small ONNX files from seeds, one for each operator and option that the native engine claims, and whole nets.
+
+    .venv/bin/pip install --requirement models/requirements-zoo.txt
+    .venv/bin/python models/zoo.py
+
+Every file takes `x` and gives `y`. index.toml names them with their widths, which ONNX Runtime is asked for here; a file
+that the native engine must refuse stands there with the words that its refusal must have.
+"""
+
+import pathlib
+import sys
+import zlib
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = pathlib.Path(__file__).parent
+ZOO = HERE.parent / "tests" / "zoo"
+# In the first ONNX Runtime loses a NaN or keeps it, by where it stands among the lanes, where ours keep it; the last fails.
+NAN_DIFFERS = {name: "native says NaN" for name in ("reducemax", "reducemin", "maxpool", "globalmaxpool")}
+NAN_DIFFERS["binarizer"] = "is NaN"
+
+
+class Net:
+    """A graph in the making. Values are names; arrays become initializers."""
+
+    def __init__(self, name, inputs, opset=17, batch="batch", ml=False, dtype=TensorProto.FLOAT):
+        self.name, self.inputs, self.opset, self.ml = name, inputs, opset, ml
+        self.rng = np.random.default_rng(zlib.crc32(name.encode()))
+        self.entry = helper.make_tensor_value_info("x", dtype, [batch, inputs])
+        self.nodes, self.constants, self.edits = [], [], lambda model: model
+
+    def random(self, *dims, scale=None):
+        scale = scale or 1.0 / np.sqrt(dims[0] if len(dims) > 1 else 1.0)
+        return (self.rng.standard_normal(dims) * scale).astype(np.float32)
+
+    def value(self, v):
+        if isinstance(v, str):
+            return v
+        array = np.asarray(v)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def op(self, op, *inputs, outputs=1, domain="", **attributes):
+        names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
+        node = helper.make_node(op, [self.value(v) for v in inputs], names, f"{op.lower()}{len(self.nodes)}", domain=domain)
+        node.attribute.extend(attribute(k, v) for k, v in attributes.items())
+        self.nodes.append(node)
+        return names[0] if outputs == 1 else names
+
+    def mlop(self, op, *inputs, **attributes):
+        self.ml = True
+        return self.op(op, *inputs, domain="ai.onnx.ml", **attributes)
+
+    def shaped(self, *dims, x="x"):
+        return self.op("Reshape", x, np.array(dims, np.int64))
+
+    def dense(self, x, inputs, outputs):
+        return self.op("Gemm", x, self.random(inputs, outputs), self.random(outputs, scale=0.1))
+
+    def model(self, y):
+        for node in self.nodes:
+            node.output[:] = ["y" if o == y else o for o in node.output]
+            node.input[:] = ["y" if i == y else i for i in node.input]
+        out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+        graph = helper.make_graph(self.nodes, self.name, [self.entry], [out], self.constants)
+        opsets = [helper.make_opsetid("", self.opset)] + ([helper.make_opsetid("ai.onnx.ml", 3)] if self.ml else [])
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8 if self.opset < 18 else 10, producer_name="zoo")
+
+
+def attribute(name, value):
+    if isinstance(value, np.ndarray):
+        return helper.make_attribute(name, numpy_helper.from_array(value))
+    return helper.make_attribute(name, value)
+
+
+def write(name, model, inputs, refused=None):
+    """One file and its row of the index."""
+    data = model.SerializeToString(deterministic=True) if hasattr(model, "SerializeToString") else model
+    (ZOO / f"{name}.onnx").write_bytes(data)
+    if refused:
+        return f'[[refused]]\nname = "{name}"\ninputs = {inputs}\nwords = {refused!r}\n'
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    (y,) = session.run(["y"], {"x": np.zeros((1, inputs), np.float32)})
+    row = f'[[model]]\nname = "{name}"\ninputs = {inputs}\noutputs = {y.size}\n'
+    words = NAN_DIFFERS.get(name.split("_")[0])
+    return row + (f"nan_differs = {words!r}\n" if words else "")
+
+
+def main():
+    sys.path.insert(0, str(HERE))
+    import zoo_ml
+    import zoo_nets
+    import zoo_operators
+    import zoo_refused
+
+    ZOO.mkdir(exist_ok=True)
+    for old in ZOO.glob("*.onnx"):
+        old.unlink()
+    rows, total = [], 0
+    for module in (zoo_operators, zoo_ml, zoo_nets, zoo_refused):
+        for name, (model, inputs, refused) in module.models().items():
+            rows.append(write(name, model, inputs, refused))
+    (ZOO / "index.toml").write_text("# Made by models/zoo.py.\n\n" + "\n".join(rows))
+    total = sum(file.stat().st_size for file in ZOO.iterdir())
+    print(f"{len(rows)} files, {total:,} bytes, onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What the native engine must leave to ONNX Runtime, with the words of the refusal."""
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from zoo import Net
+
+F = np.float32
+I = np.int64
+
+
+def models():
+    made = {}
+
+    def add(name, words, build, inputs=12, opset=17, dtype=TensorProto.FLOAT, change=None):
+        net = Net(name, inputs, opset, 1, dtype=dtype)
+        model = net.model(build(net))
+        if change:
+            change(model)
+        made[f"refused_{name}"] = (model, inputs, words)
+
+    add("lstm", "operator LSTM (node `lstm1`): the native engine has no kernel for it", lambda n: n.op(
+        "LSTM", n.shaped(3, 1, 4), n.random(1, 8, 4), n.random(1, 8, 2), hidden_size=2, outputs=1))
+    add("gru", "operator GRU (node `gru1`)", lambda n: n.op(
+        "GRU", n.shaped(3, 1, 4), n.random(1, 6, 4), n.random(1, 6, 2), hidden_size=2))
+    add("where", "operator Where (node `where1`): the native engine has no kernel for it", lambda n: n.op(
+        "Where", n.op("Constant", value=np.array([True])), "x", F(0)))
+    add("contrib", "operator com.microsoft.Gelu (node `gelu0`)", lambda n: n.op("Gelu", "x", domain="com.microsoft"),
+        change=lambda m: m.opset_import.append(helper.make_opsetid("com.microsoft", 1)))
+    add("reflect_pad", "operator Pad (node `pad1`): only constant padding", lambda n: n.op(
+        "Pad", n.shaped(3, 4), np.array([0, 1, 0, 1], I), mode="reflect"))
+    add("ceil_mode", "operator MaxPool (node `maxpool1`): ceil_mode", lambda n: n.op(
+        "MaxPool", n.shaped(1, 1, 12), kernel_shape=[5], strides=[2], ceil_mode=1))
+    add("computed_weights", "operator Gemm (node `gemm2`): input 1 is not constant", lambda n: n.op(
+        "Gemm", n.shaped(3, 4), n.shaped(4, 3)))
+    add("computed_index", "operator Cast (node `cast0`): a cast of computed values to type 7", lambda n: n.op(
+        "Gather", "x", n.op("Cast", "x", to=7), axis=1))
+    add("dropout_mask", "is not of a kind that is taken", lambda n: n.op(
+        "Cast", n.op("Dropout", "x", outputs=2)[1], to=1))
+    add("batch_norm_training", "operator BatchNormalization (node `batchnormalization1`): training_mode", lambda n: n.op(
+        "BatchNormalization", n.shaped(1, 3, 4), *(np.ones(3, F) for _ in range(4)), training_mode=1, outputs=3)[0])
+    add("probit", "operator ml.LinearClassifier (node `linearclassifier0`): post_transform PROBIT", lambda n: n.mlop(
+        "LinearClassifier", "x", outputs=2, coefficients=n.random(36).tolist(), intercepts=[0.0] * 3,
+        classlabels_ints=[0, 1, 2], post_transform="PROBIT")[1])
+    tree = dict(nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0], nodes_values=[0.5, 0.0, 0.0],
+                nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0], target_treeids=[0, 0], target_nodeids=[1, 2],
+                target_ids=[0, 0], target_weights=[1.0, 2.0], n_targets=1)
+    trees = lambda n, modes=("BRANCH_LEQ", "LEAF", "LEAF"), **more: n.mlop(
+        "TreeEnsembleRegressor", "x", **{**tree, "nodes_modes": list(modes), **more})
+    node = "operator ml.TreeEnsembleRegressor (node `treeensembleregressor0`): "
+    add("tree_equals", node + "node mode BRANCH_EQ is not taken", lambda n: trees(n, ("BRANCH_EQ", "LEAF", "LEAF")))
+    add("tree_minimum", node + "aggregate_function MIN", lambda n: trees(n, aggregate_function="MIN"))
+    add("tree_probit", node + "post_transform PROBIT", lambda n: trees(n, post_transform="PROBIT"))
+    add("tree_logistic", node + "ONNX Runtime leaves the post_transform", lambda n: trees(n, post_transform="LOGISTIC"))
+    add("tree_child_missing", node + "tree 0: a child is missing", lambda n: trees(n, nodes_falsenodeids=[9, 0, 0]))
+    add("tree_cycle", node + "tree 0: it is no tree", lambda n: trees(n, ("BRANCH_LEQ", "BRANCH_LEQ", "LEAF")))
+    add("tree_wide", node + "it looks at feature 12, its input has 12", lambda n: trees(n, nodes_featureids=[12, 0, 0]))
+    add("tree_doubles", node + "base_values_as_tensor", lambda n: trees(n, base_values_as_tensor=np.array([0.5])))
+    add("imputer_zero", "operator ml.Imputer (node `imputer0`): only NaN is replaced", lambda n: n.mlop(
+        "Imputer", "x", imputed_value_floats=[0.5], replaced_value_float=0.0))
+    add("float16", "initializer `c0`: it is FLOAT16, which the native engine does not take", lambda n: n.op(
+        "Add", "x", n.op("Cast", np.array([1.0], np.float16), to=1)))
+    add("double_input", "input `x` is DOUBLE, the native engine takes FLOAT", lambda n: n.op("Cast", "x", to=1),
+        dtype=TensorProto.DOUBLE)
+    add("opset_6", "opset 6, the native engine knows 7 to 25", lambda n: n.op("Relu", "x"), opset=6)
+    add("opset_99", "opset 99, the native engine knows 7 to 25", lambda n: n.op("Relu", "x"), opset=99)
+
+    def forgotten(model):
+        del model.opset_import[1:]
+    add("domain_forgotten", "the file imports no opset of its domain `ai.onnx.ml`", lambda n: n.mlop("Scaler", "x"), change=forgotten)
+
+    def elsewhere(model):
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights.bin")
+    add("external", "initializer `c0`: its data lie in another file", lambda n: n.op("Add", "x", n.random(12)), change=elsewhere)
+
+    def cycle(model):
+        model.graph.node[0].input[0] = "y"
+    add("cycle", "operator Relu (node `relu0`): its input `y` is produced by nobody before it",
+        lambda n: n.op("Tanh", n.op("Relu", "x")), change=cycle)
+    add("huge_constant", "initializer `c0`: its dimensions", lambda n: n.op("Add", "x", n.random(12)),
+        change=lambda m: m.graph.initializer[0].dims.extend([2**40, 2**40]))
+    add("huge_input", "input `x` has a dimension of", lambda n: n.op("Relu", "x"), change=lambda m: setattr(
+        m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 2**60))
+    huge = "too large"
+    add("huge_fill", huge, lambda n: n.op("Add", "x", n.op("ConstantOfShape", np.array([2**31, 2**31], I))))
+    add("huge_expand", huge, lambda n: n.op("Expand", "x", np.array([2**40, 12], I)))
+    add("huge_tile", huge, lambda n: n.op("Tile", "x", np.array([1, 2**55], I)))
+    add("huge_range", huge, lambda n: n.op("Gather", "x", n.op("Range", np.array(-2**63, I), np.array(2**62, I), np.array(1, I)), axis=1))
+    add("huge_reshape", "cannot become", lambda n: n.shaped(2**40, 2**40))
+    add("huge_window", huge, lambda n: n.op("Conv", n.shaped(1, 1, 3, 4), n.random(1, 1, 1, 1), pads=[2**19] * 4))
+    add("huge_dilation", "a window of", lambda n: n.op("Conv", n.shaped(1, 1, 12), n.random(1, 1, 3), dilations=[2**63 - 1]))
+
+    def grown(n):
+        # Each doubling is small; all together they are not.
+        x = n.op("Tile", "x", np.array([1, 2**17], I))
+        for _ in range(15):
+            x = n.op("Neg", x)
+        return x
+    add("many_large", "the buffers of all steps", grown)
+    add("empty", "empty or too large", lambda n: n.op("ReduceMax", n.op("Slice", "x", [3], [3], [1])))
+    return made

@@ -1,0 +1,300 @@
+//! From graph to plan: every shape fixed with a batch of one, constants computed now, operators turned into steps.
+
+mod data;
+mod dense;
+mod elementwise;
+mod ml;
+mod reduce;
+
+use std::collections::{HashMap, HashSet};
+
+use super::Refusal;
+use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
+use super::plan::{Plan, Slot, Step};
+use super::simd::Portable;
+use super::tensor::{Buffer, Data, LANES, Tensor};
+
+/// What is known of a value.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// All of it.
+    Constant(Tensor),
+    /// Its shape, and the buffer that a run leaves it in.
+    Computed { dims: Vec<usize>, slot: Slot },
+}
+
+/// The plan in the making.
+pub(super) struct Lower<'a> {
+    graph: &'a Graph,
+    known: HashMap<Value, Known>,
+    buffers: Vec<Buffer>,
+    steps: Vec<Step>,
+    /// Values of the first `counted` buffers, and of constants made on the way.
+    values: usize,
+    counted: usize,
+    /// How many nodes, or the graph's result, read each value.
+    uses: HashMap<Value, usize>,
+}
+
+/// Compiles `graph` for one row; `inputs` and `output` are the manifest's.
+pub(super) fn lower(graph: &Graph, input: &str, inputs: usize, output: &str, outputs: usize) -> Result<Plan, Refusal> {
+    let mut lower = Lower {
+        graph,
+        known: HashMap::new(),
+        buffers: Vec::new(),
+        steps: Vec::new(),
+        values: 0,
+        counted: 0,
+        uses: uses(graph),
+    };
+    let entry = lower.enter(input, inputs)?;
+    for (&value, tensor) in &graph.constants {
+        lower.known.insert(value, Known::Constant(tensor.clone()));
+    }
+    let result = graph.outputs.iter().copied().find(|&value| graph.names[value] == output);
+    let result = result.ok_or_else(|| Refusal::File(format!("it has no output `{output}`")))?;
+    let needed = needed(graph, result);
+    for (i, node) in graph.nodes.iter().enumerate() {
+        if needed.contains(&i) {
+            lower.node(node)?;
+            lower.count(node)?;
+        }
+    }
+    let (dims, slot) = match lower.known.get(&result) {
+        None | Some(Known::Constant(Tensor { data: Data::I64(_), .. })) => {
+            return Err(Refusal::File(format!("output `{output}` is not of a kind that is taken")));
+        }
+        Some(_) => lower.computed(result),
+    };
+    let count: usize = dims.iter().product();
+    if count != outputs {
+        let text = format!("output `{output}` gives {count} values {dims:?}, {outputs} are expected");
+        return Err(Refusal::File(text));
+    }
+    Ok(Plan { steps: lower.steps, buffers: lower.buffers, input: entry, inputs, output: slot, outputs })
+}
+
+/// The nodes that the result hangs on: labels and ZipMaps beside it are never computed.
+fn needed(graph: &Graph, result: Value) -> HashSet<usize> {
+    let mut wanted = HashSet::from([result]);
+    let mut needed = HashSet::new();
+    for (i, node) in graph.nodes.iter().enumerate().rev() {
+        if node.outputs.iter().flatten().any(|value| wanted.contains(value)) {
+            needed.insert(i);
+            wanted.extend(node.inputs.iter().flatten());
+        }
+    }
+    needed
+}
+
+fn uses(graph: &Graph) -> HashMap<Value, usize> {
+    let mut uses = HashMap::new();
+    let read = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
+    for value in read.chain(&graph.outputs) {
+        *uses.entry(*value).or_insert(0) += 1;
+    }
+    uses
+}
+
+impl Lower<'_> {
+    /// The graph's input, its open dimension a batch of one.
+    fn enter(&mut self, input: &str, inputs: usize) -> Result<Slot, Refusal> {
+        let [(value, dims)] = &self.graph.inputs[..] else {
+            return Err(Refusal::File(format!("it has {} inputs, one is taken", self.graph.inputs.len())));
+        };
+        let name = &self.graph.names[*value];
+        let fixed: Vec<usize> = dims.iter().map(|dim| if let Dim::Fixed(n) = dim { *n } else { 1 }).collect();
+        let open = dims.iter().filter(|dim| **dim == Dim::Open).count();
+        let count = fixed.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+        if name != input || count != Some(inputs) || open > 1 || (open == 1 && dims[0] != Dim::Open) {
+            let text = format!("its input is `{name}` {dims:?}, where `{input}` of {inputs} values is expected");
+            return Err(Refusal::File(text));
+        }
+        let slot = self.buffer(inputs);
+        self.known.insert(*value, Known::Computed { dims: fixed, slot });
+        Ok(slot)
+    }
+
+    /// Refuses what grows: each buffer and constant is small enough, all together may not be.
+    fn count(&mut self, node: &Node) -> Result<(), Refusal> {
+        let new: usize = self.buffers[self.counted..].iter().map(|buffer| buffer.0.len() * LANES).sum();
+        self.counted = self.buffers.len();
+        let constants = node.outputs.iter().flatten().filter_map(|value| match self.known.get(value) {
+            Some(Known::Constant(tensor)) => Some(tensor.dims.iter().product::<usize>()),
+            _ => None,
+        });
+        self.values += new + constants.sum::<usize>();
+        if self.values > MOST_VALUES {
+            return Err(node.refuse("the buffers of all steps up to it are too large"));
+        }
+        Ok(())
+    }
+
+    /// A node: computed now when all its inputs are constant, else turned into steps.
+    fn node(&mut self, node: &Node) -> Result<(), Refusal> {
+        let constant =
+            node.inputs.iter().flatten().all(|value| matches!(self.known.get(value), Some(Known::Constant(_))));
+        if constant && let Some(tensors) = self.fold(node)? {
+            for (value, tensor) in node.outputs.iter().flatten().zip(tensors) {
+                self.known.insert(*value, Known::Constant(tensor));
+            }
+            return Ok(());
+        }
+        let first = self.steps.len();
+        self.lower(node)?;
+        if constant {
+            self.compute_now(first, node);
+        }
+        Ok(())
+    }
+
+    /// Runs the steps from `first` on, whose inputs are all constant, and keeps their results as constants.
+    fn compute_now(&mut self, first: usize, node: &Node) {
+        for step in self.steps.drain(first..) {
+            step.run(Portable, &mut self.buffers);
+        }
+        for value in node.outputs.iter().flatten() {
+            if let Some(Known::Computed { dims, slot }) = self.known.get(value) {
+                let count = dims.iter().product();
+                let values = self.buffers[*slot].values()[..count].to_vec();
+                self.known.insert(*value, Known::Constant(Tensor::f32(dims.clone(), values)));
+            }
+        }
+    }
+
+    fn lower(&mut self, node: &Node) -> Result<(), Refusal> {
+        match node.op.as_str() {
+            "Identity" | "Dropout" => self.alias(node, None),
+            "Gemm" => self.gemm(node),
+            "MatMul" => self.mat_mul(node),
+            "Conv" => self.conv(node),
+            "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" => self.pool(node),
+            "BatchNormalization" => self.batch_norm(node),
+            "LayerNormalization" => self.layer_norm(node),
+            "Softmax" | "LogSoftmax" => self.softmax(node),
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
+            | "ReduceProd" => self.reduce(node),
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" => self.binary(node),
+            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
+            "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" => self.rearrange(node),
+            "Concat" => self.concat(node),
+            "Split" => self.split(node),
+            "Cast" => self.cast(node),
+            "Shape" => self.shape_of(node),
+            op if op.starts_with("ml.") => self.ml(node),
+            _ => self.unary(node),
+        }
+    }
+
+    /// A buffer for `values` values, and a spare row's worth of blocks is the caller's to add.
+    fn buffer(&mut self, values: usize) -> Slot {
+        self.buffers.push(Buffer::zeros(values));
+        self.buffers.len() - 1
+    }
+
+    /// What is known of an input.
+    fn value(&self, node: &Node, i: usize) -> Result<&Known, Refusal> {
+        let value = node.input(i)?;
+        self.known.get(&value).ok_or_else(|| node.refuse(format!("input {i} is not of a kind that is taken")))
+    }
+
+    /// Shape and buffer of an input; a constant gets a buffer that no step writes.
+    fn computed_input(&mut self, node: &Node, i: usize) -> Result<(Vec<usize>, Slot), Refusal> {
+        if let Known::Constant(Tensor { data: Data::I64(_), .. }) = self.value(node, i)? {
+            return Err(node.refuse(format!("input {i} is of integers, where floats are taken")));
+        }
+        let (dims, slot) = self.computed(node.input(i)?);
+        if dims.contains(&0) {
+            return Err(node.refuse(format!("input {i} has no values")));
+        }
+        Ok((dims, slot))
+    }
+
+    fn computed(&mut self, value: Value) -> (Vec<usize>, Slot) {
+        let (dims, buffer) = match &self.known[&value] {
+            Known::Computed { dims, slot } => return (dims.clone(), *slot),
+            Known::Constant(tensor) => {
+                let values: Vec<f32> = match &tensor.data {
+                    Data::F32(values) => values.clone(),
+                    Data::I64(values) => values.iter().map(|&v| v as f32).collect(),
+                };
+                (tensor.dims.clone(), Buffer::from_values(&values))
+            }
+        };
+        self.buffers.push(buffer);
+        (dims, self.buffers.len() - 1)
+    }
+
+    /// A constant input of floats.
+    fn floats(&self, node: &Node, i: usize) -> Result<Option<&Tensor>, Refusal> {
+        if node.optional(i).is_none() {
+            return Ok(None);
+        }
+        match self.value(node, i)? {
+            Known::Constant(tensor) if tensor.floats().is_some() => Ok(Some(tensor)),
+            _ => Err(node.refuse(format!("input {i} is not constant"))),
+        }
+    }
+
+    /// A constant input of integers.
+    fn ints(&self, node: &Node, i: usize) -> Result<Option<Vec<i64>>, Refusal> {
+        if node.optional(i).is_none() {
+            return Ok(None);
+        }
+        match self.value(node, i)? {
+            Known::Constant(tensor) if tensor.ints().is_some() => Ok(tensor.ints().map(<[i64]>::to_vec)),
+            _ => Err(node.refuse(format!("input {i} is not a constant of integers"))),
+        }
+    }
+
+    /// A new value of `dims` for the node's output.
+    fn define(&mut self, node: &Node, dims: Vec<usize>) -> Result<Slot, Refusal> {
+        let count = dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|n| (1..=MOST_VALUES).contains(n));
+        let count = count.ok_or_else(|| node.refuse(format!("its output would be {dims:?}: empty or too large")))?;
+        let slot = self.buffer(count);
+        self.known.insert(node.output()?, Known::Computed { dims, slot });
+        Ok(slot)
+    }
+
+    /// The output is input 0 in another shape.
+    fn alias(&mut self, node: &Node, dims: Option<Vec<usize>>) -> Result<(), Refusal> {
+        let known = match (self.value(node, 0)?.clone(), dims) {
+            (known, None) => known,
+            (Known::Computed { slot, .. }, Some(dims)) => Known::Computed { dims, slot },
+            (Known::Constant(tensor), Some(dims)) => Known::Constant(Tensor { dims, data: tensor.data }),
+        };
+        self.known.insert(node.output()?, known);
+        Ok(())
+    }
+
+    /// The last step, if it made `slot` and nobody but this node reads it: then it may take this node in.
+    fn fusable(&mut self, node: &Node, i: usize) -> Option<&mut Step> {
+        let value = node.optional(i)?;
+        let Some(Known::Computed { slot, .. }) = self.known.get(&value) else { return None };
+        let (slot, once) = (*slot, self.uses.get(&value) == Some(&1));
+        self.steps.last_mut().filter(|step| once && step.target() == slot)
+    }
+}
+
+/// An axis of a tensor of `rank`, counted from the end when negative.
+fn axis(node: &Node, axis: i64, rank: usize) -> Result<usize, Refusal> {
+    let counted = if axis < 0 { axis + rank as i64 } else { axis };
+    usize::try_from(counted)
+        .ok()
+        .filter(|&axis| axis < rank)
+        .ok_or_else(|| node.refuse(format!("axis {axis} of {rank} dimensions")))
+}
+
+/// Distance in values between neighbours along each axis.
+fn strides(dims: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; dims.len()];
+    for i in (1..dims.len()).rev() {
+        strides[i - 1] = strides[i] * dims[i];
+    }
+    strides
+}
+
+/// Whole blocks for a row of `n` values.
+const fn padded(n: usize) -> usize {
+    n.div_ceil(LANES) * LANES
+}

@@ -1,0 +1,147 @@
+//! Functions of one value, or of two, applied to whole buffers.
+
+use super::dense::Activation;
+use super::math;
+use super::simd::Simd;
+use super::tensor::{Block, LANES};
+
+/// A function of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Unary {
+    Activation(Activation),
+    Abs,
+    Neg,
+    Sqrt,
+    Exp,
+    Log,
+    Reciprocal,
+    Erf,
+    /// x · Φ(x), by erf.
+    Gelu,
+    /// x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+    GeluTanh,
+    Floor,
+    Ceil,
+    Round,
+    Sign,
+    /// To a constant power.
+    Power(f32),
+    /// 1 in the place of 0; NaN stays.
+    ZeroToOne,
+    /// 1 above the threshold, else 0 (ml.Binarizer).
+    Above(f32),
+}
+
+impl Unary {
+    /// y = f(x) by blocks; what is past the last value is computed too, and nobody's.
+    #[inline(always)]
+    pub fn run<S: Simd>(self, s: S, x: &[Block], y: &mut [Block]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            let value = self.of(s, s.load(&x.0));
+            s.store(&mut y.0, value);
+        }
+    }
+
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, x: S::V) -> S::V {
+        let (zero, one, half) = (s.splat(0.0), s.splat(1.0), s.splat(0.5));
+        match self {
+            Self::Activation(activation) => activation.apply(s, x),
+            Self::Abs => s.abs(x),
+            Self::Neg => s.neg(x),
+            Self::Sqrt => s.sqrt(x),
+            Self::Exp => math::exp(s, x),
+            Self::Log => math::ln(s, x),
+            Self::Reciprocal => s.div(one, x),
+            Self::Erf => math::erf(s, x),
+            Self::Gelu => {
+                let phi = s.add(one, math::erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))));
+                s.mul(s.mul(half, x), phi)
+            }
+            Self::GeluTanh => {
+                let inner = s.mul_add(s.mul(s.splat(0.044_715), s.mul(x, x)), x, x);
+                let t = math::tanh(s, s.mul(s.splat(0.797_884_6), inner));
+                s.mul(s.mul(half, x), s.add(one, t))
+            }
+            Self::Floor => lanes(s, x, f32::floor),
+            Self::Ceil => lanes(s, x, f32::ceil),
+            Self::Round => s.round(x),
+            Self::Sign => s.if_less(zero, x, one, s.if_less(x, zero, s.splat(-1.0), x)),
+            Self::Power(2.0) => s.mul(x, x),
+            Self::Power(3.0) => s.mul(s.mul(x, x), x),
+            // By the rule of pow, -∞ becomes ∞.
+            Self::Power(0.5) => s.if_less(x, s.splat(f32::MIN), s.splat(f32::INFINITY), s.sqrt(x)),
+            Self::Power(p) => lanes(s, x, |x| x.powf(p)),
+            Self::ZeroToOne => nan_of(s, x, s.if_less(zero, s.abs(x), x, one)),
+            Self::Above(threshold) => s.if_less(s.splat(threshold), x, one, zero),
+        }
+    }
+}
+
+/// Lane by lane, for what has no instruction and no hot use.
+#[inline(always)]
+fn lanes<S: Simd>(s: S, x: S::V, f: impl Fn(f32) -> f32) -> S::V {
+    let mut values = [0.0; LANES];
+    s.store(&mut values, x);
+    s.load(&values.map(f))
+}
+
+/// A function of two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+    Pow,
+    /// The second where the first is NaN, else the first.
+    IfNan,
+}
+
+impl Binary {
+    /// y = f(a, b) by blocks.
+    #[inline(always)]
+    pub fn run<S: Simd>(self, s: S, a: &[Block], b: &[Block], y: &mut [Block]) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            let value = self.of(s, s.load(&a.0), s.load(&b.0));
+            s.store(&mut y.0, value);
+        }
+    }
+
+    #[inline(always)]
+    fn of<S: Simd>(self, s: S, a: S::V, b: S::V) -> S::V {
+        match self {
+            Self::Add => s.add(a, b),
+            Self::Sub => s.sub(a, b),
+            Self::Mul => s.mul(a, b),
+            Self::Div => s.div(a, b),
+            // NaN in the second operand comes through by itself, in the first it needs to be looked for.
+            Self::Max => nan_of(s, a, s.max(a, b)),
+            Self::Min => nan_of(s, a, s.min(a, b)),
+            Self::Pow => {
+                let (mut x, mut p) = ([0.0; LANES], [0.0; LANES]);
+                s.store(&mut x, a);
+                s.store(&mut p, b);
+                s.load(&std::array::from_fn(|i| x[i].powf(p[i])))
+            }
+            Self::IfNan => {
+                let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
+                s.store(&mut x, a);
+                s.store(&mut y, b);
+                s.load(&std::array::from_fn(|i| if x[i].is_nan() { y[i] } else { x[i] }))
+            }
+        }
+    }
+}
+
+/// `otherwise`, but NaN where `a` is.
+#[inline(always)]
+fn nan_of<S: Simd>(s: S, a: S::V, otherwise: S::V) -> S::V {
+    // a - a is 0 for finite values, NaN for NaN and for infinities, whose sign `max` and `min` have already honoured.
+    let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
+    s.store(&mut x, a);
+    s.store(&mut y, otherwise);
+    s.load(&std::array::from_fn(|i| if x[i].is_nan() { x[i] } else { y[i] }))
+}

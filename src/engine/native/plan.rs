@@ -1,0 +1,191 @@
+//! A model as a straight list of steps over buffers made once: what a run does, and all that it does.
+
+use super::dense::Dense;
+use super::maps::{Binary, Unary};
+use super::reduce::{Norm, Reduce, Softmax};
+use super::simd::Simd;
+use super::tensor::{Block, Buffer, LANES};
+use super::trees::Trees;
+
+/// Number of a buffer.
+pub(super) type Slot = usize;
+
+/// An index that reads the pad value.
+pub(super) const PAD: u32 = u32::MAX;
+
+/// One step. Buffers are read and written from their first value on.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// `rows` rows of x, each `dense.inputs` values, to rows of whole blocks, then closed up.
+    Dense { x: Slot, y: Slot, rows: usize, dense: Box<Dense> },
+    /// y = f(x), `len` values.
+    Unary { x: Slot, y: Slot, len: usize, f: Unary },
+    /// y = f(a, b), each of `len` values.
+    Binary { a: Slot, b: Slot, y: Slot, len: usize, f: Binary },
+    /// y = x · scale + offset, value by value: constants in place.
+    Affine { x: Slot, y: Slot, scale: Vec<Block>, offset: Vec<Block> },
+    /// y[i] = x[index[i]], or `pad`: every way of moving values about.
+    Gather { x: Slot, y: Slot, index: Vec<u32>, pad: f32 },
+    /// Copies x behind `at` in y: one piece of a concatenation.
+    Place { x: Slot, y: Slot, at: usize, len: usize },
+    /// Rows of `n` values to one value each.
+    Reduce { x: Slot, y: Slot, rows: usize, n: usize, f: Reduce },
+    /// Softmax of each row.
+    Softmax { x: Slot, y: Slot, rows: usize, n: usize, f: Softmax },
+    /// Each row brought to mean 0 and variance 1, then scaled and shifted.
+    Norm { x: Slot, y: Slot, rows: usize, norm: Box<Norm> },
+    /// Row-major matrices: y[m, n] = a[m, k] · b[k, n], `batch` times.
+    MatMul { a: Slot, b: Slot, y: Slot, batch: usize, m: usize, k: usize, n: usize },
+    /// Ensemble of trees on one row.
+    Trees { x: Slot, y: Slot, trees: Box<Trees> },
+}
+
+/// A compiled model.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub steps: Vec<Step>,
+    pub buffers: Vec<Buffer>,
+    pub input: Slot,
+    pub inputs: usize,
+    pub output: Slot,
+    pub outputs: usize,
+}
+
+impl Plan {
+    /// Runs the steps. Lengths are the caller's to check.
+    #[inline(always)]
+    pub fn run<S: Simd>(&mut self, s: S, input: &[f32], output: &mut [f32]) {
+        self.buffers[self.input].values_mut()[..self.inputs].copy_from_slice(input);
+        let Self { steps, buffers, .. } = self;
+        for step in steps.iter() {
+            step.run(s, buffers);
+        }
+        output.copy_from_slice(&self.buffers[self.output].values()[..self.outputs]);
+    }
+}
+
+impl Plan {
+    /// Bytes of weights that a run reads.
+    pub fn weight_bytes(&self) -> usize {
+        let bytes = |step: &Step| match step {
+            Step::Dense { dense, .. } => dense.bytes(),
+            Step::Trees { trees, .. } => trees.bytes(),
+            Step::Affine { scale, offset, .. } => (scale.len() + offset.len()) * size_of::<Block>(),
+            _ => 0,
+        };
+        self.steps.iter().map(bytes).sum()
+    }
+}
+
+impl Step {
+    /// Runs one step.
+    #[inline(always)]
+    pub fn run<S: Simd>(&self, s: S, buffers: &mut [Buffer]) {
+        let target = self.target();
+        // Its own while it is written: a step never reads what it writes.
+        let mut y = std::mem::take(&mut buffers[target]);
+        self.write(s, buffers, &mut y);
+        buffers[target] = y;
+    }
+
+    /// The buffer it writes.
+    pub fn target(&self) -> Slot {
+        match self {
+            Self::Dense { y, .. }
+            | Self::Unary { y, .. }
+            | Self::Binary { y, .. }
+            | Self::Affine { y, .. }
+            | Self::Gather { y, .. }
+            | Self::Place { y, .. }
+            | Self::Reduce { y, .. }
+            | Self::Softmax { y, .. }
+            | Self::Norm { y, .. }
+            | Self::MatMul { y, .. }
+            | Self::Trees { y, .. } => *y,
+        }
+    }
+
+    #[inline(always)]
+    fn write<S: Simd>(&self, s: S, from: &[Buffer], y: &mut Buffer) {
+        match self {
+            Self::Dense { x, rows: 1, dense, .. } => dense.run(s, from[*x].values(), &mut y.0),
+            Self::Dense { x, rows, dense, .. } => dense_rows(s, dense, *rows, from[*x].values(), y),
+            Self::Unary { x, len, f, .. } => f.run(s, &from[*x].0[..len.div_ceil(LANES)], &mut y.0),
+            Self::Binary { a, b, len, f, .. } => {
+                let blocks = len.div_ceil(LANES);
+                f.run(s, &from[*a].0[..blocks], &from[*b].0[..blocks], &mut y.0);
+            }
+            Self::Affine { x, scale, offset, .. } => {
+                for (((y, x), scale), offset) in y.0.iter_mut().zip(&from[*x].0).zip(scale).zip(offset) {
+                    s.store(&mut y.0, s.mul_add(s.load(&x.0), s.load(&scale.0), s.load(&offset.0)));
+                }
+            }
+            Self::Gather { x, index, pad, .. } => {
+                let x = from[*x].values();
+                for (y, &i) in y.values_mut().iter_mut().zip(index) {
+                    *y = if i == PAD { *pad } else { x[i as usize] };
+                }
+            }
+            Self::Place { x, at, len, .. } => {
+                y.values_mut()[*at..at + len].copy_from_slice(&from[*x].values()[..*len]);
+            }
+            Self::Reduce { x, rows, n, f, .. } => {
+                let x = &from[*x].values()[..rows * n];
+                for (y, row) in y.values_mut().iter_mut().zip(x.chunks_exact(*n)) {
+                    *y = f.run(s, row);
+                }
+            }
+            Self::Softmax { x, rows, n, f, .. } => {
+                let (x, y) = (&from[*x].values()[..rows * n], y.values_mut());
+                for (y, x) in y.chunks_exact_mut(*n).zip(x.chunks_exact(*n)) {
+                    f.run(s, x, y);
+                }
+            }
+            Self::Norm { x, rows, norm, .. } => {
+                let n = norm.n();
+                let (x, y) = (&from[*x].values()[..rows * n], y.values_mut());
+                for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+                    norm.run(s, x, y);
+                }
+            }
+            Self::MatMul { a, b, batch, m, k, n, .. } => {
+                let (a, b, y) = (from[*a].values(), from[*b].values(), y.values_mut());
+                for i in 0..*batch {
+                    mat_mul([*m, *k, *n], &a[i * m * k..][..m * k], &b[i * k * n..][..k * n], &mut y[i * m * n..]);
+                }
+            }
+            Self::Trees { x, trees, .. } => trees.run(s, from[*x].values(), y.values_mut()),
+        }
+    }
+}
+
+/// Rows of whole blocks, written one behind the other: the end of a row that is no whole block is overwritten by the next.
+#[inline(always)]
+fn dense_rows<S: Simd>(s: S, dense: &Dense, rows: usize, x: &[f32], y: &mut Buffer) {
+    let blocks = dense.outputs.div_ceil(LANES);
+    for row in 0..rows {
+        let x = &x[row * dense.inputs..];
+        if dense.outputs.is_multiple_of(LANES) {
+            dense.run(s, x, &mut y.0[row * blocks..][..blocks]);
+            continue;
+        }
+        // Not aligned to blocks: through the spare blocks at the buffer's end.
+        let spare = y.0.len() - blocks;
+        dense.run(s, x, &mut y.0[spare..]);
+        let values = y.values_mut();
+        values.copy_within(spare * LANES..spare * LANES + dense.outputs, row * dense.outputs);
+    }
+}
+
+/// Small matrices between activations, as in attention: rows of y as sums of rows of b.
+#[inline(always)]
+fn mat_mul([m, k, n]: [usize; 3], a: &[f32], b: &[f32], y: &mut [f32]) {
+    for (y, a) in y.chunks_exact_mut(n).take(m).zip(a.chunks_exact(k)) {
+        y.fill(0.0);
+        for (&a, b) in a.iter().zip(b.chunks_exact(n)) {
+            for (y, &b) in y.iter_mut().zip(b) {
+                *y += a * b;
+            }
+        }
+    }
+}
