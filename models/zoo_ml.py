@@ -15,9 +15,9 @@ def forest(rng, trees, depth, targets, modes, missing, positive=False, ids=None)
     a["nodes_missing_value_tracks_true"] = []
     leaves = {"treeids": [], "nodeids": [], "ids": [], "weights": []}
     for tree in range(trees):
-        todo, made = [(0, 0)], 1
-        while todo:
-            node, level = todo.pop(0)
+        queue, made = [(0, 0)], 1
+        while queue:
+            node, level = queue.pop(0)
             leaf = level == depth or (level > 1 and rng.random() < 0.3)
             mode = "LEAF" if leaf else str(rng.choice(modes))
             yes, no = (0, 0) if leaf else (made, made + 1)
@@ -27,7 +27,7 @@ def forest(rng, trees, depth, targets, modes, missing, positive=False, ids=None)
                     for key, value in zip(leaves, (tree, node, target, abs(weight) if positive else weight)):
                         leaves[key].append(value)
             else:
-                todo += [(yes, level + 1), (no, level + 1)]
+                queue += [(yes, level + 1), (no, level + 1)]
                 made += 2
             # Thresholds on a grid that holds 0, which rows of zeros hit exactly.
             values = (tree, node, int(rng.integers(INPUTS)), float(rng.integers(-3, 4)) / 2, mode, yes, no)
