@@ -37,7 +37,7 @@ pub struct Link {
     /// Reader of the replaced ring, hot to cold, to be unmapped.
     pub old_ticks: Slot<RingReader>,
     /// ns of the hot thread's time by [`Regime`].
-    pub regimes: [AtomicU64; 3],
+    pub regimes: [AtomicU64; 4],
 }
 
 /// What the hot thread's time went into.
@@ -49,6 +49,8 @@ pub enum Regime {
     Working,
     /// Housekeeping.
     Housekeeping,
+    /// What models did ahead of their next row, while the ring was empty.
+    Preparing,
 }
 
 impl Link {
@@ -61,7 +63,7 @@ impl Link {
             full: Slot::default(),
             next_ticks: Slot::default(),
             old_ticks: Slot::default(),
-            regimes: [const { AtomicU64::new(0) }; 3],
+            regimes: [const { AtomicU64::new(0) }; 4],
         }
     }
 }
@@ -70,7 +72,7 @@ impl Link {
 pub fn run(lane: &mut Lane, link: &Link) {
     let clock = lane.clock();
     let period_raw = raw_period(lane);
-    let mut loop_ = Loop { step: 0, stop: false, consumed: 0, regimes_raw: [0; 3] };
+    let mut loop_ = Loop { step: 0, stop: false, consumed: 0, regimes_raw: [0; 4] };
     lane.set_halted(link.cnc.halted());
     link.cnc.set_state(if lane.halted() { State::Halt } else { State::Run });
     tell_ring(lane, link);
@@ -86,10 +88,15 @@ pub fn run(lane: &mut Lane, link: &Link) {
                 std::hint::spin_loop();
                 clock.raw()
             }
+            Turn::Prepared => clock.raw(),
             Turn::Worked => lane.turn_started_raw().max(then),
         };
         loop_.regimes_raw[regime as usize] += now - then;
-        regime = if turn == Turn::Idle { Regime::Idle } else { Regime::Working };
+        regime = match turn {
+            Turn::Idle => Regime::Idle,
+            Turn::Worked => Regime::Working,
+            Turn::Prepared => Regime::Preparing,
+        };
         loop_.tell_consumed(lane, link, turn);
         if now >= due {
             let begun = clock.raw();
@@ -115,14 +122,14 @@ struct Loop {
     step: u8,
     stop: bool,
     consumed: u64,
-    regimes_raw: [u64; 3],
+    regimes_raw: [u64; 4],
 }
 
 impl Loop {
     #[inline]
     fn tell_consumed(&mut self, lane: &Lane, link: &Link, turn: Turn) {
         let ticks = lane.counts().ticks;
-        if ticks != self.consumed && (turn == Turn::Idle || ticks - self.consumed >= CONSUMED_EVERY) {
+        if ticks != self.consumed && (turn != Turn::Worked || ticks - self.consumed >= CONSUMED_EVERY) {
             self.consumed = ticks;
             link.cnc.set_ticks_consumed(ticks.wrapping_add(lane.counts().lost));
         }
@@ -192,7 +199,7 @@ fn hand_histograms(lane: &mut Lane, link: &Link) {
 
 /// Takes a restarted feed's ring once the old one is drained; else looks whether the one that gives nothing is sound.
 fn hand_ticks(lane: &mut Lane, link: &Link, turn: Turn) {
-    if turn != Turn::Idle {
+    if turn == Turn::Worked {
         return;
     }
     if let Some(mut reader) = link.next_ticks.take() {

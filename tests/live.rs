@@ -307,7 +307,7 @@ fn what_was_overwritten_before_the_start_is_counted() {
     let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
     let lane = &account.lanes[0];
     assert_eq!((lane.gaps, lane.ticks, lane.lost), (1, 256, recording.records - 256));
-    assert!(lane.regimes_ns.iter().all(|ns| *ns > 0), "idle, working, housekeeping: {:?}", lane.regimes_ns);
+    assert!(lane.regimes_ns[..3].iter().all(|ns| *ns > 0), "idle, working, housekeeping: {:?}", lane.regimes_ns);
 }
 
 /// A feed at the sidecar's pace ends with an error when the sidecar does.

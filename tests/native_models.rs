@@ -3,7 +3,7 @@
 mod common;
 
 use pillion::engine::native::{ISAS, Native};
-use pillion::engine::{Engine, OrtCpu, Runtime, RuntimeConfig, Shape, admission};
+use pillion::engine::{Engine, Options, OrtCpu, Runtime, RuntimeConfig, Shape, admission};
 
 #[test]
 fn bundled_models_answer_as_onnx_runtime_does() {
@@ -17,10 +17,10 @@ fn bundled_models_answer_as_onnx_runtime_does() {
             serde_json::from_str(&std::fs::read_to_string(format!("{dir}/golden.json")).unwrap()).unwrap();
         let rows: Vec<Vec<f32>> = serde_json::from_value(golden["inputs"].clone()).unwrap();
         let outputs = manifest["outputs"].as_array().unwrap().len();
-        let shape = Shape { input, inputs: rows[0].len(), output, outputs };
-        let mut ort = OrtCpu::new(runtime, &onnx, shape).unwrap();
+        let shape = Shape::vector(input, rows[0].len(), output, outputs);
+        let mut ort = OrtCpu::new(runtime, &onnx, &shape).unwrap();
         for isa in ISAS {
-            let mut native = Native::with_isa(&onnx, shape, isa).unwrap();
+            let mut native = Native::with(&onnx, &shape, Options { isa: Some(isa), ..Options::default() }).unwrap();
             let agreement = admission::compare(&mut ort, &mut native, &rows, Default::default()).unwrap();
             let worst = agreement.max_abs_err;
             let time = |engine: &mut dyn Engine| {

@@ -6,8 +6,10 @@ mod heap;
 #[path = "common/skip.rs"]
 mod skip;
 
+use std::collections::BTreeMap;
+
 use pillion::engine::native::{ISAS, Native};
-use pillion::engine::{Engine, EngineError, EngineInfo, OrtCpu, Runtime, RuntimeConfig, Shape, admission};
+use pillion::engine::{Engine, EngineError, EngineInfo, Options, OrtCpu, Runtime, RuntimeConfig, Shape, admission};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use skip::skip;
@@ -24,7 +26,13 @@ struct Index {
 #[derive(serde::Deserialize)]
 struct Model {
     name: String,
+    /// Values of a row.
     inputs: usize,
+    /// Rows of a window.
+    rows: Option<usize>,
+    /// Further inputs, each with its next value's output.
+    #[serde(default)]
+    states: BTreeMap<String, String>,
     outputs: usize,
     /// ONNX Runtime does otherwise with NaN, or by chance so: what admission may say of it. Such a model is not admitted.
     nan_differs: Option<String>,
@@ -34,13 +42,29 @@ struct Model {
 struct WithoutNan<'a>(&'a mut dyn Engine);
 
 impl Engine for WithoutNan<'_> {
-    fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
-        let input: Vec<f32> = input.iter().map(|&x| if x.is_nan() { 0.25 } else { x }).collect();
-        self.0.run(&input, output)
-    }
-
     fn info(&self) -> &EngineInfo {
         self.0.info()
+    }
+
+    fn seat(&mut self, instruments: usize) {
+        self.0.seat(instruments);
+    }
+
+    fn take(&mut self, seat: usize, row: &[f32]) -> Result<(), EngineError> {
+        let row: Vec<f32> = row.iter().map(|&x| if x.is_nan() { 0.25 } else { x }).collect();
+        self.0.take(seat, &row)
+    }
+
+    fn infer(&mut self, seats: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
+        self.0.infer(seats, outputs)
+    }
+
+    fn reset(&mut self, seat: usize) {
+        self.0.reset(seat);
+    }
+
+    fn filled(&self, seat: usize) -> bool {
+        self.0.filled(seat)
     }
 }
 
@@ -63,20 +87,31 @@ fn onnx(name: &str) -> Vec<u8> {
     std::fs::read(path(&format!("{name}.onnx"))).unwrap()
 }
 
-fn shape(inputs: usize, outputs: usize) -> Shape<'static> {
-    Shape { input: "x", inputs, output: "y", outputs }
+fn shape(inputs: usize, outputs: usize) -> Shape {
+    Shape::vector("x", inputs, "y", outputs)
+}
+
+impl Model {
+    fn shape(&self) -> Shape {
+        let states: Vec<_> = self.states.iter().map(|(input, next)| (input.as_str(), next.as_str())).collect();
+        shape(self.inputs, self.outputs).window(self.rows.unwrap_or(1)).carrying(&states)
+    }
+}
+
+fn options(isa: &'static str) -> Options {
+    Options { isa: Some(isa), ..Options::default() }
 }
 
 /// An instruction set that this machine has.
-fn is_here(isa: &str) -> bool {
-    Native::with_isa(&onnx("relu"), shape(19, 24), isa).is_ok()
+fn is_here(isa: &'static str) -> bool {
+    Native::with(&onnx("relu"), &shape(19, 24), options(isa)).is_ok()
 }
 
 fn golden(model: &Model) -> Vec<Vec<f32>> {
     let mut rng = Pcg64::seed_from_u64(model.name.bytes().map(u64::from).sum());
     // A sum of uniform values is bell-shaped enough.
     let mut value = || (0..6).map(|_| rng.random_range(-0.7..0.7_f32)).sum::<f32>();
-    (0..ROWS).map(|_| (0..model.inputs).map(|_| value()).collect()).collect()
+    (0..ROWS).map(|_| (0..model.inputs * model.rows.unwrap_or(1)).map(|_| value()).collect()).collect()
 }
 
 #[test]
@@ -91,10 +126,10 @@ fn every_model_answers_as_onnx_runtime_does() {
     assert!(isas.contains(&"portable"));
     let mut wrong = Vec::new();
     for model in &index.model {
-        let (onnx, shape, rows) = (onnx(&model.name), shape(model.inputs, model.outputs), golden(model));
-        let mut ort = OrtCpu::new(runtime, &onnx, shape).unwrap_or_else(|error| panic!("{}: {error}", model.name));
+        let (onnx, shape, rows) = (onnx(&model.name), model.shape(), golden(model));
+        let mut ort = OrtCpu::new(runtime, &onnx, &shape).unwrap_or_else(|error| panic!("{}: {error}", model.name));
         for isa in &isas {
-            match parity(&mut ort, &onnx, shape, isa, &rows, model.nan_differs.as_deref()) {
+            match parity(&mut ort, &onnx, &shape, isa, &rows, model.nan_differs.as_deref()) {
                 Ok(text) => println!("{:34} {isa:9} {text}", model.name),
                 Err(why) => wrong.push(format!("{} {isa}: {why}", model.name)),
             }
@@ -106,12 +141,12 @@ fn every_model_answers_as_onnx_runtime_does() {
 fn parity(
     ort: &mut OrtCpu,
     onnx: &[u8],
-    shape: Shape<'_>,
-    isa: &str,
+    shape: &Shape,
+    isa: &'static str,
     rows: &[Vec<f32>],
     nan_differs: Option<&str>,
 ) -> Result<String, String> {
-    let mut native = Native::with_isa(onnx, shape, isa).map_err(|refusal| refusal.to_string())?;
+    let mut native = Native::with(onnx, shape, options(isa)).map_err(|refusal| refusal.to_string())?;
     let tolerance = admission::Tolerance::default();
     let agreement = match admission::compare(ort, &mut native, rows, tolerance) {
         // In all else they agree.
@@ -123,13 +158,13 @@ fn parity(
     if agreement.rows < 200 + rows.len() {
         return Err(format!("only {} rows were compared", agreement.rows));
     }
-    let mut output = vec![0.0; shape.outputs];
+    let mut output = vec![0.0; shape.values];
     let before = heap::requests();
     let begun = std::time::Instant::now();
-    for row in rows {
+    for row in rows.iter().flat_map(|rows| rows.chunks(shape.features)) {
         native.run(row, &mut output).map_err(|error| error.to_string())?;
     }
-    let ns = begun.elapsed().as_nanos() / rows.len() as u128;
+    let ns = begun.elapsed().as_nanos() / (rows.len() * shape.rows) as u128;
     let requests = heap::requests() - before;
     if requests > 0 {
         return Err(format!("{requests} calls to the heap in {} runs", rows.len()));
@@ -138,9 +173,9 @@ fn parity(
 }
 
 /// Compiles what may be a broken file, and runs what comes of it: neither may panic.
-fn try_out(onnx: &[u8], inputs: usize, outputs: usize) -> Result<(), String> {
-    let mut native = Native::new(onnx, shape(inputs, outputs)).map_err(|refusal| refusal.to_string())?;
-    native.run(&vec![0.5; inputs], &mut vec![0.0; outputs]).map_err(|error| error.to_string())
+fn try_out(onnx: &[u8], shape: &Shape) -> Result<(), String> {
+    let mut native = Native::new(onnx, shape).map_err(|refusal| refusal.to_string())?;
+    native.run(&vec![0.5; shape.features], &mut vec![0.0; shape.values]).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -156,7 +191,7 @@ fn broken_files_are_refused_and_never_a_panic() {
                 broken[at] ^= 1 << rng.random_range(0..8);
             }
             tried += 1;
-            refused += usize::from(try_out(&broken, model.inputs, model.outputs).is_err());
+            refused += usize::from(try_out(&broken, &model.shape()).is_err());
         }
     }
     println!("{refused} of {tried} files with flipped bits are refused");
@@ -169,9 +204,9 @@ fn a_file_cut_short_anywhere_is_refused() {
         let index = index();
         let model = index.model.iter().find(|model| model.name == name).unwrap();
         let whole = onnx(name);
-        let taken = (0..whole.len()).filter(|&cut| try_out(&whole[..cut], model.inputs, model.outputs).is_ok());
+        let taken = (0..whole.len()).filter(|&cut| try_out(&whole[..cut], &model.shape()).is_ok());
         assert_eq!(taken.count(), 0, "{name}");
-        assert_eq!(try_out(&whole, model.inputs, model.outputs), Ok(()));
+        assert_eq!(try_out(&whole, &model.shape()), Ok(()));
     }
 }
 
@@ -180,7 +215,7 @@ fn what_is_not_taken_is_refused_by_operator_and_node() {
     let index = index();
     assert!(index.refused.len() > 30, "{} refusals", index.refused.len());
     for file in index.refused {
-        let refusal = Native::new(&onnx(&file.name), shape(file.inputs, 1)).map(drop);
+        let refusal = Native::new(&onnx(&file.name), &shape(file.inputs, 1)).map(drop);
         let text = refusal.expect_err(&file.name).to_string();
         assert!(text.contains(&file.words), "{}: {text}, where `{}` is expected", file.name, file.words);
     }

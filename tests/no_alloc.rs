@@ -66,6 +66,7 @@ fn play(with_model: bool, before: fn() -> u64, after: fn() -> u64) -> (u64, Coun
     let client = pillion_shm::CncClient::attach(&line.name, &line.clock).unwrap();
     // The hot thread goes on turning when all is read, so that at least one hand-over happens however late we look.
     while client.ticks_consumed() < feed.records || handed == 0 {
+        assert!(!hot.is_finished(), "the hot thread has ended before its time");
         if let Some(mut full) = link.full.take() {
             handed += 1;
             full.clear();

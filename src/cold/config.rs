@@ -147,6 +147,8 @@ pub struct Lane {
     pub trigger: Trigger,
     /// Skip runs under backlog.
     pub conflate: bool,
+    /// Most instruments of one run, where conflation left several waiting.
+    pub batch: usize,
     /// Which stages are stamped.
     pub stamps: Stamps,
     /// Over-budget bound, 0 for none.
@@ -304,6 +306,10 @@ impl Config {
                     format!("{:?} is taken by an earlier lane", lane.name),
                     "give each lane a name of its own",
                 );
+            }
+            if !(1..=1024).contains(&lane.batch) {
+                let key = format!("lane {:?} batch", lane.name);
+                return bad(key, lane.batch.to_string(), "write a number of instruments from 1 to 1024");
             }
             for (value, key) in [(lane.max_orders, "max_orders"), (lane.max_levels, "max_levels")] {
                 if !(1..=1 << 24).contains(&value) {

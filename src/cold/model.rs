@@ -97,13 +97,13 @@ impl Model {
     /// that was forced and does not take the model.
     pub fn start(self, config: &RuntimeConfig, choice: EngineChoice) -> Result<LoadedModel> {
         let onnx = self.dir.join(ONNX);
+        let shape = self.manifest.shape();
         let started = Runtime::open(config).map_err(EngineError::from);
-        let engine = started.and_then(|runtime| OrtCpu::new(runtime, &self.onnx, self.manifest.shape()));
+        let engine = started.and_then(|runtime| OrtCpu::new(runtime, &self.onnx, &shape));
         let mut reference: Box<dyn Engine> = Box::new(engine.map_err(|error| refused(&onnx, error))?);
         self.golden.check(&self.dir.join(GOLDEN), reference.as_mut())?;
-        let (mut engine, candidates) =
-            choose::choose(choice, reference, &self.onnx, self.manifest.shape(), &self.golden.inputs)
-                .map_err(|problem| Error::input(onnx.display(), problem, choose::MEND))?;
+        let (mut engine, candidates) = choose::choose(choice, reference, &self.onnx, &shape, &self.golden.inputs)
+            .map_err(|problem| Error::input(onnx.display(), problem, choose::MEND))?;
         self.golden.check(&self.dir.join(GOLDEN), engine.as_mut())?;
         Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine, candidates })
     }
@@ -134,16 +134,20 @@ impl Golden {
         if !(golden.tolerance > 0.0 && golden.tolerance <= 0.01) {
             return Err(bad(format!("tolerance {} is not within 0 (excluded) and 0.01", golden.tolerance)));
         }
-        check_widths(&golden.inputs, "inputs", manifest.features.len()).map_err(bad)?;
+        check_widths(&golden.inputs, "inputs", manifest.features.len() * manifest.window.unwrap_or(1)).map_err(bad)?;
         check_widths(&golden.outputs, "outputs", manifest.outputs.len()).map_err(bad)?;
         Ok(golden)
     }
 
     fn check(&self, path: &Path, engine: &mut dyn Engine) -> Result<()> {
         let mut got = vec![0.0; engine.info().outputs];
+        let width = engine.info().inputs;
+        // For a model with state the rows are the steps of one run.
+        engine.reset(0);
         for (row, (input, wanted)) in self.inputs.iter().zip(&self.outputs).enumerate() {
-            engine
-                .run(input, &mut got)
+            let taken = input.chunks(width).try_for_each(|row| engine.take(0, row));
+            taken
+                .and_then(|()| engine.infer(&[0], &mut got))
                 .map_err(|error| Error::input(path.display(), format!("row {row}: {error}"), REEXPORT))?;
             // Written so that a NaN on either side is a difference.
             let near = |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0);
@@ -156,6 +160,7 @@ impl Golden {
                 return Err(Error::input(path.display(), problem, REEXPORT));
             }
         }
+        engine.reset(0);
         Ok(())
     }
 }

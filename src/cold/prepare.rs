@@ -121,7 +121,15 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
     for dir in &lane.models {
         let model = Model::read(dir)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
-        models.push(model.start(&runtime, lane.engine)?);
+        let mut model = model.start(&runtime, lane.engine)?;
+        if lane.conflate && model.engine.info().stateful {
+            let problem =
+                format!("lane {:?}: conflate = true with `{}`, which carries a state", lane.name, model.manifest.name);
+            let mend = "set conflate = false: a run left out would be a step that the state has missed";
+            return Err(Error::input(&config.origin, problem, mend));
+        }
+        model.engine.seat(instruments.len());
+        models.push(model);
     }
     if models.len() > usize::from(u16::MAX) {
         return Err(Error::input(

@@ -206,8 +206,10 @@ pub struct LaneReport {
     pub locked: bool,
     /// Bytes of book and feature state per instrument.
     pub state_bytes_per_instrument: u64,
-    /// The hot thread's time: idle, working, housekeeping, ns.
-    pub regimes_ns: [u64; 3],
+    /// The hot thread's time: idle, working, housekeeping, preparing, ns.
+    pub regimes_ns: [u64; 4],
+    /// Runs that did on the clock what an idle lane would have prepared.
+    pub unprepared: u64,
     /// Percentiles per stage.
     pub stages: Stages,
     /// The histograms themselves: per stage its non-empty buckets as [upper bound in ns, count].
@@ -249,6 +251,7 @@ impl LaneReport {
         self.rejects_by_reason = named(Reject::ALL.map(Reject::name), &counts.rejects);
         self.book = named(Applied::ALL.map(Applied::name), &counts.applied);
         self.conflated = counts.conflated;
+        self.unprepared = counts.unprepared;
         self.invalid = counts.invalid;
         self.generation_changes = counts.generation_changes;
     }

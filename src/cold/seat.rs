@@ -151,6 +151,7 @@ impl Seat {
             clock: self.clock,
             trigger: prepared.config.trigger,
             conflate: prepared.config.conflate,
+            batch: prepared.config.batch,
             stamps: prepared.config.stamps,
             budget_ns: prepared.config.budget_ns,
         };

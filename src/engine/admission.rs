@@ -5,7 +5,7 @@ use std::time::Instant;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::Engine;
+use super::{Engine, EngineError};
 
 /// Rows of each kind that are tried.
 const ROWS: usize = 256;
@@ -18,7 +18,8 @@ const ROUNDING: f32 = 4e-7;
 
 /// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|, and what rounding costs where
 /// large inputs cancel: 4e-7 of the row's largest input, or of the output's largest answer on any row where that is less.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Tolerance {
     /// Share of it that does not grow with the value.
     pub absolute: f32,
@@ -67,14 +68,14 @@ pub fn compare(
     let trials = trials(golden);
     let mut wants = vec![vec![0.0; outputs]; trials.len()];
     let mut largest = vec![0.0; outputs];
-    for ((kind, row), want) in trials.iter().zip(&mut wants) {
-        reference.run(row, want).map_err(|error| format!("{kind}: {error}"))?;
+    for (i, (want, (kind, _))) in wants.iter_mut().zip(&trials).enumerate() {
+        answer(reference, &trials, i, want).map_err(|error| format!("{kind}: {error}"))?;
         largest.iter_mut().zip(want).for_each(|(largest, want)| *largest = finite(*want).max(*largest));
     }
     let mut got = vec![0.0; outputs];
     let mut agreement = Agreement::default();
-    for ((kind, row), want) in trials.iter().zip(&wants) {
-        candidate.run(row, &mut got).map_err(|error| format!("{kind}: {error}"))?;
+    for (n, ((kind, row), want)) in trials.iter().zip(&wants).enumerate() {
+        answer(candidate, &trials, n, &mut got).map_err(|error| format!("{kind}: {error}"))?;
         let widest = row.iter().copied().map(finite).fold(0.0, f32::max);
         for (i, (&want, &got)) in want.iter().zip(&got).enumerate() {
             let difference = (want - got).abs();
@@ -92,6 +93,23 @@ pub fn compare(
         agreement.rows += 1;
     }
     Ok(agreement)
+}
+
+/// Runs trial `i`: a window is taken row by row. What one kind of row leaves in a state is not carried into the next, and
+/// the golden rows are one run of steps.
+fn answer(
+    engine: &mut dyn Engine,
+    trials: &[(&'static str, Vec<f32>)],
+    i: usize,
+    output: &mut [f32],
+) -> Result<(), EngineError> {
+    let (kind, rows) = &trials[i];
+    if i == 0 || trials[i - 1].0 != *kind {
+        engine.reset(0);
+    }
+    let width = engine.info().inputs.max(1);
+    rows.chunks(width).try_for_each(|row| engine.take(0, row))?;
+    engine.infer(&[0], output)
 }
 
 /// |x|, and 0 where it is not finite.
@@ -145,7 +163,9 @@ pub fn time(engines: &mut [&mut dyn Engine], golden: &[Vec<f32>]) -> Vec<Times> 
     for _ in 0..ROUNDS {
         for (engine, samples) in engines.iter_mut().zip(&mut samples) {
             let mut output = vec![0.0; engine.info().outputs];
-            for row in golden.iter().cycle().take(RUNS) {
+            let width = engine.info().inputs.max(1);
+            let rows = golden.iter().flat_map(|rows| rows.chunks(width));
+            for row in rows.cycle().take(RUNS) {
                 let begun = Instant::now();
                 // A run that fails has failed in `compare` already.
                 let _ = std::hint::black_box(engine.run(row, &mut output));
@@ -168,23 +188,35 @@ mod tests {
     use super::{Tolerance, compare};
     use crate::engine::{Engine, EngineError, EngineInfo};
 
-    struct Function(fn(f32) -> f32, EngineInfo);
+    struct Function(fn(f32) -> f32, EngineInfo, f32);
 
     impl Engine for Function {
-        fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
-            output[0] = (self.0)(input[0]);
+        fn take(&mut self, _: usize, input: &[f32]) -> Result<(), EngineError> {
+            self.2 = input[0];
+            Ok(())
+        }
+
+        fn infer(&mut self, _: &[usize], output: &mut [f32]) -> Result<(), EngineError> {
+            output[0] = (self.0)(self.2);
             Ok(())
         }
 
         fn info(&self) -> &EngineInfo {
             &self.1
         }
+
+        fn seat(&mut self, _: usize) {}
+
+        fn reset(&mut self, _: usize) {}
+
+        fn filled(&self, _: usize) -> bool {
+            true
+        }
     }
 
     fn compared(reference: fn(f32) -> f32, candidate: fn(f32) -> f32) -> Result<usize, String> {
         let engine = |f, engine| {
-            let (isa, runtime) = (String::new(), String::new());
-            Function(f, EngineInfo { engine, isa, runtime, inputs: 1, outputs: 1 })
+            Function(f, EngineInfo { engine, inputs: 1, outputs: 1, rows: 1, ..EngineInfo::default() }, 0.0)
         };
         let golden: Vec<Vec<f32>> = [-1.0, 0.5, 2.0].map(|x| vec![x]).to_vec();
         let (mut a, mut b) = (engine(reference, "a"), engine(candidate, "b"));

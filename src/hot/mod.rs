@@ -23,7 +23,7 @@ pub use stamp::{Stage, StageSet, Stamps};
 pub use trigger::Trigger;
 
 use decode::{Instruments, decode};
-use infer::{Infer, Model};
+use infer::{Infer, Model, Take};
 use poll::Poller;
 use publish::Publisher;
 use stamp::Stamper;
@@ -50,6 +50,8 @@ pub struct Parts {
     pub trigger: Trigger,
     /// Skip runs under backlog.
     pub conflate: bool,
+    /// Most instruments of one run, from 1: those that backlog left waiting go together.
+    pub batch: usize,
     /// Stamped stages.
     pub stamps: Stamps,
     /// Over-budget bound on tick_to_signal, 0 for none.
@@ -68,6 +70,9 @@ pub struct Lane {
     trigger: Trigger,
     budget_ns: u64,
     pending: Option<Pending>,
+    /// Instruments of the run in hand, and what caused each.
+    batch: Vec<usize>,
+    causes: Vec<(Cause, u32)>,
     counts: Counts,
     halted: bool,
     /// The ring was found corrupt and has not been found sound since.
@@ -79,8 +84,10 @@ pub struct Lane {
 pub enum Turn {
     /// The ring was empty.
     Idle,
-    /// A record was read, a loss noticed or a conflated run made up.
+    /// A record was read, a loss noticed or conflated runs made up.
     Worked,
+    /// The ring was empty, and a model did a piece of work ahead of its next row.
+    Prepared,
 }
 
 /// The tick that made a signal.
@@ -115,7 +122,7 @@ impl Lane {
             instruments: parts.instruments,
             triggers: vec![TriggerState::default(); instruments].into(),
             states: parts.states.into(),
-            infer: Infer::new(parts.models, parts.features),
+            infer: Infer::new(parts.models, parts.features, parts.batch.max(1)),
             publisher: parts.publisher,
             stamp: Stamper::new(parts.clock, parts.stamps),
             trigger: parts.trigger,
@@ -124,6 +131,8 @@ impl Lane {
                 instruments: vec![PutOff::default(); instruments].into(),
                 order: VecDeque::with_capacity(instruments),
             }),
+            batch: Vec::with_capacity(parts.batch.max(1)),
+            causes: Vec::with_capacity(parts.batch.max(1)),
             counts: Counts::default(),
             halted: false,
             corrupted: false,
@@ -153,6 +162,9 @@ impl Lane {
         let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
         let state = &mut self.states[index];
         self.counts.applied[state.apply(&tick).index()] += 1;
+        if state.restarted() {
+            self.infer.reset(index);
+        }
         self.stamp.mark(Stage::Book);
         if !state.event_end(&tick) {
             return Turn::Worked;
@@ -166,45 +178,75 @@ impl Lane {
         if fires {
             let cause = Cause { ring_seq, tick_ns, ts_event };
             if let Some(why) = self.now_or_later(index, cause) {
-                self.signals(index, cause, why);
+                self.infer.take(index, Take::All);
+                self.batch.push(index);
+                self.causes.push((cause, why));
+                self.signals();
+            } else if self.infer.windows() {
+                self.infer.take(index, Take::Windows);
             }
         }
         Turn::Worked
     }
 
-    /// Infer and publish, once per model, on the vector just written.
+    /// Infer and publish, once per model, for each instrument of the batch. Signals go out by instrument in the order of
+    /// the batch, and by model in the order of the configuration.
     #[inline]
-    fn signals(&mut self, index: usize, cause: Cause, why: u32) {
-        let flags = why | self.state_flags(index);
-        for slot in 0..self.infer.len() {
-            let run = self.infer.run(slot);
-            let mut outputs = [0.0; MAX_OUTPUTS];
-            outputs[..run.outputs.len()].copy_from_slice(run.outputs);
-            let mut signal = Signal {
-                ring_seq: cause.ring_seq,
-                ts_event: cause.ts_event,
-                tick_ns: cause.tick_ns,
-                signal_ns: 0,
-                instrument: index as u32,
-                model: slot as u16,
-                outputs_len: run.outputs.len() as u16,
-                revision: run.revision,
-                flags: flags | if run.valid { 0 } else { signal_flags::INVALID },
-                outputs,
-            };
-            self.counts.invalid += u64::from(!run.valid);
-            self.stamp.mark(Stage::Infer);
-            signal.signal_ns = self.stamp.clock().now_ns();
-            if signal.signal_ns.saturating_sub(cause.tick_ns) > self.budget_ns {
-                signal.flags |= signal_flags::OVER_BUDGET;
+    fn signals(&mut self) {
+        // One instrument, as without backlog: each model's signal goes out before the next model runs.
+        if let ([index], [(cause, why)]) = (&self.batch[..], &self.causes[..]) {
+            let (index, cause, why) = (*index, *cause, *why);
+            for slot in 0..self.infer.len() {
+                self.infer.run(slot, &[index]);
+                self.stamp.mark(Stage::Infer);
+                self.signal(slot, 0, index, cause, why);
             }
-            if let Some(publisher) = &mut self.publisher {
-                publisher.publish(&signal);
+        } else {
+            for slot in 0..self.infer.len() {
+                self.infer.run(slot, &self.batch);
+                self.stamp.mark(Stage::Infer);
             }
-            self.counts.signals += 1;
-            self.stamp.signal(cause.tick_ns, signal.signal_ns);
-            self.stamp.mark(Stage::Publish);
+            for at in 0..self.batch.len() {
+                let (index, (cause, why)) = (self.batch[at], self.causes[at]);
+                (0..self.infer.len()).for_each(|slot| self.signal(slot, at, index, cause, why));
+            }
         }
+        self.batch.clear();
+        self.causes.clear();
+    }
+
+    /// Publishes what model `slot` said to the instrument in place `at` of the batch.
+    #[inline]
+    fn signal(&mut self, slot: usize, at: usize, index: usize, cause: Cause, why: u32) {
+        let mut flags = why | self.state_flags(index);
+        let run = self.infer.result(slot, at, index);
+        flags |= if run.valid { 0 } else { signal_flags::INVALID };
+        flags |= if run.filled { 0 } else { signal_flags::WARMING };
+        let mut outputs = [0.0; MAX_OUTPUTS];
+        outputs[..run.outputs.len()].copy_from_slice(run.outputs);
+        let mut signal = Signal {
+            ring_seq: cause.ring_seq,
+            ts_event: cause.ts_event,
+            tick_ns: cause.tick_ns,
+            signal_ns: 0,
+            instrument: index as u32,
+            model: slot as u16,
+            outputs_len: run.outputs.len() as u16,
+            revision: run.revision,
+            flags,
+            outputs,
+        };
+        self.counts.invalid += u64::from(!run.valid);
+        signal.signal_ns = self.stamp.clock().now_ns();
+        if signal.signal_ns.saturating_sub(cause.tick_ns) > self.budget_ns {
+            signal.flags |= signal_flags::OVER_BUDGET;
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.publish(&signal);
+        }
+        self.counts.signals += 1;
+        self.stamp.signal(cause.tick_ns, signal.signal_ns);
+        self.stamp.mark(Stage::Publish);
     }
 
     /// Flags that come from the instrument's state, not from the run.
@@ -236,22 +278,41 @@ impl Lane {
         None
     }
 
-    /// The ring is empty: count the stamps of the turn before, make up one conflated run, or report idleness.
+    /// The ring is empty: count the stamps of the turn before, make up a batch of conflated runs, do what models can do
+    /// before their next row, or report idleness.
     #[inline]
     fn caught_up(&mut self) -> Turn {
         self.stamp.count();
-        let Some(pending) = &mut self.pending else { return Turn::Idle };
-        let Some(index) = pending.order.pop_front() else { return Turn::Idle };
-        let index = index as usize;
-        let waiting = &mut pending.instruments[index];
-        waiting.queued = false;
-        if let Some(cause) = waiting.cause.take() {
-            let why = conflated(&mut waiting.replaced);
-            self.states[index].features.write(&mut self.infer.vector);
-            self.stamp.begin_without_record();
-            self.signals(index, cause, why);
+        if self.pending.as_ref().is_some_and(|pending| !pending.order.is_empty()) {
+            self.make_up();
+            return Turn::Worked;
         }
-        Turn::Worked
+        if self.infer.prepare() {
+            self.counts.unprepared = self.infer.unprepared();
+            return Turn::Prepared;
+        }
+        Turn::Idle
+    }
+
+    /// Runs that were put off, a batch of them.
+    fn make_up(&mut self) {
+        let Some(pending) = &mut self.pending else { return };
+        self.stamp.begin_without_record();
+        while self.batch.len() < self.batch.capacity()
+            && let Some(index) = pending.order.pop_front()
+        {
+            let index = index as usize;
+            let waiting = &mut pending.instruments[index];
+            waiting.queued = false;
+            if let Some(cause) = waiting.cause.take() {
+                let why = conflated(&mut waiting.replaced);
+                self.states[index].features.write(&mut self.infer.vector);
+                self.infer.take(index, Take::Others);
+                self.batch.push(index);
+                self.causes.push((cause, why));
+            }
+        }
+        self.signals();
     }
 
     /// Records were lost: no book of the lane can be trusted until it is rebuilt.
@@ -290,8 +351,9 @@ impl Lane {
     }
 
     fn distrust(&mut self) {
-        for state in &mut self.states {
+        for (index, state) in self.states.iter_mut().enumerate() {
             state.gap();
+            self.infer.reset(index);
         }
     }
 

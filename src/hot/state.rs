@@ -14,12 +14,13 @@ pub struct State {
     /// Its features.
     pub features: Features,
     was_suspect: bool,
+    restarted: bool,
 }
 
 impl State {
     /// An empty book and features that have seen nothing; `tick_size` in 1e-9 of price.
     pub fn new(limits: Limits, set: &FeatureSet, tick_size: i64) -> Self {
-        Self { book: Book::new(limits), features: Features::new(set, tick_size), was_suspect: false }
+        Self { book: Book::new(limits), features: Features::new(set, tick_size), was_suspect: false, restarted: false }
     }
 
     /// Step 3: the book takes the tick. Features restart at a clear, and once a book that missed records is whole again.
@@ -30,8 +31,15 @@ impl State {
         self.was_suspect = self.book.suspect();
         if mended || matches!(tick.body, Body::Clear | Body::Quotes { action: b'R', .. }) {
             self.features.reset();
+            self.restarted = true;
         }
         applied
+    }
+
+    /// Whether the features have restarted since this was last asked: what models keep of earlier rows must too.
+    #[inline]
+    pub fn restarted(&mut self) -> bool {
+        std::mem::take(&mut self.restarted)
     }
 
     /// Step 4: true when an event has just ended, and the features have taken it. Snapshots and status records are no

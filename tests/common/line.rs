@@ -50,17 +50,22 @@ pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots:
         &access(),
     )
     .expect("board");
+    let seated = |mut engine: Box<dyn Engine>| {
+        engine.seat(feed.instruments.len());
+        Model { engine, revision: 1 }
+    };
     let state = |tick| State::new(Limits { max_orders: 16_384, max_levels: 2_048 }, set, tick);
     let lane = Lane::new(Parts {
         ticks: RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).expect("a reader"),
         instruments: Instruments::new(&feed.instruments).expect("instruments"),
         states: feed.instruments.iter().map(|i| state(i.tick_size)).collect(),
         features: set.len(),
-        models: engines.into_iter().map(|engine| Model { engine, revision: 1 }).collect(),
+        models: engines.into_iter().map(seated).collect(),
         publisher: Some(Publisher::new(signals, board)),
         clock,
         trigger: Trigger::EventEnd,
         conflate: false,
+        batch: 1,
         stamps: Stamps::Full,
         budget_ns: 0,
     });
@@ -68,27 +73,42 @@ pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots:
 }
 
 /// An engine that is a function of its input.
-pub struct Function<F>(EngineInfo, F);
+pub struct Function<F>(EngineInfo, F, Vec<f32>);
 
 /// Boxes `f`, from `inputs` features to `outputs` values, as an engine.
 pub fn function<F>(inputs: usize, outputs: usize, f: F) -> Box<dyn Engine>
 where
     F: FnMut(&[f32], &mut [f32]) + Send + 'static,
 {
-    let info = EngineInfo { engine: "test", isa: "none".into(), runtime: "test".into(), inputs, outputs };
-    Box::new(Function(info, f))
+    let (isa, runtime) = ("none".into(), "test".into());
+    let info = EngineInfo { engine: "test", isa, runtime, inputs, outputs, rows: 1, stateful: false };
+    Box::new(Function(info, f, vec![0.0; inputs]))
 }
 
 impl<F> Engine for Function<F>
 where
     F: FnMut(&[f32], &mut [f32]) + Send,
 {
-    fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
-        (self.1)(input, output);
+    fn info(&self) -> &EngineInfo {
+        &self.0
+    }
+
+    fn seat(&mut self, _: usize) {}
+
+    fn take(&mut self, _: usize, row: &[f32]) -> Result<(), EngineError> {
+        self.2.copy_from_slice(row);
         Ok(())
     }
 
-    fn info(&self) -> &EngineInfo {
-        &self.0
+    fn infer(&mut self, seats: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
+        assert_eq!(seats.len(), 1, "a function has one row");
+        (self.1)(&self.2, outputs);
+        Ok(())
+    }
+
+    fn reset(&mut self, _: usize) {}
+
+    fn filled(&self, _: usize) -> bool {
+        true
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn choose(
     choice: EngineChoice,
     mut reference: Box<dyn Engine>,
     onnx: &[u8],
-    shape: Shape<'_>,
+    shape: &Shape,
     golden: &[Vec<f32>],
 ) -> Result<(Box<dyn Engine>, Vec<Candidate>), String> {
     let itself = Candidate { engine: reference.info().engine, admitted: Ok(Agreement::default()), times: None };

@@ -7,11 +7,15 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{MAX_OUTPUTS, REEXPORT, read_file};
-use crate::engine::Shape;
+use crate::engine::admission::Tolerance;
+use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
 
 /// The only layout of `manifest.toml` there is so far.
 const SCHEMA: u32 = 1;
+
+/// Most rows of a window.
+const MOST_ROWS: usize = 4096;
 
 /// A model's manifest. Unknown keys are refused.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,20 +39,74 @@ pub struct Manifest {
     pub features: Vec<String>,
     /// Whether a feature may be missing.
     pub missing: Missing,
-    /// Name of the graph's input: float32 `[features]` or `[batch, features]`, raw features.
+    /// Name of the graph's input: float32 `[features]` or `[batch, features]`, with a window `[rows, features]` or
+    /// `[batch, rows, features]`; raw features.
     pub input: String,
-    /// Name of the graph's output that is published; others are dropped.
-    pub output: String,
+    /// What a run takes there.
+    #[serde(default)]
+    pub takes: Takes,
+    /// Rows of the window, from 2; only with `takes = "window"`.
+    pub window: Option<usize>,
+    /// Only with `takes = "state"`: further inputs, each with the output that is its next value; 0 at first and after a gap.
+    #[serde(default)]
+    pub states: BTreeMap<String, String>,
+    /// Rows from a reset on whose signals are flagged as warming; a window's length when left out.
+    pub warmup: Option<usize>,
+    /// Name of the graph's output that is published, or of several; others are dropped.
+    pub output: Names,
     /// Names of its values, in order.
     pub outputs: Vec<String>,
     /// What the values are, in a sentence.
     pub meaning: String,
+    /// How far an engine's answers may be from ONNX Runtime's.
+    #[serde(default)]
+    pub tolerance: Tolerance,
+    /// How the native engine may store weights: more than `"f32"` needs a tolerance that allows for it.
+    #[serde(default)]
+    pub weights: Weights,
+    /// The native engine computes between ticks what hangs only on earlier rows.
+    #[serde(default)]
+    pub precompute: bool,
     /// How far ahead it looks, in book events.
     pub horizon_events: u32,
     /// How it was trained.
     pub training: Training,
     /// Out-of-sample scores: `model` and its baselines.
     pub scores: BTreeMap<String, Scores>,
+}
+
+/// What a run takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takes {
+    /// The latest row.
+    #[default]
+    Vector,
+    /// The latest rows, oldest first.
+    Window,
+    /// The latest row, and what the run before it left.
+    State,
+}
+
+/// One name or several.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// In the order they are published.
+    Several(Vec<String>),
+}
+
+impl Names {
+    /// All of them.
+    #[must_use]
+    pub fn list(&self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name.clone()],
+            Self::Several(names) => names.clone(),
+        }
+    }
 }
 
 /// What a value that is not there looks like to the model.
@@ -108,9 +166,17 @@ impl Manifest {
 
     /// The shape that `model.onnx` must have.
     #[must_use]
-    pub fn shape(&self) -> Shape<'_> {
-        let (inputs, outputs) = (self.features.len(), self.outputs.len());
-        Shape { input: &self.input, inputs, output: &self.output, outputs }
+    pub fn shape(&self) -> Shape {
+        let rows = self.window.unwrap_or(1);
+        Shape {
+            input: self.input.clone(),
+            features: self.features.len(),
+            rows,
+            outputs: self.output.list(),
+            values: self.outputs.len(),
+            states: self.states.iter().map(|(input, next)| (input.clone(), next.clone())).collect(),
+            warmup: self.warmup.unwrap_or(rows),
+        }
     }
 
     /// Refuses a lane whose features are not, one by one and in every parameter, those the model was trained on.
@@ -153,10 +219,46 @@ impl Manifest {
         if self.name.is_empty() || self.features.is_empty() {
             return Err("name and features must not be empty".into());
         }
+        self.check_takes()?;
+        check_unique("output", &self.output.list())?;
         check_unique("features", &self.features)?;
         check_unique("outputs", &self.outputs)?;
         if !self.scores.contains_key("model") {
             return Err("[scores.model] is missing".into());
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// The keys that go with `takes`, and no others.
+    fn check_takes(&self) -> std::result::Result<(), String> {
+        let (window, states) = (self.takes == Takes::Window, self.takes == Takes::State);
+        match self.window {
+            None if window => return Err("takes = \"window\" needs window, its number of rows".into()),
+            Some(_) if !window => return Err("window goes with takes = \"window\" only".into()),
+            Some(rows) if !(2..=MOST_ROWS).contains(&rows) => {
+                return Err(format!("window = {rows}; 2 to {MOST_ROWS} rows are taken"));
+            }
+            _ => {}
+        }
+        if states == self.states.is_empty() {
+            return Err("takes = \"state\" and [states], input = output, go together".into());
+        }
+        let next: Vec<String> = self.states.values().cloned().collect();
+        check_unique("states", &next)?;
+        if self.states.contains_key(&self.input) {
+            return Err(format!("states names `{}`, which is the input of the rows", self.input));
+        }
+        if self.precompute && self.takes == Takes::Vector {
+            return Err(
+                "precompute = true needs takes = \"window\" or \"state\": a vector leaves nothing to know before"
+                    .into(),
+            );
+        }
+        let Tolerance { absolute, relative } = self.tolerance;
+        if !(0.0..=1.0).contains(&absolute) || !(0.0..=1.0).contains(&relative) {
+            return Err(format!("tolerance {absolute} absolute, {relative} relative; each is from 0 to 1"));
         }
         Ok(())
     }

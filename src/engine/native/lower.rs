@@ -13,6 +13,7 @@ use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
 use super::plan::{Plan, Slot, Step};
 use super::simd::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
+use crate::engine::Shape;
 
 /// What is known of a value.
 #[derive(Clone, Debug)]
@@ -36,8 +37,8 @@ pub(super) struct Lower<'a> {
     uses: HashMap<Value, usize>,
 }
 
-/// Compiles `graph` for one row; `inputs` and `output` are the manifest's.
-pub(super) fn lower(graph: &Graph, input: &str, inputs: usize, output: &str, outputs: usize) -> Result<Plan, Refusal> {
+/// Compiles `graph` for one instrument; `shape` is the manifest's.
+pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
     let mut lower = Lower {
         graph,
         known: HashMap::new(),
@@ -47,36 +48,43 @@ pub(super) fn lower(graph: &Graph, input: &str, inputs: usize, output: &str, out
         counted: 0,
         uses: uses(graph),
     };
-    let entry = lower.enter(input, inputs)?;
+    let (input, entered) = lower.enter(shape)?;
     for (&value, tensor) in &graph.constants {
         lower.known.insert(value, Known::Constant(tensor.clone()));
     }
-    let result = graph.outputs.iter().copied().find(|&value| graph.names[value] == output);
-    let result = result.ok_or_else(|| Refusal::File(format!("it has no output `{output}`")))?;
-    let needed = needed(graph, result);
+    let named = |name: &String| {
+        let value = graph.outputs.iter().copied().find(|&value| graph.names[value] == *name);
+        value.ok_or_else(|| Refusal::File(format!("it has no output `{name}`")))
+    };
+    let results = shape.outputs.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    let next = shape.states.iter().map(|(_, next)| named(next)).collect::<Result<Vec<_>, _>>()?;
+    let needed = needed(graph, results.iter().chain(&next).copied().collect());
     for (i, node) in graph.nodes.iter().enumerate() {
         if needed.contains(&i) {
             lower.node(node)?;
             lower.count(node)?;
         }
     }
-    let (dims, slot) = match lower.known.get(&result) {
-        None | Some(Known::Constant(Tensor { data: Data::I64(_), .. })) => {
-            return Err(Refusal::File(format!("output `{output}` is not of a kind that is taken")));
-        }
-        Some(_) => lower.computed(result),
-    };
-    let count: usize = dims.iter().product();
-    if count != outputs {
-        let text = format!("output `{output}` gives {count} values {dims:?}, {outputs} are expected");
+    let outputs = results.iter().map(|&value| lower.result(value)).collect::<Result<Vec<_>, _>>()?;
+    let count: usize = outputs.iter().map(|(_, len)| len).sum();
+    if count != shape.values {
+        let text = format!("the outputs {:?} give {count} values, {} are expected", shape.outputs, shape.values);
         return Err(Refusal::File(text));
     }
-    Ok(Plan { steps: lower.steps, buffers: lower.buffers, input: entry, inputs, output: slot, outputs })
+    let mut carried = Vec::new();
+    for ((&value, (name, next)), &(from, len)) in next.iter().zip(&shape.states).zip(&entered) {
+        let (to, next_len) = lower.result(value)?;
+        if next_len != len {
+            let text = format!("output `{next}` gives {next_len} values, and is to be the next `{name}` of {len}");
+            return Err(Refusal::File(text));
+        }
+        carried.push((from, to, len));
+    }
+    Ok(Plan { steps: lower.steps, buffers: lower.buffers, input, outputs, carried })
 }
 
-/// The nodes that the result hangs on: labels and ZipMaps beside it are never computed.
-fn needed(graph: &Graph, result: Value) -> HashSet<usize> {
-    let mut wanted = HashSet::from([result]);
+/// The nodes that the results hang on: labels and ZipMaps beside them are never computed.
+fn needed(graph: &Graph, mut wanted: HashSet<Value>) -> HashSet<usize> {
     let mut needed = HashSet::new();
     for (i, node) in graph.nodes.iter().enumerate().rev() {
         if node.outputs.iter().flatten().any(|value| wanted.contains(value)) {
@@ -97,22 +105,45 @@ fn uses(graph: &Graph) -> HashMap<Value, usize> {
 }
 
 impl Lower<'_> {
-    /// The graph's input, its open dimension a batch of one.
-    fn enter(&mut self, input: &str, inputs: usize) -> Result<Slot, Refusal> {
-        let [(value, dims)] = &self.graph.inputs[..] else {
-            return Err(Refusal::File(format!("it has {} inputs, one is taken", self.graph.inputs.len())));
-        };
-        let name = &self.graph.names[*value];
-        let fixed: Vec<usize> = dims.iter().map(|dim| if let Dim::Fixed(n) = dim { *n } else { 1 }).collect();
-        let open = dims.iter().filter(|dim| **dim == Dim::Open).count();
-        let count = fixed.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-        if name != input || count != Some(inputs) || open > 1 || (open == 1 && dims[0] != Dim::Open) {
-            let text = format!("its input is `{name}` {dims:?}, where `{input}` of {inputs} values is expected");
-            return Err(Refusal::File(text));
+    /// The graph's inputs: the buffer of the rows, and for each state its buffer and length.
+    fn enter(&mut self, shape: &Shape) -> Result<(Slot, Vec<(Slot, usize)>), Refusal> {
+        let graph = self.graph;
+        if graph.inputs.len() != 1 + shape.states.len() {
+            let count = graph.inputs.len();
+            return Err(Refusal::File(format!("it has {count} inputs, {} expected", 1 + shape.states.len())));
         }
-        let slot = self.buffer(inputs);
-        self.known.insert(*value, Known::Computed { dims: fixed, slot });
-        Ok(slot)
+        let find = |name: &str| {
+            let found = graph.inputs.iter().find(|(value, _)| graph.names[*value] == name);
+            found.ok_or_else(|| Refusal::File(format!("it has no input `{name}`")))
+        };
+        let (value, dims) = find(&shape.input)?;
+        let fixed = rows_of(dims, shape).ok_or_else(|| {
+            let (name, n) = (&shape.input, shape.rows * shape.features);
+            Refusal::File(format!("its input is `{name}` {dims:?}, where `{name}` of {n} values is expected"))
+        })?;
+        let input = self.buffer(shape.rows * shape.features);
+        self.known.insert(*value, Known::Computed { dims: fixed, slot: input });
+        let mut states = Vec::new();
+        for (name, _) in &shape.states {
+            let (value, dims) = find(name)?;
+            let fixed: Vec<usize> = dims.iter().map(|dim| if let Dim::Fixed(n) = dim { *n } else { 1 }).collect();
+            let len = fixed.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MOST_VALUES);
+            let len = len.ok_or_else(|| Refusal::File(format!("its state `{name}` {dims:?} is too large")))?;
+            let slot = self.buffer(len);
+            self.known.insert(*value, Known::Computed { dims: fixed, slot });
+            states.push((slot, len));
+        }
+        Ok((input, states))
+    }
+
+    /// Buffer and length of a value that leaves the graph.
+    fn result(&mut self, value: Value) -> Result<(Slot, usize), Refusal> {
+        if matches!(self.known.get(&value), None | Some(Known::Constant(Tensor { data: Data::I64(_), .. }))) {
+            let name = &self.graph.names[value];
+            return Err(Refusal::File(format!("output `{name}` is not of a kind that is taken")));
+        }
+        let (dims, slot) = self.computed(value);
+        Ok((slot, dims.iter().product()))
     }
 
     /// Refuses what grows: each buffer and constant is small enough, all together may not be.
@@ -274,6 +305,19 @@ impl Lower<'_> {
         let (slot, once) = (*slot, self.uses.get(&value) == Some(&1));
         self.steps.last_mut().filter(|step| once && step.target() == slot)
     }
+}
+
+/// The input's dimensions: open ones are a batch of 1, or the window's rows where these are missing.
+fn rows_of(dims: &[Dim], shape: &Shape) -> Option<Vec<usize>> {
+    let mut fixed: Vec<usize> = dims.iter().map(|dim| if let Dim::Fixed(n) = dim { *n } else { 1 }).collect();
+    let wanted = shape.rows * shape.features;
+    let count = |dims: &[usize]| dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
+    if count(&fixed) != Some(wanted)
+        && let Some(rows) = dims.iter().rposition(|dim| *dim == Dim::Open)
+    {
+        fixed[rows] = shape.rows;
+    }
+    (count(&fixed) == Some(wanted)).then_some(fixed)
 }
 
 /// An axis of a tensor of `rank`, counted from the end when negative.

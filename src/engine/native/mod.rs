@@ -16,7 +16,8 @@ mod tensor;
 mod trees;
 mod wire;
 
-use super::{Engine, EngineError, EngineInfo, Shape};
+use super::seats::Seats;
+use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
 use plan::Plan;
 #[cfg(target_arch = "x86_64")]
@@ -78,40 +79,79 @@ impl Isa {
     }
 }
 
+/// How weights are stored. All but `F32` cost accuracy that the manifest must allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weights {
+    /// As in the file.
+    #[default]
+    F32,
+    /// The upper half of an f32: 8 bits of significand.
+    Bf16,
+    /// IEEE half precision: 11 bits of significand, magnitudes from 6e-8 to 65,504.
+    F16,
+    /// Whole numbers from -127 to 127 times one scale for each output.
+    Int8,
+}
+
+/// What a native plan is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// One of [`ISAS`]; the widest of this machine when `None`.
+    pub isa: Option<&'static str>,
+    /// How weights are stored.
+    pub weights: Weights,
+    /// What hangs only on rows already seen is computed ahead, by [`Engine::prepare`].
+    pub precompute: bool,
+    /// Most instruments that come in one run.
+    pub batch: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { isa: None, weights: Weights::F32, precompute: false, batch: 1 }
+    }
+}
+
 /// A model on the native engine.
 #[derive(Debug)]
 pub struct Native {
     plan: Plan,
     isa: Isa,
+    seats: Seats,
     info: EngineInfo,
 }
 
 impl Native {
-    /// Compiles the model for the widest instruction set of this machine.
+    /// Compiles the model for the widest instruction set of this machine, one instrument a run.
     ///
     /// # Errors
     /// What it does not take, with the operator and the node.
-    pub fn new(onnx: &[u8], shape: Shape<'_>) -> Result<Self, Refusal> {
-        let widest = ISAS.into_iter().find(|name| Isa::named(name).is_some()).unwrap_or("portable");
-        Self::with_isa(onnx, shape, widest)
+    pub fn new(onnx: &[u8], shape: &Shape) -> Result<Self, Refusal> {
+        Self::with(onnx, shape, Options::default())
     }
 
-    /// [`Native::new`] for one of [`ISAS`].
+    /// [`Native::new`] as `options` say.
     ///
     /// # Errors
-    /// Also when the machine does not have it.
-    pub fn with_isa(onnx: &[u8], shape: Shape<'_>, isa: &str) -> Result<Self, Refusal> {
+    /// Also when the machine does not have the instruction set.
+    pub fn with(onnx: &[u8], shape: &Shape, options: Options) -> Result<Self, Refusal> {
+        let widest = || ISAS.into_iter().find(|name| Isa::named(name).is_some()).unwrap_or("portable");
+        let isa = options.isa.unwrap_or_else(widest);
         let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
         let graph = Graph::read(onnx)?;
-        let plan = lower::lower(&graph, shape.input, shape.inputs, shape.output, shape.outputs)?;
+        let plan = lower::lower(&graph, shape)?;
         let info = EngineInfo {
             engine: "native",
             isa: isa.name().to_owned(),
-            runtime: format!("pillion {}", env!("CARGO_PKG_VERSION")),
-            inputs: shape.inputs,
-            outputs: shape.outputs,
+            runtime: format!("pillion {}, 1 thread", env!("CARGO_PKG_VERSION")),
+            inputs: shape.features,
+            outputs: shape.values,
+            rows: shape.rows,
+            stateful: !shape.states.is_empty(),
         };
-        Ok(Self { plan, isa, info })
+        let seats = Seats::new(shape, plan.states());
+        Ok(Self { plan, isa, seats, info })
     }
 
     /// Bytes of weights that a run reads.
@@ -124,38 +164,53 @@ impl Native {
 /// One run of a plan.
 struct Run<'a> {
     plan: &'a mut Plan,
-    input: &'a [f32],
+    seats: &'a mut Seats,
+    seat: usize,
     output: &'a mut [f32],
 }
 
 impl Task for Run<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.plan.run(s, self.input, self.output);
+        self.plan.run(s, self.seats, self.seat, self.output);
     }
 }
 
 impl Engine for Native {
-    fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
-        for (what, expected, got) in
-            [("input", self.info.inputs, input.len()), ("output", self.info.outputs, output.len())]
-        {
-            if expected != got {
-                return Err(EngineError::Length { what, expected, got });
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    fn seat(&mut self, instruments: usize) {
+        self.seats.seat(instruments);
+    }
+
+    #[inline]
+    fn take(&mut self, seat: usize, row: &[f32]) -> Result<(), EngineError> {
+        self.seats.take(seat, row)
+    }
+
+    fn infer(&mut self, seats: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
+        let n = self.info.outputs;
+        check_length("output", seats.len() * n, outputs.len())?;
+        for (&seat, output) in seats.iter().zip(outputs.chunks_exact_mut(n)) {
+            let run = Run { plan: &mut self.plan, seats: &mut self.seats, seat, output };
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512(isa) => isa.run(run),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2(isa) => isa.run(run),
+                Isa::Portable => run.run(Portable),
             }
-        }
-        let plan = &mut self.plan;
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(isa) => isa.run(Run { plan, input, output }),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(isa) => isa.run(Run { plan, input, output }),
-            Isa::Portable => plan.run(Portable, input, output),
         }
         Ok(())
     }
 
-    fn info(&self) -> &EngineInfo {
-        &self.info
+    fn reset(&mut self, seat: usize) {
+        self.seats.reset(seat);
+    }
+
+    fn filled(&self, seat: usize) -> bool {
+        self.seats.filled(seat)
     }
 }

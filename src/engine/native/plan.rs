@@ -6,6 +6,7 @@ use super::reduce::{Norm, Reduce, Softmax};
 use super::simd::Simd;
 use super::tensor::{Block, Buffer, LANES};
 use super::trees::Trees;
+use crate::engine::seats::Seats;
 
 /// Number of a buffer.
 pub(super) type Slot = usize;
@@ -46,21 +47,45 @@ pub(super) struct Plan {
     pub steps: Vec<Step>,
     pub buffers: Vec<Buffer>,
     pub input: Slot,
-    pub inputs: usize,
-    pub output: Slot,
-    pub outputs: usize,
+    /// Buffers of the published outputs, one behind the other, and their lengths.
+    pub outputs: Vec<(Slot, usize)>,
+    /// For each state the buffer it is read from, the one its next value is in, and its length.
+    pub carried: Vec<(Slot, Slot, usize)>,
 }
 
 impl Plan {
-    /// Runs the steps. Lengths are the caller's to check.
+    /// Runs the steps for a seat.
     #[inline(always)]
-    pub fn run<S: Simd>(&mut self, s: S, input: &[f32], output: &mut [f32]) {
-        self.buffers[self.input].values_mut()[..self.inputs].copy_from_slice(input);
+    pub fn run<S: Simd>(&mut self, s: S, seats: &mut Seats, seat: usize, output: &mut [f32]) {
         let Self { steps, buffers, .. } = self;
+        let window = seats.window(seat);
+        buffers[self.input].values_mut()[..window.len()].copy_from_slice(window);
+        let mut states = seats.states(seat);
+        for &(from, _, len) in &self.carried {
+            let (state, rest) = states.split_at(len);
+            buffers[from].values_mut()[..len].copy_from_slice(state);
+            states = rest;
+        }
         for step in steps.iter() {
             step.run(s, buffers);
         }
-        output.copy_from_slice(&self.buffers[self.output].values()[..self.outputs]);
+        let mut states = seats.states_mut(seat);
+        for &(_, next, len) in &self.carried {
+            let (state, rest) = states.split_at_mut(len);
+            state.copy_from_slice(&buffers[next].values()[..len]);
+            states = rest;
+        }
+        let mut output = output;
+        for &(slot, len) in &self.outputs {
+            let (values, rest) = output.split_at_mut(len);
+            values.copy_from_slice(&buffers[slot].values()[..len]);
+            output = rest;
+        }
+    }
+
+    /// Values of all states.
+    pub fn states(&self) -> usize {
+        self.carried.iter().map(|(_, _, len)| len).sum()
     }
 }
 
