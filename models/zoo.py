@@ -79,8 +79,8 @@ def attribute(name, value):
     return helper.make_attribute(name, value)
 
 
-def write(name, model, inputs, refused=None):
-    """One file and its row of the index."""
+def write(name, model, inputs, refused=None, more=None):
+    """One file and its row of the index; `more` has the rows of a window, or the states with their next values."""
     data = model.SerializeToString(deterministic=True) if hasattr(model, "SerializeToString") else model
     (ZOO / f"{name}.onnx").write_bytes(data)
     if refused:
@@ -88,10 +88,15 @@ def write(name, model, inputs, refused=None):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (y,) = session.run(["y"], {"x": np.zeros((1, inputs), np.float32)})
+    fixed = lambda dims: [d if isinstance(d, int) else 1 for d in dims]
+    (y,) = session.run(["y"], {i.name: np.zeros(fixed(i.shape), np.float32) for i in session.get_inputs()})
     row = f'[[model]]\nname = "{name}"\ninputs = {inputs}\noutputs = {y.size}\n'
     words = NAN_DIFFERS.get(name.split("_")[0])
-    return row + (f"nan_differs = {words!r}\n" if words else "")
+    row += f"nan_differs = {words!r}\n" if words else ""
+    more = more or {}
+    row += f"rows = {more['rows']}\n" if "rows" in more else ""
+    states = "".join(f'{state} = "{after}"\n' for state, after in more.get("states", {}).items())
+    return row + (f"[model.states]\n{states}" if states else "")
 
 
 def main():
@@ -99,15 +104,16 @@ def main():
     import zoo_ml
     import zoo_nets
     import zoo_operators
+    import zoo_recurrent
     import zoo_refused
 
     ZOO.mkdir(exist_ok=True)
     for old in ZOO.glob("*.onnx"):
         old.unlink()
     rows, total = [], 0
-    for module in (zoo_operators, zoo_ml, zoo_nets, zoo_refused):
-        for name, (model, inputs, refused) in module.models().items():
-            rows.append(write(name, model, inputs, refused))
+    for module in (zoo_operators, zoo_ml, zoo_nets, zoo_recurrent, zoo_refused):
+        for name, made in module.models().items():
+            rows.append(write(name, *made))
     (ZOO / "index.toml").write_text("# Made by models/zoo.py.\n\n" + "\n".join(rows))
     total = sum(file.stat().st_size for file in ZOO.iterdir())
     print(f"{len(rows)} files, {total:,} bytes, onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}")

@@ -19,10 +19,6 @@ def models():
             change(model)
         made[f"refused_{name}"] = (model, inputs, words)
 
-    add("lstm", "operator LSTM (node `lstm1`): the native engine has no kernel for it", lambda n: n.op(
-        "LSTM", n.shaped(3, 1, 4), n.random(1, 8, 4), n.random(1, 8, 2), hidden_size=2, outputs=1))
-    add("gru", "operator GRU (node `gru1`)", lambda n: n.op(
-        "GRU", n.shaped(3, 1, 4), n.random(1, 6, 4), n.random(1, 6, 2), hidden_size=2))
     add("where", "operator Where (node `where1`): the native engine has no kernel for it", lambda n: n.op(
         "Where", n.op("Constant", value=np.array([True])), "x", F(0)))
     add("contrib", "operator com.microsoft.Gelu (node `gelu0`)", lambda n: n.op("Gelu", "x", domain="com.microsoft"),

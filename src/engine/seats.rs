@@ -65,6 +65,19 @@ impl Seats {
         &seat.rows[seat.oldest * self.features..][..self.rows * self.features]
     }
 
+    /// Values of a row.
+    #[inline]
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The first `len` values of the window become the states from `at` on.
+    #[inline]
+    pub fn carry_window(&mut self, seat: usize, at: usize, len: usize) {
+        let seat = &mut self.seats[seat];
+        seat.states[at..at + len].copy_from_slice(&seat.rows[seat.oldest * self.features..][..len]);
+    }
+
     /// All states, one behind the other.
     #[inline]
     pub fn states(&self, seat: usize) -> &[f32] {

@@ -4,13 +4,14 @@ mod data;
 mod dense;
 mod elementwise;
 mod ml;
+mod recurrent;
 mod reduce;
 
 use std::collections::{HashMap, HashSet};
 
-use super::Refusal;
+use super::{Options, Refusal};
 use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
-use super::plan::{Plan, Slot, Step};
+use super::plan::{Memory, Plan, Slot, Step};
 use super::simd::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
 use crate::engine::Shape;
@@ -35,10 +36,13 @@ pub(super) struct Lower<'a> {
     counted: usize,
     /// How many nodes, or the graph's result, read each value.
     uses: HashMap<Value, usize>,
+    options: Options,
+    /// Buffers of sequences whose last rows lie by themselves too: by the sequence's, that of the last row, and its place.
+    last_rows: HashMap<Slot, (Slot, std::ops::Range<usize>)>,
 }
 
 /// Compiles `graph` for one instrument; `shape` is the manifest's.
-pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
+pub(super) fn lower(graph: &Graph, shape: &Shape, options: Options) -> Result<Plan, Refusal> {
     let mut lower = Lower {
         graph,
         known: HashMap::new(),
@@ -47,6 +51,8 @@ pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
         values: 0,
         counted: 0,
         uses: uses(graph),
+        options,
+        last_rows: HashMap::new(),
     };
     let (input, entered) = lower.enter(shape)?;
     for (&value, tensor) in &graph.constants {
@@ -80,7 +86,9 @@ pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
         }
         carried.push((from, to, len));
     }
-    Ok(Plan { steps: lower.steps, buffers: lower.buffers, input, outputs, carried })
+    let (mut copied, buffers) = (false, lower.buffers);
+    lower.steps.iter().for_each(|step| step.reads(|slot, blocks| copied |= blocks && slot == input));
+    Ok(Plan { steps: lower.steps, buffers, input, outputs, carried, copied })
 }
 
 /// The nodes that the results hang on: labels and ZipMaps beside them are never computed.
@@ -182,7 +190,7 @@ impl Lower<'_> {
     /// Runs the steps from `first` on, whose inputs are all constant, and keeps their results as constants.
     fn compute_now(&mut self, first: usize, node: &Node) {
         for step in self.steps.drain(first..) {
-            step.run(Portable, &mut self.buffers);
+            step.run(Portable, &mut Memory::of(&mut self.buffers));
         }
         for value in node.outputs.iter().flatten() {
             if let Some(Known::Computed { dims, slot }) = self.known.get(value) {
@@ -210,6 +218,7 @@ impl Lower<'_> {
             "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" => self.rearrange(node),
             "Concat" => self.concat(node),
             "Split" => self.split(node),
+            "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Cast" => self.cast(node),
             "Shape" => self.shape_of(node),
             op if op.starts_with("ml.") => self.ml(node),

@@ -4,12 +4,14 @@
 //! steps of a `plan`, and a run walks that list over buffers made once: no allocation, no dispatch but one match a step.
 //! The kernels are written once and compiled for AVX-512, AVX2 and plain arrays; the widest that the machine has is taken.
 
+mod ahead;
 mod dense;
 mod graph;
 mod lower;
 mod maps;
 mod math;
 mod plan;
+mod recurrent;
 mod reduce;
 mod simd;
 mod tensor;
@@ -18,6 +20,7 @@ mod wire;
 
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
+use ahead::Ahead;
 use graph::Graph;
 use plan::Plan;
 #[cfg(target_arch = "x86_64")]
@@ -117,6 +120,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Native {
     plan: Plan,
+    ahead: Option<Ahead>,
     isa: Isa,
     seats: Seats,
     info: EngineInfo,
@@ -140,7 +144,8 @@ impl Native {
         let isa = options.isa.unwrap_or_else(widest);
         let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
         let graph = Graph::read(onnx)?;
-        let plan = lower::lower(&graph, shape)?;
+        let mut plan = lower::lower(&graph, shape, options)?;
+        let ahead = if options.precompute { Ahead::split(&mut plan) } else { None };
         let info = EngineInfo {
             engine: "native",
             isa: isa.name().to_owned(),
@@ -151,13 +156,32 @@ impl Native {
             stateful: !shape.states.is_empty(),
         };
         let seats = Seats::new(shape, plan.states());
-        Ok(Self { plan, isa, seats, info })
+        Ok(Self { plan, ahead, isa, seats, info })
     }
 
     /// Bytes of weights that a run reads.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         self.plan.weight_bytes()
+    }
+
+    /// Whether [`Options::precompute`] found something to do ahead: recurrent layers over the window whose last row goes on,
+    /// or steps of a model with states that do not hang on the row. Where it did not, it changes nothing.
+    #[must_use]
+    pub fn prepares(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Runs `task` with the kernels of its instruction set.
+    #[inline]
+    fn dispatch(isa: Isa, task: impl Task) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(isa) => isa.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(isa) => isa.run(task),
+            Isa::Portable => task.run(Portable),
+        }
     }
 }
 
@@ -166,13 +190,29 @@ struct Run<'a> {
     plan: &'a mut Plan,
     seats: &'a mut Seats,
     seat: usize,
+    ahead: Option<&'a mut Ahead>,
     output: &'a mut [f32],
 }
 
 impl Task for Run<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.plan.run(s, self.seats, self.seat, self.output);
+        self.plan.run(s, self.seats, self.seat, self.ahead, self.output);
+    }
+}
+
+/// One piece of what is done ahead; whether there was any.
+struct Prepare<'a> {
+    ahead: &'a mut Ahead,
+    plan: &'a mut Plan,
+    seats: &'a Seats,
+    done: &'a mut bool,
+}
+
+impl Task for Prepare<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        *self.done = self.ahead.prepare(s, self.plan, self.seats);
     }
 }
 
@@ -183,6 +223,9 @@ impl Engine for Native {
 
     fn seat(&mut self, instruments: usize) {
         self.seats.seat(instruments);
+        if let Some(ahead) = &mut self.ahead {
+            ahead.seat(&self.plan, instruments);
+        }
     }
 
     #[inline]
@@ -194,23 +237,31 @@ impl Engine for Native {
         let n = self.info.outputs;
         check_length("output", seats.len() * n, outputs.len())?;
         for (&seat, output) in seats.iter().zip(outputs.chunks_exact_mut(n)) {
-            let run = Run { plan: &mut self.plan, seats: &mut self.seats, seat, output };
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512(isa) => isa.run(run),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2(isa) => isa.run(run),
-                Isa::Portable => run.run(Portable),
-            }
+            let ahead = self.ahead.as_mut();
+            Self::dispatch(self.isa, Run { plan: &mut self.plan, seats: &mut self.seats, seat, ahead, output });
         }
         Ok(())
     }
 
     fn reset(&mut self, seat: usize) {
         self.seats.reset(seat);
+        if let Some(ahead) = &mut self.ahead {
+            ahead.reset(seat);
+        }
     }
 
     fn filled(&self, seat: usize) -> bool {
         self.seats.filled(seat)
+    }
+
+    fn prepare(&mut self) -> bool {
+        let Some(ahead) = &mut self.ahead else { return false };
+        let mut done = false;
+        Self::dispatch(self.isa, Prepare { ahead, plan: &mut self.plan, seats: &self.seats, done: &mut done });
+        done
+    }
+
+    fn unprepared(&self) -> u64 {
+        self.ahead.as_ref().map_or(0, |ahead| ahead.unprepared)
     }
 }

@@ -1,9 +1,13 @@
 //! A model as a straight list of steps over buffers made once: what a run does, and all that it does.
 
+use std::sync::Arc;
+
 use super::dense::Dense;
+use super::ahead::Ahead;
 use super::maps::{Binary, Unary};
+use super::recurrent::{Layer, Sequence};
 use super::reduce::{Norm, Reduce, Softmax};
-use super::simd::Simd;
+use super::simd::{Simd, Task};
 use super::tensor::{Block, Buffer, LANES};
 use super::trees::Trees;
 use crate::engine::seats::Seats;
@@ -39,6 +43,60 @@ pub(super) enum Step {
     MatMul { a: Slot, b: Slot, y: Slot, batch: usize, m: usize, k: usize, n: usize },
     /// Ensemble of trees on one row.
     Trees { x: Slot, y: Slot, trees: Box<Trees> },
+    /// A recurrent layer over a window: its rows to `y`, where anyone reads them, its last state to `h` and `c`. `gates` is
+    /// scratch; `initial` is the first state, 0 where there is none.
+    Sequence {
+        x: Slot,
+        y: Option<Slot>,
+        gates: Slot,
+        h: Slot,
+        c: Slot,
+        initial: [Option<Slot>; 2],
+        sequence: Box<Sequence>,
+    },
+    /// What a recurrent layer's step owes to the state alone.
+    Start { h: Option<Slot>, gates: Slot, layer: Arc<Layer> },
+    /// The rest of that step: from the state `from` to the state `to`, which may be the same; 0 where there is none.
+    Finish { x: Slot, gates: Slot, from: [Option<Slot>; 2], to: [Slot; 2], layer: Arc<Layer> },
+}
+
+/// What steps work on: the buffers, and rows that are read where they lie.
+pub(super) struct Memory<'a> {
+    pub buffers: &'a mut [Buffer],
+    /// The seat's window is what this slot reads.
+    pub input: Slot,
+    pub window: &'a [f32],
+    /// One row of it is what this slot reads.
+    pub row: Slot,
+    pub newest: &'a [f32],
+}
+
+impl<'a> Memory<'a> {
+    /// Buffers alone.
+    pub fn of(buffers: &'a mut [Buffer]) -> Self {
+        Self { buffers, input: Slot::MAX, window: &[], row: Slot::MAX, newest: &[] }
+    }
+
+    #[inline(always)]
+    pub fn values(&self, slot: Slot) -> &[f32] {
+        match slot {
+            slot if slot == self.input => self.window,
+            slot if slot == self.row => self.newest,
+            slot => self.buffers[slot].values(),
+        }
+    }
+
+    /// Whole blocks for `len` values: those of the window are a copy.
+    #[inline(always)]
+    fn blocks(&self, slot: Slot, len: usize) -> &[Block] {
+        &self.buffers[slot].0[..len.div_ceil(LANES)]
+    }
+
+    /// A buffer is a step's own while it is written: no step reads what it writes.
+    #[inline(always)]
+    fn take(&mut self, slot: Slot) -> Buffer {
+        std::mem::take(&mut self.buffers[slot])
+    }
 }
 
 /// A compiled model.
@@ -51,35 +109,65 @@ pub(super) struct Plan {
     pub outputs: Vec<(Slot, usize)>,
     /// For each state the buffer it is read from, the one its next value is in, and its length.
     pub carried: Vec<(Slot, Slot, usize)>,
+    /// Some step reads the window by whole blocks, for which it is copied.
+    pub copied: bool,
 }
 
 impl Plan {
-    /// Runs the steps for a seat.
+    /// Runs the steps for a seat, after those of `ahead` that are not done yet.
     #[inline(always)]
-    pub fn run<S: Simd>(&mut self, s: S, seats: &mut Seats, seat: usize, output: &mut [f32]) {
-        let Self { steps, buffers, .. } = self;
+    pub fn run<S: Simd>(
+        &mut self,
+        s: S,
+        seats: &mut Seats,
+        seat: usize,
+        mut ahead: Option<&mut Ahead>,
+        output: &mut [f32],
+    ) {
+        if self.copied {
+            let window = seats.window(seat);
+            self.buffers[self.input].values_mut()[..window.len()].copy_from_slice(window);
+        }
+        self.read_states(seats, seat);
+        if let Some(ahead) = &mut ahead {
+            ahead.finish(s, self, seats, seat);
+        }
         let window = seats.window(seat);
-        buffers[self.input].values_mut()[..window.len()].copy_from_slice(window);
-        let mut states = seats.states(seat);
-        for &(from, _, len) in &self.carried {
-            let (state, rest) = states.split_at(len);
-            buffers[from].values_mut()[..len].copy_from_slice(state);
-            states = rest;
-        }
-        for step in steps.iter() {
-            step.run(s, buffers);
-        }
-        let mut states = seats.states_mut(seat);
-        for &(_, next, len) in &self.carried {
-            let (state, rest) = states.split_at_mut(len);
-            state.copy_from_slice(&buffers[next].values()[..len]);
-            states = rest;
+        let row = ahead.as_ref().map_or(Slot::MAX, |ahead| ahead.row);
+        let newest = &window[window.len() - seats.features()..];
+        let mut memory = Memory { buffers: &mut self.buffers, input: self.input, window, row, newest };
+        for step in &self.steps {
+            step.run(s, &mut memory);
         }
         let mut output = output;
         for &(slot, len) in &self.outputs {
             let (values, rest) = output.split_at_mut(len);
-            values.copy_from_slice(&buffers[slot].values()[..len]);
+            values.copy_from_slice(&memory.values(slot)[..len]);
             output = rest;
+        }
+        // A state's next value may lie among the input itself.
+        let mut at = 0;
+        for &(_, next, len) in &self.carried {
+            if next == self.input {
+                seats.carry_window(seat, at, len);
+            } else {
+                seats.states_mut(seat)[at..at + len].copy_from_slice(&self.buffers[next].values()[..len]);
+            }
+            at += len;
+        }
+        if let Some(ahead) = ahead {
+            ahead.ran(self, seats, seat);
+        }
+    }
+
+    /// The seat's states to their buffers.
+    #[inline(always)]
+    pub fn read_states(&mut self, seats: &Seats, seat: usize) {
+        let mut states = seats.states(seat);
+        for &(from, _, len) in &self.carried {
+            let (state, rest) = states.split_at(len);
+            self.buffers[from].values_mut()[..len].copy_from_slice(state);
+            states = rest;
         }
     }
 
@@ -96,6 +184,8 @@ impl Plan {
             Step::Dense { dense, .. } => dense.bytes(),
             Step::Trees { trees, .. } => trees.bytes(),
             Step::Affine { scale, offset, .. } => (scale.len() + offset.len()) * size_of::<Block>(),
+            Step::Sequence { sequence, .. } => sequence.layer.bytes(),
+            Step::Finish { layer, .. } => layer.bytes(),
             _ => 0,
         };
         self.steps.iter().map(bytes).sum()
@@ -105,15 +195,83 @@ impl Plan {
 impl Step {
     /// Runs one step.
     #[inline(always)]
-    pub fn run<S: Simd>(&self, s: S, buffers: &mut [Buffer]) {
-        let target = self.target();
-        // Its own while it is written: a step never reads what it writes.
-        let mut y = std::mem::take(&mut buffers[target]);
-        self.write(s, buffers, &mut y);
-        buffers[target] = y;
+    pub fn run<S: Simd>(&self, s: S, memory: &mut Memory) {
+        match self {
+            Self::Sequence { .. } | Self::Start { .. } | Self::Finish { .. } => {
+                s.apart(Recur { step: self, memory });
+            }
+            _ => {
+                let target = self.target();
+                let mut y = memory.take(target);
+                self.write(s, memory, &mut y);
+                memory.buffers[target] = y;
+            }
+        }
     }
 
-    /// The buffer it writes.
+    /// [`Step::run`] of those that may be done ahead: recurrent ones, and moves of their states.
+    #[inline(always)]
+    pub fn run_ahead<S: Simd>(&self, s: S, memory: &mut Memory) {
+        match self {
+            Self::Gather { x, y: target, index, pad } => {
+                let mut y = memory.take(*target);
+                gather(memory.values(*x), index, *pad, y.values_mut());
+                memory.buffers[*target] = y;
+            }
+            Self::Place { x, y: target, at, len } => {
+                let mut y = memory.take(*target);
+                y.values_mut()[*at..at + len].copy_from_slice(&memory.values(*x)[..*len]);
+                memory.buffers[*target] = y;
+            }
+            _ => s.apart(Recur { step: self, memory }),
+        }
+    }
+
+    /// Whether [`Step::run_ahead`] takes it.
+    pub fn is_light(&self) -> bool {
+        matches!(self, Self::Gather { .. } | Self::Place { .. } | Self::Start { .. })
+    }
+
+    /// Steps of recurrent layers, which write more than one buffer.
+    #[inline(always)]
+    fn recur<S: Simd>(&self, s: S, memory: &mut Memory) {
+        match self {
+            Self::Sequence { x, y, gates, h, c, initial, sequence } => {
+                let [mut own_gates, mut own_h, mut own_c] = [*gates, *h, *c].map(|slot| memory.take(slot));
+                let mut own_y = y.map(|y| memory.take(y)).unwrap_or_default();
+                begin(memory, initial[0], own_h.values_mut());
+                begin(memory, initial[1], own_c.values_mut());
+                let state = [own_h.values_mut(), own_c.values_mut()];
+                let zero = initial[0].is_none();
+                sequence.run(s, memory.values(*x), own_gates.values_mut(), state, zero, own_y.values_mut());
+                for (slot, buffer) in [(*gates, own_gates), (*h, own_h), (*c, own_c)] {
+                    memory.buffers[slot] = buffer;
+                }
+                if let Some(y) = y {
+                    memory.buffers[*y] = own_y;
+                }
+            }
+            Self::Start { h, gates, layer } => {
+                let mut own_gates = memory.take(*gates);
+                layer.start(s, h.map(|h| memory.values(h)), own_gates.values_mut());
+                memory.buffers[*gates] = own_gates;
+            }
+            Self::Finish { x, gates, from, to, layer } => {
+                let [mut own_gates, mut h, mut c] = [*gates, to[0], to[1]].map(|slot| memory.take(slot));
+                if from[0] != Some(to[0]) {
+                    begin(memory, from[0], h.values_mut());
+                    begin(memory, from[1], c.values_mut());
+                }
+                layer.step(s, memory.values(*x), own_gates.values_mut(), h.values_mut(), c.values_mut());
+                for (slot, buffer) in [(*gates, own_gates), (to[0], h), (to[1], c)] {
+                    memory.buffers[slot] = buffer;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The buffer it writes, or the one that others read.
     pub fn target(&self) -> Slot {
         match self {
             Self::Dense { y, .. }
@@ -127,60 +285,123 @@ impl Step {
             | Self::Norm { y, .. }
             | Self::MatMul { y, .. }
             | Self::Trees { y, .. } => *y,
+            Self::Sequence { h, .. } => *h,
+            Self::Start { gates, .. } => *gates,
+            Self::Finish { to, .. } => to[0],
+        }
+    }
+
+    /// Calls `read` with each buffer it reads, and with whether that must be of whole blocks.
+    pub fn reads(&self, mut read: impl FnMut(Slot, bool)) {
+        match self {
+            Self::Unary { x, .. } | Self::Affine { x, .. } => read(*x, true),
+            Self::Binary { a, b, .. } => [a, b].into_iter().for_each(|x| read(*x, true)),
+            Self::MatMul { a, b, .. } => [a, b].into_iter().for_each(|x| read(*x, false)),
+            Self::Dense { x, .. }
+            | Self::Gather { x, .. }
+            | Self::Place { x, .. }
+            | Self::Reduce { x, .. }
+            | Self::Softmax { x, .. }
+            | Self::Norm { x, .. }
+            | Self::Trees { x, .. } => read(*x, false),
+            Self::Sequence { x, initial, .. } => {
+                initial.iter().flatten().chain([x]).for_each(|x| read(*x, false));
+            }
+            Self::Start { h, .. } => h.iter().for_each(|h| read(*h, false)),
+            Self::Finish { x, gates, from, .. } => {
+                from.iter().flatten().chain([x, gates]).for_each(|x| read(*x, false));
+            }
+        }
+    }
+
+    /// Calls `write` with each buffer it writes.
+    pub fn writes(&self, mut write: impl FnMut(Slot)) {
+        match self {
+            Self::Sequence { y, gates, h, c, .. } => y.iter().chain([gates, h, c]).for_each(|y| write(*y)),
+            Self::Finish { gates, to, .. } => [*gates, to[0], to[1]].into_iter().for_each(write),
+            _ => write(self.target()),
         }
     }
 
     #[inline(always)]
-    fn write<S: Simd>(&self, s: S, from: &[Buffer], y: &mut Buffer) {
+    fn write<S: Simd>(&self, s: S, from: &Memory, y: &mut Buffer) {
         match self {
-            Self::Dense { x, rows: 1, dense, .. } => dense.run(s, from[*x].values(), &mut y.0),
-            Self::Dense { x, rows, dense, .. } => dense_rows(s, dense, *rows, from[*x].values(), y),
-            Self::Unary { x, len, f, .. } => f.run(s, &from[*x].0[..len.div_ceil(LANES)], &mut y.0),
+            Self::Dense { x, rows: 1, dense, .. } => dense.run(s, from.values(*x), &mut y.0),
+            Self::Dense { x, rows, dense, .. } => dense_rows(s, dense, *rows, from.values(*x), y),
+            Self::Unary { x, len, f, .. } => f.run(s, from.blocks(*x, *len), &mut y.0),
             Self::Binary { a, b, len, f, .. } => {
-                let blocks = len.div_ceil(LANES);
-                f.run(s, &from[*a].0[..blocks], &from[*b].0[..blocks], &mut y.0);
+                f.run(s, from.blocks(*a, *len), from.blocks(*b, *len), &mut y.0);
             }
             Self::Affine { x, scale, offset, .. } => {
-                for (((y, x), scale), offset) in y.0.iter_mut().zip(&from[*x].0).zip(scale).zip(offset) {
+                for (((y, x), scale), offset) in y.0.iter_mut().zip(&from.buffers[*x].0).zip(scale).zip(offset) {
                     s.store(&mut y.0, s.mul_add(s.load(&x.0), s.load(&scale.0), s.load(&offset.0)));
                 }
             }
-            Self::Gather { x, index, pad, .. } => {
-                let x = from[*x].values();
-                for (y, &i) in y.values_mut().iter_mut().zip(index) {
-                    *y = if i == PAD { *pad } else { x[i as usize] };
-                }
-            }
+            Self::Gather { x, index, pad, .. } => gather(from.values(*x), index, *pad, y.values_mut()),
             Self::Place { x, at, len, .. } => {
-                y.values_mut()[*at..at + len].copy_from_slice(&from[*x].values()[..*len]);
+                y.values_mut()[*at..at + len].copy_from_slice(&from.values(*x)[..*len]);
             }
             Self::Reduce { x, rows, n, f, .. } => {
-                let x = &from[*x].values()[..rows * n];
+                let x = &from.values(*x)[..rows * n];
                 for (y, row) in y.values_mut().iter_mut().zip(x.chunks_exact(*n)) {
                     *y = f.run(s, row);
                 }
             }
             Self::Softmax { x, rows, n, f, .. } => {
-                let (x, y) = (&from[*x].values()[..rows * n], y.values_mut());
+                let (x, y) = (&from.values(*x)[..rows * n], y.values_mut());
                 for (y, x) in y.chunks_exact_mut(*n).zip(x.chunks_exact(*n)) {
                     f.run(s, x, y);
                 }
             }
             Self::Norm { x, rows, norm, .. } => {
                 let n = norm.n();
-                let (x, y) = (&from[*x].values()[..rows * n], y.values_mut());
+                let (x, y) = (&from.values(*x)[..rows * n], y.values_mut());
                 for (y, x) in y.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
                     norm.run(s, x, y);
                 }
             }
             Self::MatMul { a, b, batch, m, k, n, .. } => {
-                let (a, b, y) = (from[*a].values(), from[*b].values(), y.values_mut());
+                let (a, b, y) = (from.values(*a), from.values(*b), y.values_mut());
                 for i in 0..*batch {
                     mat_mul([*m, *k, *n], &a[i * m * k..][..m * k], &b[i * k * n..][..k * n], &mut y[i * m * n..]);
                 }
             }
-            Self::Trees { x, trees, .. } => trees.run(s, from[*x].values(), y.values_mut()),
+            Self::Trees { x, trees, .. } => trees.run(s, from.values(*x), y.values_mut()),
+            Self::Sequence { .. } | Self::Start { .. } | Self::Finish { .. } => {}
         }
+    }
+}
+
+/// A recurrent layer's step, compiled once for every place that runs it.
+struct Recur<'a, 'm> {
+    step: &'a Step,
+    memory: &'a mut Memory<'m>,
+}
+
+impl Task for Recur<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.step.recur(s, self.memory);
+    }
+}
+
+#[inline(always)]
+fn gather(x: &[f32], index: &[u32], pad: f32, y: &mut [f32]) {
+    for (y, &i) in y.iter_mut().zip(index) {
+        *y = if i == PAD { pad } else { x[i as usize] };
+    }
+}
+
+/// A state's first value.
+#[inline(always)]
+pub(super) fn begin(memory: &Memory, from: Option<Slot>, to: &mut [f32]) {
+    match from {
+        Some(from) => {
+            let from = memory.values(from);
+            let len = from.len().min(to.len());
+            to[..len].copy_from_slice(&from[..len]);
+        }
+        None => to.fill(0.0),
     }
 }
 

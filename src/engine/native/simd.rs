@@ -9,7 +9,11 @@ use super::tensor::LANES;
 pub(super) trait Simd: Copy {
     /// Sixteen values.
     type V: Copy;
+    /// Values of [`Self::V`] that fit into its registers.
+    const REGISTERS: usize;
 
+    /// Runs `task` as a function of its own: a kernel called from many places is compiled once.
+    fn apart(self, task: impl Task);
     fn splat(self, x: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
     fn store(self, to: &mut [f32; LANES], x: Self::V);
@@ -34,6 +38,8 @@ pub(super) trait Simd: Copy {
     fn split(self, a: Self::V) -> (Self::V, Self::V);
     /// Sum of the lanes, in a fixed order.
     fn sum(self, a: Self::V) -> f32;
+    /// The lower 16 bits of each lane as the upper half of an f32: what two bf16 in a lane are read by.
+    fn lower_half(self, a: Self::V) -> Self::V;
 
     #[inline(always)]
     fn neg(self, a: Self::V) -> Self::V {
@@ -64,6 +70,12 @@ fn each(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    const REGISTERS: usize = 4;
+
+    #[inline(never)]
+    fn apart(self, task: impl Task) {
+        task.run(self);
+    }
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -134,6 +146,10 @@ impl Simd for Portable {
         let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
     }
+    #[inline(always)]
+    fn lower_half(self, a: Self::V) -> Self::V {
+        each(|i| f32::from_bits(a[i].to_bits() << 16))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -202,6 +218,18 @@ mod x86 {
 
     impl Simd for Avx512 {
         type V = __m512;
+        const REGISTERS: usize = 32;
+
+        #[inline(always)]
+        fn apart(self, task: impl Task) {
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            #[inline(never)]
+            fn with(simd: Avx512, task: impl Task) {
+                task.run(simd);
+            }
+            // SAFETY: `self` is the proof that the machine has them.
+            unsafe { with(self, task) }
+        }
 
         #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
@@ -277,6 +305,10 @@ mod x86 {
         fn sum(self, a: __m512) -> f32 {
             proven!(sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))))
         }
+        #[inline(always)]
+        fn lower_half(self, a: __m512) -> __m512 {
+            proven!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(a))))
+        }
     }
 
     /// # Safety
@@ -303,6 +335,18 @@ mod x86 {
 
     impl Simd for Avx2 {
         type V = Pair;
+        const REGISTERS: usize = 8;
+
+        #[inline(always)]
+        fn apart(self, task: impl Task) {
+            #[target_feature(enable = "avx2,fma")]
+            #[inline(never)]
+            fn with(simd: Avx2, task: impl Task) {
+                task.run(simd);
+            }
+            // SAFETY: `self` is the proof that the machine has them.
+            unsafe { with(self, task) }
+        }
 
         #[inline(always)]
         fn splat(self, x: f32) -> Pair {
@@ -389,6 +433,11 @@ mod x86 {
         #[inline(always)]
         fn sum(self, a: Pair) -> f32 {
             proven!(sum_256(_mm256_add_ps(a.0, a.1)))
+        }
+        #[inline(always)]
+        fn lower_half(self, a: Pair) -> Pair {
+            let half = |a| proven!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(a))));
+            (half(a.0), half(a.1))
         }
     }
 }

@@ -66,6 +66,15 @@ impl Lower<'_> {
     pub(super) fn rearrange(&mut self, node: &Node) -> Result<(), Refusal> {
         let (dims, x) = self.computed_input(node, 0)?;
         let (out, index, pad) = self.picked(node, &dims)?;
+        let len = dims.iter().product::<usize>();
+        if index.len() == len && index.iter().enumerate().all(|(i, &from)| from as usize == i) {
+            // Nothing moves but axes of one.
+            return self.alias(node, Some(out));
+        }
+        if let Some(slot) = self.last_row(x, &index) {
+            self.known.insert(node.output()?, Known::Computed { dims: out, slot });
+            return Ok(());
+        }
         let y = self.define(node, out)?;
         self.steps.push(Step::Gather { x, y, index, pad });
         Ok(())
