@@ -80,7 +80,8 @@ def attribute(name, value):
 
 
 def write(name, model, inputs, refused=None, more=None):
-    """One file and its row of the index; `more` has the rows of a window, or the states with their next values."""
+    """One file and its row of the index; `more` has the rows of a window, the states with their next values, or the table of
+    the index that it stands in."""
     data = model.SerializeToString(deterministic=True) if hasattr(model, "SerializeToString") else model
     (ZOO / f"{name}.onnx").write_bytes(data)
     if refused:
@@ -90,10 +91,10 @@ def write(name, model, inputs, refused=None, more=None):
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     fixed = lambda dims: [d if isinstance(d, int) else 1 for d in dims]
     (y,) = session.run(["y"], {i.name: np.zeros(fixed(i.shape), np.float32) for i in session.get_inputs()})
-    row = f'[[model]]\nname = "{name}"\ninputs = {inputs}\noutputs = {y.size}\n'
+    more = more or {}
+    row = f'[[{more.get("table", "model")}]]\nname = "{name}"\ninputs = {inputs}\noutputs = {y.size}\n'
     words = NAN_DIFFERS.get(name.split("_")[0])
     row += f"nan_differs = {words!r}\n" if words else ""
-    more = more or {}
     row += f"rows = {more['rows']}\n" if "rows" in more else ""
     states = "".join(f'{state} = "{after}"\n' for state, after in more.get("states", {}).items())
     return row + (f"[model.states]\n{states}" if states else "")

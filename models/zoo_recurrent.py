@@ -199,7 +199,7 @@ def models():
             made[f"{kind}_{name}"] = window(f"{kind}_{name}", rows, inputs, hidden, build, **how)
 
         both = {**more, "activations": ["Relu"] * 2} if kind == "rnn_relu" else more
-        add("sequence", 6, 3, 5, sequence(op, **more))
+        add("sequence", 6, 4, 5, sequence(op, **more))
         add("last", 9, 5, 16, last(op, **more))
         add("no_bias", 5, 4, 17, last(op, bias=False, **more))
         add("all", 7, 6, 33, everything(op, **more))
@@ -213,10 +213,12 @@ def models():
         made[f"{kind}_step"] = stepping(f"{kind}_step", op, 8, 18, **more)
         made[f"{kind}_steps"] = stepping(f"{kind}_steps", op, 6, 11, layers=2, joined=True, **more)
     made["lstm_wide"] = window("lstm_wide", 20, 32, 64, torch("LSTM", layers=1), dims=[1, 20, 32])
+    made["lstm_wide_50"] = window("lstm_wide_50", 50, 32, 64, keras("LSTM", layers=1), dims=[1, 50, 32])
     made["lstm_step_wide"] = stepping("lstm_step_wide", "LSTM", 32, 64)
     made["lstm_lens"] = window("lstm_lens", 4, 3, 5, lambda n, t, i, h: n.op(
         "LSTM", "x", *weights(n, "LSTM", i, h), np.array([t], np.int32), hidden_size=h))
     made["stac_lstm_a"] = window("stac_lstm_a", 50, 100, 100, stac(2), dims=[1, 50, 100])
-    made["stac_lstm_b"] = window("stac_lstm_b", 100, 250, 200, stac(3), dims=[1, 100, 250])
+    model, inputs, _, more = window("stac_lstm_b", 100, 250, 200, stac(3), dims=[1, 100, 250])
+    made["stac_lstm_b"] = model, inputs, None, {**more, "table": "large"}
     refused(made)
     return made

@@ -66,17 +66,8 @@ impl Ahead {
         slots.sort_unstable();
         slots.dedup();
         let row = plan.buffers.len();
-        let mut ahead = Self {
-            cycle,
-            rows,
-            first,
-            last,
-            slots,
-            row,
-            seats: Vec::new(),
-            queue: VecDeque::new(),
-            unprepared: 0,
-        };
+        let mut ahead =
+            Self { cycle, rows, first, last, slots, row, seats: Vec::new(), queue: VecDeque::new(), unprepared: 0 };
         ahead.seat(plan, 1);
         Some(ahead)
     }

@@ -9,11 +9,11 @@ mod reduce;
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Options, Refusal};
 use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
 use super::plan::{Memory, Plan, Slot, Step};
 use super::simd::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
+use super::{Options, Refusal};
 use crate::engine::Shape;
 
 /// What is known of a value.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::dense::Dense;
 use super::ahead::Ahead;
+use super::dense::Dense;
 use super::maps::{Binary, Unary};
 use super::recurrent::{Layer, Sequence};
 use super::reduce::{Norm, Reduce, Softmax};

@@ -119,7 +119,7 @@ impl Layer {
             Cell::GruAfter => {
                 for (b, h) in h_blocks.iter_mut().enumerate() {
                     let [own, z, r, given] = at(s, gates, n, b);
-                    let reset = s.div(own, s.add(s.splat(1.0), math::exp_within(s, s.neg(r))));
+                    let reset = s.div(own, one_over_sigmoid(s, r));
                     s.store(h, gru(s, z, s.add(given, reset), s.load(h)));
                 }
             }
@@ -127,7 +127,7 @@ impl Layer {
                 let (gates, left) = gates.split_at_mut((3 * n).next_multiple_of(LANES) + LANES);
                 for (b, (h, left)) in h_blocks.iter().zip(left.as_chunks_mut::<LANES>().0).enumerate() {
                     let [_, r] = at(s, gates, n, b);
-                    s.store(left, s.div(s.load(h), s.add(s.splat(1.0), math::exp_within(s, s.neg(r)))));
+                    s.store(left, s.div(s.load(h), one_over_sigmoid(s, r)));
                 }
                 if let Some(after) = &self.after {
                     after.add(s, left, &mut gates[2 * n..]);
@@ -147,7 +147,8 @@ impl Layer {
             Cell::Relu => {
                 for (b, h) in h_blocks.iter_mut().enumerate() {
                     let [x] = at(s, gates, n, b);
-                    s.store(h, s.max(s.splat(0.0), x));
+                    // NaN becomes 0, as in ONNX Runtime: it is the first operand.
+                    s.store(h, s.max(x, s.splat(0.0)));
                 }
             }
         }
@@ -157,15 +158,32 @@ impl Layer {
 /// Block `b` of each of the first `G` gates of `n` units.
 #[inline(always)]
 fn at<S: Simd, const G: usize>(s: S, gates: &[f32], n: usize, b: usize) -> [S::V; G] {
-    std::array::from_fn(|g| s.load(gates[g * n + b * LANES..].first_chunk().unwrap_or(&[0.0; LANES])))
+    let mut blocks = [s.splat(0.0); G];
+    for g in 0..G {
+        if let Some(block) = gates[g * n + b * LANES..].first_chunk() {
+            blocks[g] = s.load(block);
+        }
+    }
+    blocks
+}
+
+/// 1 + e^-x.
+#[inline(always)]
+fn one_over_sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
+    s.add(s.splat(1.0), math::exp_within(s, s.neg(x)))
+}
+
+/// A gate that is NaN opens as far as it can, as in ONNX Runtime, which bounds gates so that NaN becomes the upper bound.
+#[inline(always)]
+fn large_if_nan<S: Simd>(s: S, x: S::V) -> S::V {
+    s.min(x, s.splat(f32::MAX))
 }
 
 /// c' = σ(f) c + σ(i) tanh g and σ(o) tanh c', each over one denominator: a division takes as long as ten products.
 #[inline(always)]
 fn lstm<S: Simd>(s: S, [i, o, f, g]: [S::V; 4], c: S::V) -> (S::V, S::V) {
-    let one = s.splat(1.0);
-    let [i, o, f] = [i, o, f].map(|x| s.add(one, math::exp_within(s, s.neg(x))));
-    let (top, bottom) = math::tanh_parts(s, g);
+    let (i, o, f) = (one_over_sigmoid(s, i), one_over_sigmoid(s, o), one_over_sigmoid(s, f));
+    let (top, bottom) = math::tanh_parts(s, large_if_nan(s, g));
     let entry = s.mul(i, bottom);
     let c = s.div(s.mul_add(c, entry, s.mul(top, f)), s.mul(entry, f));
     let (top, bottom) = math::tanh_parts(s, c);
@@ -176,7 +194,7 @@ fn lstm<S: Simd>(s: S, [i, o, f, g]: [S::V; 4], c: S::V) -> (S::V, S::V) {
 #[inline(always)]
 fn gru<S: Simd>(s: S, z: S::V, n: S::V, h: S::V) -> S::V {
     let e = math::exp_within(s, s.neg(z));
-    let (top, bottom) = math::tanh_parts(s, n);
+    let (top, bottom) = math::tanh_parts(s, large_if_nan(s, n));
     s.div(s.mul_add(e, top, s.mul(h, bottom)), s.mul(s.add(s.splat(1.0), e), bottom))
 }
 
@@ -196,15 +214,7 @@ pub(super) struct Sequence {
 impl Sequence {
     /// From x, row behind row, to y (none when empty). `h` and `c` are the first state, 0 if `zero`, and become the last.
     #[inline(always)]
-    pub fn run<S: Simd>(
-        &self,
-        s: S,
-        x: &[f32],
-        gates: &mut [f32],
-        [h, c]: [&mut [f32]; 2],
-        zero: bool,
-        y: &mut [f32],
-    ) {
+    pub fn run<S: Simd>(&self, s: S, x: &[f32], gates: &mut [f32], [h, c]: [&mut [f32]; 2], zero: bool, y: &mut [f32]) {
         let (layer, n, stride) = (&*self.layer, self.layer.hidden, self.layer.stride());
         let (first, _) = layer.cell.given();
         let bias = layer.bias.values();

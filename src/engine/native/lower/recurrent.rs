@@ -134,10 +134,15 @@ impl Lower<'_> {
         };
         let sizes = Sizes { rows, inputs, hidden, directions };
         if usize::try_from(node.int("hidden_size", hidden as i64)) != Ok(hidden) || hidden == 0 {
-            return Err(node.refuse(format!("hidden_size is {}, its weights have {hidden}", node.int("hidden_size", 0))));
+            return Err(
+                node.refuse(format!("hidden_size is {}, its weights have {hidden}", node.int("hidden_size", 0)))
+            );
         }
         let wide = hidden.checked_mul(2 * gates);
-        let wanted = [(1, vec![directions, wide.unwrap_or(0) / 2, inputs]), (2, vec![directions, wide.unwrap_or(0) / 2, hidden])];
+        let wanted = [
+            (1, vec![directions, wide.unwrap_or(0) / 2, inputs]),
+            (2, vec![directions, wide.unwrap_or(0) / 2, hidden]),
+        ];
         for (i, wanted) in wanted.into_iter().chain([(3, vec![directions, wide.unwrap_or(0)])]) {
             match self.floats(node, i)? {
                 Some(tensor) if tensor.dims != wanted => {

@@ -204,30 +204,20 @@ fn strip<S: Simd, U: Unpack<D>, const D: usize, const P: usize, const C: usize>(
         sums[0][p] = s.load(&y[p]);
     }
     let (groups, rest) = x.as_chunks::<D>();
-    let add = |sums: &mut [S::V; P], x: &[f32; D], weights: &[Block]| {
-        let weights = &weights[at..at + P];
-        let values: [S::V; D] = std::array::from_fn(|d| s.splat(x[d]));
-        for p in 0..P {
-            let unpacked = U::unpack(s, &weights[p]);
-            for d in 0..D {
-                sums[p] = s.mul_add(values[d], unpacked[d], sums[p]);
-            }
-        }
-    };
     let (whole, left) = groups.as_chunks::<C>();
     let (weights, left_weights) = weights.split_at(whole.len() * C * width);
     for (xs, weights) in whole.iter().zip(weights.chunks_exact(C * width)) {
         for c in 0..C {
-            add(&mut sums[c], &xs[c], &weights[c * width..][..width]);
+            group::<S, U, D, P>(s, &mut sums[c], &xs[c], &weights[c * width + at..][..P]);
         }
     }
     for (x, weights) in left.iter().zip(left_weights.chunks_exact(width)) {
-        add(&mut sums[0], x, weights);
+        group::<S, U, D, P>(s, &mut sums[0], x, &weights[at..][..P]);
     }
     if !rest.is_empty() {
         let mut last = [0.0; D];
         last[..rest.len()].copy_from_slice(rest);
-        add(&mut sums[0], &last, &left_weights[left.len() * width..]);
+        group::<S, U, D, P>(s, &mut sums[0], &last, &left_weights[left.len() * width + at..][..P]);
     }
     for p in 0..P {
         let mut sum = sums[0][p];
@@ -235,6 +225,26 @@ fn strip<S: Simd, U: Unpack<D>, const D: usize, const P: usize, const C: usize>(
             sum = s.add(sum, more[p]);
         }
         s.store(&mut y[p], sum);
+    }
+}
+
+/// sums += `D` inputs · their weights.
+#[inline(always)]
+fn group<S: Simd, U: Unpack<D>, const D: usize, const P: usize>(
+    s: S,
+    sums: &mut [S::V; P],
+    x: &[f32; D],
+    weights: &[Block],
+) {
+    let mut values = [s.splat(0.0); D];
+    for d in 0..D {
+        values[d] = s.splat(x[d]);
+    }
+    for p in 0..P {
+        let unpacked = U::unpack(s, &weights[p]);
+        for d in 0..D {
+            sums[p] = s.mul_add(values[d], unpacked[d], sums[p]);
+        }
     }
 }
 
@@ -325,7 +335,7 @@ fn tile<S: Simd, U: Unpack<D>, const D: usize, const P: usize>(
     y: &mut [f32],
     stride: usize,
 ) {
-    let rows: [&[f32]; ROWS] = std::array::from_fn(|r| &x[r * inputs..][..inputs]);
+    let x = &x[..ROWS * inputs];
     let mut sums = [[s.splat(0.0); P]; ROWS];
     for (r, sums) in sums.iter_mut().enumerate() {
         let (y, _) = y[r * stride..].as_chunks::<LANES>();
@@ -334,12 +344,15 @@ fn tile<S: Simd, U: Unpack<D>, const D: usize, const P: usize>(
         }
     }
     for (group, weights) in weights.chunks_exact(width).enumerate() {
-        let unpacked: [[S::V; D]; P] = std::array::from_fn(|p| U::unpack(s, &weights[at + p]));
+        let mut unpacked = [[s.splat(0.0); D]; P];
+        for p in 0..P {
+            unpacked[p] = U::unpack(s, &weights[at + p]);
+        }
         for d in 0..D {
             let input = group * D + d;
             if input < inputs {
                 for r in 0..ROWS {
-                    let value = s.splat(rows[r][input]);
+                    let value = s.splat(x[r * inputs + input]);
                     for p in 0..P {
                         sums[r][p] = s.mul_add(value, unpacked[p][d], sums[r][p]);
                     }
