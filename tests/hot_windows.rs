@@ -4,6 +4,8 @@
 mod common;
 #[path = "common/line.rs"]
 mod line;
+#[path = "common/rows_models.rs"]
+mod rows_models;
 
 use std::collections::HashMap;
 
@@ -11,37 +13,25 @@ use common::*;
 use line::{Line, Options, line, line_with};
 use pillion::cold::data::{self, Feed, synth};
 use pillion::cold::offline::Offline;
-use pillion::engine::{Engine, Native, OrtCpu, Runtime, RuntimeConfig, Shape};
+use pillion::engine::{Engine, Native, OrtCpu, Runtime, RuntimeConfig};
 use pillion::hot::Turn;
 use pillion::hot::features::FeatureSet;
 use pillion_shm::{From, Kind, Poll, RingReader, Signal, signal_flags};
+use rows_models::{fixtures, onnx};
 
 const ROWS: usize = 5;
 
-fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/model_fixtures/{name}.onnx", env!("CARGO_MANIFEST_DIR"))).unwrap()
-}
-
-fn window_shape(set: &FeatureSet) -> Shape {
-    Shape::vector("x", set.len(), "y", 3).window(ROWS)
-}
-
-fn state_shape(set: &FeatureSet) -> Shape {
-    let shape = Shape::vector("x", set.len(), "next", 3).carrying(&[("s", "next")]);
-    Shape { outputs: vec!["next".into(), "z".into()], warmup: 3, ..shape }
-}
-
 /// Both models on our engine, and where it is there on ONNX Runtime.
 fn engines(set: &FeatureSet) -> Vec<Box<dyn Engine>> {
-    let (window, state) = (window_shape(set), state_shape(set));
+    let [window, state, _] = fixtures(set).map(|fixture| fixture.shape);
     let mut engines: Vec<Box<dyn Engine>> = vec![
-        Box::new(Native::new(&fixture("window"), &window).unwrap()),
-        Box::new(Native::new(&fixture("state"), &state).unwrap()),
+        Box::new(Native::new(&onnx("window"), &window).unwrap()),
+        Box::new(Native::new(&onnx("state"), &state).unwrap()),
     ];
     if has_onnxruntime() {
         let runtime = Runtime::open(&RuntimeConfig { onnxruntime: Some(onnxruntime()) }).unwrap();
-        engines.push(Box::new(OrtCpu::new(runtime, &fixture("window"), &window).unwrap()));
-        engines.push(Box::new(OrtCpu::new(runtime, &fixture("state"), &state).unwrap()));
+        engines.push(Box::new(OrtCpu::new(runtime, &onnx("window"), &window).unwrap()));
+        engines.push(Box::new(OrtCpu::new(runtime, &onnx("state"), &state).unwrap()));
     }
     engines
 }
@@ -193,11 +183,11 @@ fn a_gap_begins_windows_and_states_anew() {
 fn conflation_leaves_no_row_out_of_a_window_and_batches_in_order() {
     let (feed, set) = (recording(2_000), FeatureSet::load("book").unwrap());
     let rows = offline_rows(&feed, &set);
-    let window = window_shape(&set);
+    let [window, ..] = fixtures(&set).map(|fixture| fixture.shape);
     let two = || -> Vec<Box<dyn Engine>> {
         vec![
-            Box::new(Native::new(&fixture("window"), &window).unwrap()),
-            Box::new(Native::new(&fixture("window"), &window).unwrap()),
+            Box::new(Native::new(&onnx("window"), &window).unwrap()),
+            Box::new(Native::new(&onnx("window"), &window).unwrap()),
         ]
     };
     let mut of_batch = Vec::new();
