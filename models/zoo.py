@@ -2,8 +2,9 @@
 
     .venv/bin/pip install --requirement models/requirements-zoo.txt
     .venv/bin/python models/zoo.py
+    .venv/bin/python models/zoo.py bench FOLDER [NAME...]
 
-Every file takes `x` and gives `y`. index.toml names them with their widths, which ONNX Runtime is asked for here; a file
+The last makes the models of benches/engines.rs instead. Every file takes `x` and gives `y`. index.toml names them with their widths, which ONNX Runtime is asked for here; a file
 that the native engine must refuse stands there with the words that its refusal must have.
 """
 
@@ -99,6 +100,12 @@ def write(name, model, inputs, refused=None):
 
 def main():
     sys.path.insert(0, str(HERE))
+    if sys.argv[1:2] == ["bench"]:
+        import zoo_bench
+
+        folder = pathlib.Path(sys.argv[2])
+        folder.mkdir(parents=True, exist_ok=True)
+        return zoo_bench.make(folder, sys.argv[3:])
     import zoo_deep
     import zoo_exported
     import zoo_ml

@@ -124,20 +124,21 @@ def cnn(n):
     return n.op("Softmax", n.dense(x, 16, 3), axis=1)
 
 
-def lob_blocks(n):
-    """DeepLOB's convolutions over price and size, then over levels, then over time, and its inception block: one map a step."""
+def lob_blocks(n, width=8, tall=5, maps=16):
+    """DeepLOB's convolutions over price and size, then over sides, then over `tall` levels, each with two over time; and its
+    inception block. `width` maps, then three times `maps`, over time alone."""
     def block(x, maps, depth, height, width, act="LeakyRelu", **more):
         y = conv(n, x, maps, depth, height, width, **more)
         y = n.op("Tanh", y) if act == "Tanh" else n.op("LeakyRelu", y, alpha=0.01)
         return batch_norm(n, y, maps)
     x = n.op("Unsqueeze", "x", np.array([1], I)) if n.opset >= 13 else n.op("Unsqueeze", "x", axes=[1])
-    for depth, act, first in ((1, "LeakyRelu", (1, 2)), (8, "Tanh", (1, 2)), (8, "LeakyRelu", (1, 5))):
-        x = block(x, 8, depth, *first, act, strides=[1, 2] if first[1] == 2 else [1, 1])
-        x = block(block(x, 8, 8, 4, 1, act), 8, 8, 4, 1, act)
-    tall = lambda k: {"pads": [k // 2, 0, k // 2, 0]}
-    branches = [block(block(x, 16, 8, 1, 1), 16, 16, k, 1, **tall(k)) for k in (3, 5)]
-    pooled = n.op("MaxPool", x, kernel_shape=[3, 1], strides=[1, 1], **tall(3))
-    branches.append(block(pooled, 16, 8, 1, 1))
+    for depth, act, across in ((1, "LeakyRelu", 2), (width, "Tanh", 2), (width, "LeakyRelu", tall)):
+        x = block(x, width, depth, 1, across, act, strides=[1, 2] if across == 2 else [1, 1])
+        x = block(block(x, width, width, 4, 1, act), width, width, 4, 1, act)
+    same = lambda k: {"pads": [k // 2, 0, k // 2, 0]}
+    branches = [block(block(x, maps, width, 1, 1), maps, maps, k, 1, **same(k)) for k in (3, 5)]
+    pooled = n.op("MaxPool", x, kernel_shape=[3, 1], strides=[1, 1], **same(3))
+    branches.append(block(pooled, maps, width, 1, 1))
     return n.op("Concat", *branches, axis=1)
 
 
