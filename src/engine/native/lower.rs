@@ -8,10 +8,10 @@ mod reduce;
 
 use std::collections::{HashMap, HashSet};
 
-use super::Refusal;
+use super::{Refusal, Weights};
 use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
 use super::plan::{Plan, Slot, Step};
-use super::simd::Portable;
+use super::portable::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
 use crate::engine::Shape;
 
@@ -27,6 +27,8 @@ pub(super) enum Known {
 /// The plan in the making.
 pub(super) struct Lower<'a> {
     graph: &'a Graph,
+    /// How the weights of dense layers are stored.
+    weights: Weights,
     known: HashMap<Value, Known>,
     buffers: Vec<Buffer>,
     steps: Vec<Step>,
@@ -38,9 +40,10 @@ pub(super) struct Lower<'a> {
 }
 
 /// Compiles `graph` for one instrument; `shape` is the manifest's.
-pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
+pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights) -> Result<Plan, Refusal> {
     let mut lower = Lower {
         graph,
+        weights,
         known: HashMap::new(),
         buffers: Vec::new(),
         steps: Vec::new(),
@@ -336,9 +339,4 @@ fn strides(dims: &[usize]) -> Vec<usize> {
         strides[i - 1] = strides[i] * dims[i];
     }
     strides
-}
-
-/// Whole blocks for a row of `n` values.
-const fn padded(n: usize) -> usize {
-    n.div_ceil(LANES) * LANES
 }

@@ -1,6 +1,7 @@
 //! A model as a straight list of steps over buffers made once: what a run does, and all that it does.
 
 use super::dense::Dense;
+use super::product::Span;
 use super::maps::{Binary, Unary};
 use super::reduce::{Norm, Reduce, Softmax};
 use super::simd::Simd;
@@ -17,8 +18,8 @@ pub(super) const PAD: u32 = u32::MAX;
 /// One step. Buffers are read and written from their first value on.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// `rows` rows of x, each `dense.inputs` values, to rows of whole blocks, then closed up.
-    Dense { x: Slot, y: Slot, rows: usize, dense: Box<Dense> },
+    /// `rows` rows of x, which begin `apart` values from each other, to rows without gaps.
+    Dense { x: Slot, y: Slot, rows: usize, apart: usize, dense: Box<Dense> },
     /// y = f(x), `len` values.
     Unary { x: Slot, y: Slot, len: usize, f: Unary },
     /// y = f(a, b), each of `len` values.
@@ -134,7 +135,10 @@ impl Step {
     fn write<S: Simd>(&self, s: S, from: &[Buffer], y: &mut Buffer) {
         match self {
             Self::Dense { x, rows: 1, dense, .. } => dense.run(s, from[*x].values(), &mut y.0),
-            Self::Dense { x, rows, dense, .. } => dense_rows(s, dense, *rows, from[*x].values(), y),
+            Self::Dense { x, rows, apart, dense, .. } => {
+                let span = Span { x: from[*x].values(), apart: *apart, rows: *rows };
+                dense.rows(s, span, y.values_mut());
+            },
             Self::Unary { x, len, f, .. } => f.run(s, &from[*x].0[..len.div_ceil(LANES)], &mut y.0),
             Self::Binary { a, b, len, f, .. } => {
                 let blocks = len.div_ceil(LANES);
@@ -181,24 +185,6 @@ impl Step {
             }
             Self::Trees { x, trees, .. } => trees.run(s, from[*x].values(), y.values_mut()),
         }
-    }
-}
-
-/// Rows of whole blocks, written one behind the other: the end of a row that is no whole block is overwritten by the next.
-#[inline(always)]
-fn dense_rows<S: Simd>(s: S, dense: &Dense, rows: usize, x: &[f32], y: &mut Buffer) {
-    let blocks = dense.outputs.div_ceil(LANES);
-    for row in 0..rows {
-        let x = &x[row * dense.inputs..];
-        if dense.outputs.is_multiple_of(LANES) {
-            dense.run(s, x, &mut y.0[row * blocks..][..blocks]);
-            continue;
-        }
-        // Not aligned to blocks: through the spare blocks at the buffer's end.
-        let spare = y.0.len() - blocks;
-        dense.run(s, x, &mut y.0[spare..]);
-        let values = y.values_mut();
-        values.copy_within(spare * LANES..spare * LANES + dense.outputs, row * dense.outputs);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Products of matrices, and convolutions as such.
 
 use super::data::small;
-use super::{Known, Lower, padded};
+use super::{Known, Lower};
 use crate::engine::native::Refusal;
 use crate::engine::native::dense::Dense;
 use crate::engine::native::graph::{MOST_VALUES, Node};
 use crate::engine::native::plan::{PAD, Slot, Step};
 use crate::engine::native::reduce::Reduce;
-use crate::engine::native::tensor::{Buffer, LANES, Tensor};
+use crate::engine::native::tensor::{Buffer, Tensor};
 
 /// Windows of a convolution or a pool along each axis.
 struct Windows {
@@ -47,7 +47,7 @@ impl Lower<'_> {
             }
             Some(c) => return Err(node.refuse(format!("a bias of {:?} for {n} outputs is not taken", c.dims))),
         };
-        let dense = Dense::new(k, n, weight, &bias);
+        let dense = Dense::stored(self.weights, k, n, weight, &bias);
         self.dense(node, x, vec![rows, n], dense)
     }
 
@@ -60,11 +60,8 @@ impl Lower<'_> {
     }
 
     fn dense_step(&mut self, x: Slot, y: Slot, rows: usize, dense: Dense) {
-        // Rows that are no whole blocks are made in spare blocks behind the values.
-        if rows > 1 && !dense.outputs.is_multiple_of(LANES) {
-            self.buffers[y] = Buffer::zeros(padded(rows * dense.outputs) + padded(dense.outputs));
-        }
-        self.steps.push(Step::Dense { x, y, rows, dense: Box::new(dense) });
+        let apart = dense.inputs;
+        self.steps.push(Step::Dense { x, y, rows, apart, dense: Box::new(dense) });
     }
 
     /// Constant weights make a dense layer; two computed operands a product of small matrices.
@@ -78,7 +75,7 @@ impl Lower<'_> {
                 return Err(node.refuse(format!("operands of {dims:?} and {:?} do not go together", weights.dims)));
             }
             let w = values(weights);
-            let dense = Dense::new(k, n, |i, o| w[i * n + o], &[]);
+            let dense = Dense::stored(self.weights, k, n, |i, o| w[i * n + o], &[]);
             let mut out = dims;
             out.pop();
             out.push(n);
@@ -128,7 +125,7 @@ impl Lower<'_> {
             let patches = self.buffer(index.len());
             self.steps.push(Step::Gather { x, y: patches, index, pad: 0.0 });
             let own = if bias.is_empty() { &[][..] } else { &bias[first..first + each] };
-            let dense = Dense::new(taps, each, |i, o| w[(first + o) * taps + i], own);
+            let dense = Dense::stored(self.weights, taps, each, |i, o| w[(first + o) * taps + i], own);
             let rows = self.buffer(places * each);
             self.dense_step(patches, rows, places, dense);
             made.push((rows, each));

@@ -16,7 +16,7 @@ impl Lower<'_> {
         let (dims, x) = self.computed_input(node, 0)?;
         if let Unary::Activation(activation) = f
             && let Some(Step::Dense { dense, .. }) = self.fusable(node, 0)
-            && dense.activation == Activation::None
+            && dense.is_plain()
         {
             dense.activation = activation;
             return self.alias(node, None);
@@ -146,7 +146,7 @@ impl Lower<'_> {
         };
         if f == Binary::Add
             && let Some(Step::Dense { rows: 1, dense, .. }) = self.fusable(node, i)
-            && dense.activation == Activation::None
+            && dense.is_plain()
         {
             dense.add_bias(&offset);
             let known = Known::Computed { dims, slot: x };

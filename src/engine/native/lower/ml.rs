@@ -96,7 +96,7 @@ impl Lower<'_> {
         let post = node.text("post_transform").unwrap_or("NONE");
         let dense = Dense::new(n, outputs, |i, o| weights[o * n + i], bias);
         let raw = self.buffer(outputs);
-        self.steps.push(Step::Dense { x, y: raw, rows: 1, dense: Box::new(dense) });
+        self.steps.push(Step::Dense { x, y: raw, rows: 1, apart: n, dense: Box::new(dense) });
         let scored = match post {
             "NONE" => raw,
             "LOGISTIC" => {
