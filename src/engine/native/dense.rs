@@ -66,6 +66,8 @@ pub(super) struct Dense {
     pub inputs: usize,
     /// Outputs of a row.
     pub outputs: usize,
+    /// Inputs of each piece that a row is made of.
+    piece: usize,
     weights: Stored,
     bias: Vec<Block>,
     pub activation: Activation,
@@ -103,13 +105,17 @@ impl Dense {
             Weights::Bf16 => Stored::Bf16(packed(inputs, outputs, weight)),
             Weights::F16 => Stored::F16(packed(inputs, outputs, weight)),
             Weights::Int8 => {
-                let scales: Vec<f32> =
-                    (0..outputs).map(|o| int8_scale((0..inputs).map(|i| weight(i, o)))).collect();
+                let scales: Vec<f32> = (0..outputs).map(|o| int8_scale((0..inputs).map(|i| weight(i, o)))).collect();
                 Stored::Int8(packed(inputs, outputs, |i, o| weight(i, o) / scales[o]), blocks(outputs, &scales))
             }
         };
         let bias = blocks(outputs, bias);
-        Self { inputs, outputs, weights, bias, activation: Activation::None, after: None }
+        Self { inputs, outputs, piece: inputs, weights, bias, activation: Activation::None, after: None }
+    }
+
+    /// Rows come in pieces of so many inputs, an even number of which `inputs` is a multiple.
+    pub fn in_pieces(self, piece: usize) -> Self {
+        Self { piece, ..self }
     }
 
     /// How its weights are stored.
@@ -163,10 +169,10 @@ impl Dense {
     #[inline(always)]
     pub fn add_to<S: Simd>(&self, s: S, x: &[f32], start: &[Block], y: &mut [Block]) {
         let width = self.bias.len() * LANES;
-        self.call(s, Span { x, apart: self.inputs, rows: 1 }, start, bytemuck::cast_slice_mut(y), width);
+        self.call(s, Span::row(x), start, bytemuck::cast_slice_mut(y), width);
     }
 
-    /// Many rows: row i of x begins at i · `span.apart`, so that rows may overlap; rows of y have `outputs` values and no gaps.
+    /// Many rows, which may overlap in x; rows of y have `outputs` values and no gaps.
     #[inline(always)]
     pub fn rows<S: Simd>(&self, s: S, span: Span<'_>, y: &mut [f32]) {
         self.call(s, span, &self.bias, y, self.outputs);
@@ -194,8 +200,8 @@ impl Dense {
 
     #[inline(always)]
     fn product<'a, U>(&'a self, weights: &'a [U], scales: &'a [Block], start: &'a [Block]) -> Product<'a, U> {
-        let (inputs, activation, after) = (self.inputs, self.activation, self.after.as_ref());
-        Product { inputs, weights, scales, start, activation, after }
+        let (inputs, piece, activation, after) = (self.inputs, self.piece, self.activation, self.after.as_ref());
+        Product { inputs, piece, weights, scales, start, activation, after }
     }
 }
 

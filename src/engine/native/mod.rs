@@ -15,17 +15,17 @@ mod product;
 mod reduce;
 mod simd;
 mod tensor;
-mod weights;
 mod trees;
+mod weights;
 mod wire;
 
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
 use plan::Plan;
+use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use simd::{Avx2, Avx512};
-use portable::Portable;
 use simd::{Simd, Task};
 
 /// Why the native engine does not take a model.

@@ -11,12 +11,21 @@ use super::simd::{Simd, Task};
 use super::tensor::{Block, LANES};
 use super::weights::Pair;
 
-/// Rows of x: row i is the values from i · `apart` on.
+/// Rows of x: row i begins at i · `apart`; the pieces it is made of are `between` values from each other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span<'a> {
     pub x: &'a [f32],
     pub apart: usize,
     pub rows: usize,
+    pub between: usize,
+}
+
+impl<'a> Span<'a> {
+    /// One row in one piece.
+    #[inline(always)]
+    pub fn row(x: &'a [f32]) -> Self {
+        Self { x, apart: x.len(), rows: 1, between: 0 }
+    }
 }
 
 /// First block and width of each panel: eights, then what is left as 4, 2, 1.
@@ -34,6 +43,8 @@ pub(super) fn panels(blocks: usize) -> impl Iterator<Item = (usize, usize)> {
 #[derive(Clone, Copy)]
 pub(super) struct Product<'a, U> {
     pub inputs: usize,
+    /// Inputs of each piece of a row: all, or an even number.
+    pub piece: usize,
     pub weights: &'a [U],
     /// Factors of the sums, where the form has them.
     pub scales: &'a [Block],
@@ -54,8 +65,8 @@ impl<U: Pair> Product<'_, U> {
             s.call(Rows { product: self, span: Span { rows: many, ..span }, y: &mut *y, width });
         }
         for row in many..span.rows {
-            let x = &span.x[row * span.apart..][..self.inputs];
-            s.call(Row { product: self, x, y: &mut y[row * width..][..width] });
+            let x = &span.x[row * span.apart..];
+            s.call(Row { product: self, x, between: span.between, y: &mut y[row * width..][..width] });
         }
     }
 
@@ -109,11 +120,8 @@ impl<U: Pair> Product<'_, U> {
 
     #[inline(always)]
     fn output<S: Simd>(&self, s: S, sum: S::V, block: usize) -> S::V {
-        let sum = if U::SCALED {
-            s.mul_add(sum, s.load(&self.scales[block].0), s.load(&self.start[block].0))
-        } else {
-            sum
-        };
+        let sum =
+            if U::SCALED { s.mul_add(sum, s.load(&self.scales[block].0), s.load(&self.start[block].0)) } else { sum };
         let value = self.activation.quick(s, sum);
         match self.after {
             Some([scale, offset]) => s.mul_add(value, s.load(&scale[block].0), s.load(&offset[block].0)),
@@ -126,24 +134,25 @@ impl<U: Pair> Product<'_, U> {
 struct Row<'a, U> {
     product: Product<'a, U>,
     x: &'a [f32],
+    between: usize,
     y: &'a mut [f32],
 }
 
 impl<U: Pair> Task for Row<'_, U> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { product, x, y } = self;
+        let Self { product, x, between, y } = self;
         for (first, width, weights) in product.panels() {
             // With sixteen registers of eight lanes, half as much is in flight.
             match (width, S::MANY) {
-                (8, true) => product.row::<S, 8, 8, 1>(s, x, weights, first, y),
-                (4, true) => product.row::<S, 4, 4, 2>(s, x, weights, first, y),
-                (2, true) => product.row::<S, 2, 2, 4>(s, x, weights, first, y),
-                (_, true) => product.row::<S, 1, 1, 8>(s, x, weights, first, y),
-                (8, false) => product.row::<S, 8, 4, 1>(s, x, weights, first, y),
-                (4, false) => product.row::<S, 4, 4, 1>(s, x, weights, first, y),
-                (2, false) => product.row::<S, 2, 2, 2>(s, x, weights, first, y),
-                (_, false) => product.row::<S, 1, 1, 4>(s, x, weights, first, y),
+                (8, true) => product.row::<S, 8, 8, 1>(s, (x, between), weights, first, y),
+                (4, true) => product.row::<S, 4, 4, 2>(s, (x, between), weights, first, y),
+                (2, true) => product.row::<S, 2, 2, 4>(s, (x, between), weights, first, y),
+                (_, true) => product.row::<S, 1, 1, 8>(s, (x, between), weights, first, y),
+                (8, false) => product.row::<S, 8, 4, 1>(s, (x, between), weights, first, y),
+                (4, false) => product.row::<S, 4, 4, 1>(s, (x, between), weights, first, y),
+                (2, false) => product.row::<S, 2, 2, 2>(s, (x, between), weights, first, y),
+                (_, false) => product.row::<S, 1, 1, 4>(s, (x, between), weights, first, y),
             }
         }
     }
@@ -155,28 +164,30 @@ impl<U: Pair> Product<'_, U> {
     fn row<S: Simd, const W: usize, const P: usize, const C: usize>(
         &self,
         s: S,
-        x: &[f32],
+        (x, between): (&[f32], usize),
         weights: &[U],
         first: usize,
         y: &mut [f32],
     ) {
         let group = C.div_ceil(2);
-        let (groups, rest) = x.split_at(x.len() / (2 * group) * (2 * group));
-        let (weights, rest_weights) = weights.split_at(groups.len() / 2 * W);
         for at in (0..W).step_by(P) {
             let mut sums: [[[S::V; P]; C]; 1] = [self.begin(s, first + at)];
-            for (x, weights) in groups.chunks_exact(2 * group).zip(weights.chunks_exact(group * W)) {
-                for j in 0..group {
-                    let pair = [x[2 * j], x[2 * j + 1]];
-                    multiply(s, [pair], &weights[j * W + at..][..P], 2 * j, &mut sums);
+            for (i, weights) in weights.chunks_exact(self.piece.div_ceil(2) * W).enumerate() {
+                let (groups, rest) = x[i * between..][..self.piece].split_at(self.piece / (2 * group) * (2 * group));
+                let (weights, rest_weights) = weights.split_at(groups.len() / 2 * W);
+                for (x, weights) in groups.chunks_exact(2 * group).zip(weights.chunks_exact(group * W)) {
+                    for j in 0..group {
+                        let pair = [x[2 * j], x[2 * j + 1]];
+                        multiply(s, [pair], &weights[j * W + at..][..P], 2 * j, &mut sums);
+                    }
                 }
-            }
-            if !rest.is_empty() {
-                // A known number of times: sums of a computed number would not stay in registers.
-                for j in 0..group {
-                    if let Some(&x) = rest.get(2 * j) {
-                        let pair = [x, rest.get(2 * j + 1).copied().unwrap_or(0.0)];
-                        multiply(s, [pair], &rest_weights[j * W + at..][..P], 2 * j, &mut sums);
+                if !rest.is_empty() {
+                    // A known number of times: sums of a computed number would not stay in registers.
+                    for j in 0..group {
+                        if let Some(&x) = rest.get(2 * j) {
+                            let pair = [x, rest.get(2 * j + 1).copied().unwrap_or(0.0)];
+                            multiply(s, [pair], &rest_weights[j * W + at..][..P], 2 * j, &mut sums);
+                        }
                     }
                 }
             }
@@ -243,25 +254,28 @@ impl<U: Pair> Rows<'_, U> {
         weights: &[U],
         [first, at, row]: [usize; 3],
     ) -> [[[S::V; P]; C]; R] {
-        let n = self.product.inputs;
-        let x: [&[f32]; R] = std::array::from_fn(|r| &self.span.x[(row + r) * self.span.apart..][..n]);
-        let pairs: [&[[f32; 2]]; R] = x.map(|x| x.as_chunks().0);
+        let (piece, span) = (self.product.piece, self.span);
         let mut sums = [self.product.begin(s, first + at); R];
         let group = C.div_ceil(2);
-        let whole = n / 2 / group * group;
-        let (weights, rest) = weights.split_at(whole * W);
-        for (g, weights) in weights.chunks_exact(group * W).enumerate() {
-            for j in 0..group {
-                let x = std::array::from_fn(|r| pairs[r][g * group + j]);
-                multiply(s, x, &weights[j * W + at..][..P], 2 * j, &mut sums);
+        let whole = piece / 2 / group * group;
+        for (i, weights) in weights.chunks_exact(piece.div_ceil(2) * W).enumerate() {
+            let begin = row * span.apart + i * span.between;
+            let x: [&[f32]; R] = std::array::from_fn(|r| &span.x[begin + r * span.apart..][..piece]);
+            let pairs: [&[[f32; 2]]; R] = x.map(|x| x.as_chunks().0);
+            let (weights, rest) = weights.split_at(whole * W);
+            for (g, weights) in weights.chunks_exact(group * W).enumerate() {
+                for j in 0..group {
+                    let x = std::array::from_fn(|r| pairs[r][g * group + j]);
+                    multiply(s, x, &weights[j * W + at..][..P], 2 * j, &mut sums);
+                }
             }
-        }
-        if !rest.is_empty() {
-            for j in 0..group {
-                let i = 2 * (whole + j);
-                if i < n {
-                    let x = std::array::from_fn(|r| [x[r][i], x[r].get(i + 1).copied().unwrap_or(0.0)]);
-                    multiply(s, x, &rest[j * W + at..][..P], 2 * j, &mut sums);
+            if !rest.is_empty() {
+                for j in 0..group {
+                    let i = 2 * (whole + j);
+                    if i < piece {
+                        let x = std::array::from_fn(|r| [x[r][i], x[r].get(i + 1).copied().unwrap_or(0.0)]);
+                        multiply(s, x, &rest[j * W + at..][..P], 2 * j, &mut sums);
+                    }
                 }
             }
         }

@@ -107,9 +107,8 @@ mod x86 {
     impl Avx2 {
         /// The proof, if it is so.
         pub fn detect() -> Option<Self> {
-            let all = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
+            let all =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             all.then_some(Self(()))
         }
 
@@ -357,7 +356,8 @@ mod x86 {
         }
         #[inline(always)]
         fn if_nan(self, a: Pair, yes: Pair, no: Pair) -> Pair {
-            let nan = (proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.0, a.0)), proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.1, a.1)));
+            let nan =
+                (proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.0, a.0)), proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.1, a.1)));
             both!(_mm256_blendv_ps(no, yes, nan))
         }
         #[inline(always)]
