@@ -5,6 +5,8 @@
 
 use super::tensor::LANES;
 
+pub(super) mod trees;
+
 /// What a kernel does with registers of sixteen lanes. NaN goes through every operation, `max` and `min` included.
 pub(super) trait Simd: Copy {
     /// Sixteen values.
@@ -45,6 +47,9 @@ pub(super) trait Simd: Copy {
         let minus = self.neg(a);
         self.if_less(a, self.splat(0.0), minus, a)
     }
+
+    /// Runs work on lanes of trees with these instructions, and what goes beyond them for bytes where the machine has it.
+    fn trees(self, task: impl trees::LanesTask);
 }
 
 /// Work that is compiled once for each instruction set. Its `run` must be `inline(always)`: code that is not inlined into
@@ -134,6 +139,10 @@ impl Simd for Portable {
         let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
     }
+    #[inline(always)]
+    fn trees(self, task: impl trees::LanesTask) {
+        task.run(self);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -141,7 +150,7 @@ pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Simd, Task};
+    use super::{LANES, Simd, Task, trees};
     use std::arch::x86_64::*;
 
     /// Proof that the machine has AVX-512 F, VL, BW and DQ.
@@ -277,6 +286,10 @@ mod x86 {
         fn sum(self, a: __m512) -> f32 {
             proven!(sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))))
         }
+        #[inline(always)]
+        fn trees(self, task: impl trees::LanesTask) {
+            trees::wide(self, task);
+        }
     }
 
     /// # Safety
@@ -389,6 +402,10 @@ mod x86 {
         #[inline(always)]
         fn sum(self, a: Pair) -> f32 {
             proven!(sum_256(_mm256_add_ps(a.0, a.1)))
+        }
+        #[inline(always)]
+        fn trees(self, task: impl trees::LanesTask) {
+            task.run(self);
         }
     }
 }
