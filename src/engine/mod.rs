@@ -10,6 +10,7 @@ use std::fmt::Display;
 
 pub use self::native::{Native, Options, Weights};
 pub use self::ort::OrtCpu;
+pub use self::ort::cuda::{self, CudaOptions, OrtCuda};
 pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
 
 /// One model, ready to run. An engine belongs to one hot thread.

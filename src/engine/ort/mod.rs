@@ -1,7 +1,10 @@
-//! ONNX Runtime through the `ort` crate's safe interface: on the CPU, one thread; and, in [`cuda`], on a GPU.
-#![forbid(unsafe_code)]
+//! ONNX Runtime through the `ort` crate: on the CPU, one thread; and, in [`cuda`], on a GPU.
+#![deny(unsafe_code)]
 
 mod cache;
+pub mod cuda;
+#[allow(unsafe_code)]
+mod cudart;
 mod options;
 mod shapes;
 
@@ -86,6 +89,11 @@ impl OrtCpu {
     #[must_use]
     pub fn batch(&self) -> usize {
         self.bound.last().map_or(1, |bound| bound.n)
+    }
+
+    /// What the graph takes and gives.
+    fn into_layout(self) -> Layout {
+        self.layout
     }
 
     fn infer_batch(&mut self, chosen: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
