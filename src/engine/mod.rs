@@ -53,6 +53,11 @@ pub trait Engine: Send {
         0
     }
 
+    /// What a person should know of how it started, for the banner: an optimised graph from disk, or why not.
+    fn remark(&self) -> Option<&str> {
+        None
+    }
+
     /// [`Engine::take`] and [`Engine::infer`] for the first seat.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ pub struct OrtCpu {
     seats: Seats,
     info: EngineInfo,
     graph: Graph,
+    remark: Option<String>,
 }
 
 impl OrtCpu {
@@ -64,7 +65,7 @@ impl OrtCpu {
         let info = EngineInfo {
             engine: "ort-cpu",
             isa: isa().to_owned(),
-            runtime: format!("onnxruntime {}, 1 thread, no spinning{}", runtime.version(), graph.said()),
+            runtime: format!("onnxruntime {}, 1 thread, no spinning", runtime.version()),
             inputs: shape.features,
             outputs: shape.values,
             rows: shape.rows,
@@ -74,7 +75,8 @@ impl OrtCpu {
         let bound = vec![Bound::new(&session, &layout, 1)?];
         layout.batches = layout.batches && independent(&mut session, &options, &layout);
         let seats = Seats::new(shape, layout.states);
-        let mut engine = Self { session, options, layout, bound, seats, info, graph };
+        let remark = graph.said();
+        let mut engine = Self { session, options, layout, bound, seats, info, graph, remark };
         (0..WARM_RUNS).try_for_each(|_| engine.bound[0].run(&mut engine.session, &engine.options))?;
         Ok(engine)
     }
@@ -147,6 +149,10 @@ impl Engine for OrtCpu {
 
     fn filled(&self, seat: usize) -> bool {
         self.seats.filled(seat)
+    }
+
+    fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 }
 
