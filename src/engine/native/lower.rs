@@ -233,7 +233,9 @@ impl Lower<'_> {
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" => self.binary(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
             "Einsum" => self.einsum(node),
-            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" => self.compare(node),
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" => {
+                self.compare(node)
+            }
             "Where" => self.choose(node),
             "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" | "Trilu" => self.rearrange(node),
             "Concat" => self.concat(node),

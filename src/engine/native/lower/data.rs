@@ -305,7 +305,9 @@ fn place(node: &Node, mode: &str, dims: &[usize], out: &[usize], before: &[i64])
             let (last, i) = (n as i64 - 1, i.abs());
             usize::try_from(if i > last { 2 * last - i } else { i }).ok()
         }),
-        "wrap" if (0..dims.len()).all(|a| widest(a) <= dims[a] as i64) => Ok(|i, n| Some(i.rem_euclid(n as i64) as usize)),
+        "wrap" if (0..dims.len()).all(|a| widest(a) <= dims[a] as i64) => {
+            Ok(|i, n| Some(i.rem_euclid(n as i64) as usize))
+        }
         "reflect" | "wrap" => Err(node.refuse(format!("it pads by more than {mode} of {dims:?} gives"))),
         _ => Err(node.refuse(format!("mode {mode} is not known"))),
     }

@@ -67,16 +67,16 @@ impl Lower<'_> {
             "Swish" => Unary::Swish(node.float("alpha", 1.0)),
             "Mish" => Unary::Mish,
             "Softsign" => Unary::Softsign,
-            "Selu" => {
-                Unary::Selu { alpha: node.float("alpha", 1.673_263_2), gamma: node.float("gamma", 1.050_701) }
-            }
+            "Selu" => Unary::Selu { alpha: node.float("alpha", 1.673_263_2), gamma: node.float("gamma", 1.050_701) },
             "Celu" => Unary::Celu(node.float("alpha", 1.0)),
             "ThresholdedRelu" => Unary::Threshold(node.float("alpha", 1.0)),
             "Sin" => Unary::Sin,
             "Cos" => Unary::Cos,
             "Not" => Unary::Not,
             "IsNaN" => Unary::IsNan,
-            "If" | "Loop" | "Scan" => return Err(node.refuse("it holds a subgraph, which the native engine does not run")),
+            "If" | "Loop" | "Scan" => {
+                return Err(node.refuse("it holds a subgraph, which the native engine does not run"));
+            }
             "Gelu" => match node.text("approximate").unwrap_or("none") {
                 "none" => Unary::Gelu,
                 "tanh" => Unary::GeluTanh,
