@@ -9,9 +9,11 @@ mod graph;
 mod lower;
 mod maps;
 mod math;
+mod peak;
 mod plan;
 mod reduce;
 mod simd;
+mod survey;
 mod tensor;
 mod trees;
 mod wire;
@@ -19,10 +21,12 @@ mod wire;
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
+pub use peak::peak_macs_per_ns;
 use plan::Plan;
 #[cfg(target_arch = "x86_64")]
 use simd::{Avx2, Avx512};
 use simd::{Portable, Simd, Task};
+pub use survey::{Survey, Work};
 
 /// Why the native engine does not take a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +81,11 @@ impl Isa {
             Self::Portable => "portable",
         }
     }
+}
+
+/// The widest of this machine.
+fn widest() -> Isa {
+    ISAS.into_iter().find_map(Isa::named).unwrap_or(Isa::Portable)
 }
 
 /// How weights are stored. All but `F32` cost accuracy that the manifest must allow.
@@ -136,9 +145,8 @@ impl Native {
     /// # Errors
     /// Also when the machine does not have the instruction set.
     pub fn with(onnx: &[u8], shape: &Shape, options: Options) -> Result<Self, Refusal> {
-        let widest = || ISAS.into_iter().find(|name| Isa::named(name).is_some()).unwrap_or("portable");
-        let isa = options.isa.unwrap_or_else(widest);
-        let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
+        let named = |isa| Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")));
+        let isa = options.isa.map_or(Ok(widest()), named)?;
         let graph = Graph::read(onnx)?;
         let plan = lower::lower(&graph, shape)?;
         let info = EngineInfo {
