@@ -44,6 +44,8 @@ lint:
 bench: onnxruntime release
 	cargo bench --bench stages
 	cargo bench --bench stages -- --quick --set=benches/thirty.toml
+	test -e target/bench-models/index.toml || scripts/bench-models
+	cargo bench --bench engines
 	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
 

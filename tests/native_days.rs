@@ -37,7 +37,11 @@ struct Difference {
 fn hold(theirs: &Signal, ours: &Signal, so_far: &mut Difference) {
     let tolerance = Tolerance::default();
     let name = MODELS[usize::from(theirs.model) / 2];
-    assert_eq!((theirs.ring_seq, theirs.instrument, theirs.flags), (ours.ring_seq, ours.instrument, ours.flags), "{name}");
+    assert_eq!(
+        (theirs.ring_seq, theirs.instrument, theirs.flags),
+        (ours.ring_seq, ours.instrument, ours.flags),
+        "{name}"
+    );
     let allowed = |x: f32| tolerance.absolute + tolerance.relative * x.abs();
     for (theirs, ours) in theirs.outputs().iter().zip(ours.outputs()) {
         assert!((theirs - ours).abs() <= allowed(*theirs), "{name}: {ours}, ONNX Runtime {theirs}");

@@ -2,8 +2,12 @@
 
 mod data;
 mod dense;
+mod einsum;
 mod elementwise;
+mod fold;
+mod logic;
 mod ml;
+mod norm;
 mod reduce;
 
 use std::collections::{HashMap, HashSet};
@@ -35,6 +39,10 @@ pub(super) struct Lower<'a> {
     counted: usize,
     /// How many nodes, or the graph's result, read each value.
     uses: HashMap<Value, usize>,
+    /// Buffers that several values read: one of them another view of the other.
+    shared: HashSet<Slot>,
+    /// Buffers of constants that steps read.
+    placed: HashMap<Value, Slot>,
 }
 
 /// Compiles `graph` for one instrument; `shape` is the manifest's.
@@ -47,6 +55,8 @@ pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
         values: 0,
         counted: 0,
         uses: uses(graph),
+        shared: HashSet::new(),
+        placed: HashMap::new(),
     };
     let (input, entered) = lower.enter(shape)?;
     for (&value, tensor) in &graph.constants {
@@ -146,6 +156,15 @@ impl Lower<'_> {
         Ok((slot, dims.iter().product()))
     }
 
+    /// Refuses buffers that are too large in sum, within a node that makes many.
+    fn room(&self, node: &Node) -> Result<(), Refusal> {
+        let new: usize = self.buffers[self.counted..].iter().map(|buffer| buffer.0.len() * LANES).sum();
+        if self.values + new > MOST_VALUES {
+            return Err(node.refuse("the buffers of all steps up to it are too large"));
+        }
+        Ok(())
+    }
+
     /// Refuses what grows: each buffer and constant is small enough, all together may not be.
     fn count(&mut self, node: &Node) -> Result<(), Refusal> {
         let new: usize = self.buffers[self.counted..].iter().map(|buffer| buffer.0.len() * LANES).sum();
@@ -195,23 +214,32 @@ impl Lower<'_> {
 
     fn lower(&mut self, node: &Node) -> Result<(), Refusal> {
         match node.op.as_str() {
+            "Dropout" if self.ints(node, 2)?.is_some_and(|training| training.contains(&1)) => {
+                Err(node.refuse("training_mode is not taken"))
+            }
             "Identity" | "Dropout" => self.alias(node, None),
+            "Gemm" if self.is_computed(node, 1) => self.gemm_computed(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.mat_mul(node),
             "Conv" => self.conv(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" => self.pool(node),
             "BatchNormalization" => self.batch_norm(node),
             "LayerNormalization" => self.layer_norm(node),
+            "RMSNormalization" => self.rms_norm(node),
+            "InstanceNormalization" | "GroupNormalization" => self.group_norm(node),
             "Softmax" | "LogSoftmax" => self.softmax(node),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
             | "ReduceProd" => self.reduce(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" => self.binary(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
-            "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" => self.rearrange(node),
+            "Einsum" => self.einsum(node),
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" => self.compare(node),
+            "Where" => self.choose(node),
+            "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" | "Trilu" => self.rearrange(node),
             "Concat" => self.concat(node),
             "Split" => self.split(node),
-            "Cast" => self.cast(node),
-            "Shape" => self.shape_of(node),
+            "Cast" | "CastLike" => self.cast(node),
+            "Shape" | "Size" => self.shape_of(node),
             op if op.starts_with("ml.") => self.ml(node),
             _ => self.unary(node),
         }
@@ -241,10 +269,18 @@ impl Lower<'_> {
         Ok((dims, slot))
     }
 
+    /// Whether input `i` is there and not constant.
+    fn is_computed(&self, node: &Node, i: usize) -> bool {
+        node.optional(i).is_some_and(|value| matches!(self.known.get(&value), Some(Known::Computed { .. })))
+    }
+
     fn computed(&mut self, value: Value) -> (Vec<usize>, Slot) {
         let (dims, buffer) = match &self.known[&value] {
             Known::Computed { dims, slot } => return (dims.clone(), *slot),
             Known::Constant(tensor) => {
+                if let Some(&slot) = self.placed.get(&value) {
+                    return (tensor.dims.clone(), slot);
+                }
                 let values: Vec<f32> = match &tensor.data {
                     Data::F32(values) => values.clone(),
                     Data::I64(values) => values.iter().map(|&v| v as f32).collect(),
@@ -253,6 +289,7 @@ impl Lower<'_> {
             }
         };
         self.buffers.push(buffer);
+        self.placed.insert(value, self.buffers.len() - 1);
         (dims, self.buffers.len() - 1)
     }
 
@@ -294,6 +331,11 @@ impl Lower<'_> {
             (Known::Computed { slot, .. }, Some(dims)) => Known::Computed { dims, slot },
             (Known::Constant(tensor), Some(dims)) => Known::Constant(Tensor { dims, data: tensor.data }),
         };
+        if let (Some(value), Known::Computed { slot, .. }) = (node.optional(0), &known)
+            && self.uses.get(&value) != Some(&1)
+        {
+            self.shared.insert(*slot);
+        }
         self.known.insert(node.output()?, known);
         Ok(())
     }
@@ -302,7 +344,7 @@ impl Lower<'_> {
     fn fusable(&mut self, node: &Node, i: usize) -> Option<&mut Step> {
         let value = node.optional(i)?;
         let Some(Known::Computed { slot, .. }) = self.known.get(&value) else { return None };
-        let (slot, once) = (*slot, self.uses.get(&value) == Some(&1));
+        let (slot, once) = (*slot, self.uses.get(&value) == Some(&1) && !self.shared.contains(slot));
         self.steps.last_mut().filter(|step| once && step.target() == slot)
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Step {
     Unary { x: Slot, y: Slot, len: usize, f: Unary },
     /// y = f(a, b), each of `len` values.
     Binary { a: Slot, b: Slot, y: Slot, len: usize, f: Binary },
+    /// y = a where c is 1, b where it is 0; each of `len` values.
+    Select { c: Slot, a: Slot, b: Slot, y: Slot, len: usize },
     /// y = x · scale + offset, value by value: constants in place.
     Affine { x: Slot, y: Slot, scale: Vec<Block>, offset: Vec<Block> },
     /// y[i] = x[index[i]], or `pad`: every way of moving values about.
@@ -119,6 +121,7 @@ impl Step {
             Self::Dense { y, .. }
             | Self::Unary { y, .. }
             | Self::Binary { y, .. }
+            | Self::Select { y, .. }
             | Self::Affine { y, .. }
             | Self::Gather { y, .. }
             | Self::Place { y, .. }
@@ -139,6 +142,12 @@ impl Step {
             Self::Binary { a, b, len, f, .. } => {
                 let blocks = len.div_ceil(LANES);
                 f.run(s, &from[*a].0[..blocks], &from[*b].0[..blocks], &mut y.0);
+            }
+            Self::Select { c, a, b, len, .. } => {
+                let (c, a, b) = (from[*c].values(), from[*a].values(), from[*b].values());
+                for (i, y) in y.values_mut()[..*len].iter_mut().enumerate() {
+                    *y = if c[i] != 0.0 { a[i] } else { b[i] };
+                }
             }
             Self::Affine { x, scale, offset, .. } => {
                 for (((y, x), scale), offset) in y.0.iter_mut().zip(&from[*x].0).zip(scale).zip(offset) {

@@ -3,8 +3,9 @@
 use super::data::small;
 use super::{Known, Lower, padded};
 use crate::engine::native::Refusal;
-use crate::engine::native::dense::Dense;
+use crate::engine::native::dense::{Activation, Dense};
 use crate::engine::native::graph::{MOST_VALUES, Node};
+use crate::engine::native::maps::Unary;
 use crate::engine::native::plan::{PAD, Slot, Step};
 use crate::engine::native::reduce::Reduce;
 use crate::engine::native::tensor::{Buffer, LANES, Tensor};
@@ -93,6 +94,8 @@ impl Lower<'_> {
             return Err(node.refuse(format!("operands of {dims:?} and {other:?} do not go together")));
         }
         let with = |tail: [usize; 2]| [&lead[..], &tail].concat();
+        // Before anything is spread to them.
+        [[m, k], [k, n], [m, n]].into_iter().try_for_each(|tail| small(node, &with(tail)).map(drop))?;
         let (a, b) = (self.stretch(x, &dims, &with([m, k])), self.stretch(b, &other, &with([k, n])));
         let batch = lead.iter().product();
         let y = self.define(node, with([m, n]))?;
@@ -179,7 +182,11 @@ impl Lower<'_> {
         self.steps.push(Step::Reduce { x: patches, y: reduced, rows, n, f });
         let y = self.define(node, [&[1, channels][..], &windows.out].concat())?;
         self.steps.push(match f {
-            Reduce::Max => Step::Place { x: reduced, y, at: 0, len: rows },
+            // ONNX Runtime begins at the lowest finite value: a window of -∞ alone gives that.
+            Reduce::Max => {
+                let f = Unary::Activation(Activation::Clip(f32::MIN, f32::INFINITY));
+                Step::Unary { x: reduced, y, len: rows, f }
+            }
             _ => {
                 let (scale, offset) = (Buffer::from_values(&shares).0, Buffer::from_values(&vec![-0.0; rows]).0);
                 Step::Affine { x: reduced, y, scale, offset }
@@ -240,9 +247,6 @@ fn windows(node: &Node, space: &[usize], kernel: &[usize]) -> Result<Windows, Re
     if kernel.len() != rank || kernel.contains(&0) || strides.contains(&0) || dilations.contains(&0) || rank == 0 {
         return Err(node.refuse(format!("a window of {kernel:?} over {space:?} makes no sense")));
     }
-    if node.int("ceil_mode", 0) != 0 {
-        return Err(node.refuse("ceil_mode is not taken"));
-    }
     let mut before = pads[..rank].to_vec();
     let mut out = Vec::new();
     for i in 0..rank {
@@ -261,7 +265,11 @@ fn windows(node: &Node, space: &[usize], kernel: &[usize]) -> Result<Windows, Re
         };
         let free = (space[i] + padding).checked_sub(span);
         let free = free.ok_or_else(|| node.refuse(format!("a window of {span} over {} values", space[i] + padding)))?;
-        out.push(places.unwrap_or(free / strides[i] + 1));
+        let up = node.int("ceil_mode", 0) != 0;
+        let free = if up { free.next_multiple_of(strides[i]) } else { free };
+        // A last window that would begin behind the input and what is before it is left out.
+        let behind = up && free / strides[i] * strides[i] >= space[i] + before[i];
+        out.push(places.unwrap_or(free / strides[i] + 1 - usize::from(behind)));
     }
     Ok(Windows { kernel: kernel.to_vec(), strides, dilations, before, out })
 }

@@ -63,6 +63,20 @@ impl Lower<'_> {
             "Ceil" => Unary::Ceil,
             "Round" => Unary::Round,
             "Sign" => Unary::Sign,
+            "HardSwish" => Unary::HardSwish,
+            "Swish" => Unary::Swish(node.float("alpha", 1.0)),
+            "Mish" => Unary::Mish,
+            "Softsign" => Unary::Softsign,
+            "Selu" => {
+                Unary::Selu { alpha: node.float("alpha", 1.673_263_2), gamma: node.float("gamma", 1.050_701) }
+            }
+            "Celu" => Unary::Celu(node.float("alpha", 1.0)),
+            "ThresholdedRelu" => Unary::Threshold(node.float("alpha", 1.0)),
+            "Sin" => Unary::Sin,
+            "Cos" => Unary::Cos,
+            "Not" => Unary::Not,
+            "IsNaN" => Unary::IsNan,
+            "If" | "Loop" | "Scan" => return Err(node.refuse("it holds a subgraph, which the native engine does not run")),
             "Gelu" => match node.text("approximate").unwrap_or("none") {
                 "none" => Unary::Gelu,
                 "tanh" => Unary::GeluTanh,
@@ -94,6 +108,7 @@ impl Lower<'_> {
         }
         let (mut dims, mut slot) = self.computed_input(node, 0)?;
         for i in 1..node.inputs.len() {
+            self.room(node)?;
             let (other_dims, other) = self.computed_input(node, i)?;
             let common = broadcast(node, &dims, &other_dims)?;
             let (a, b) = (self.stretch(slot, &dims, &common), self.stretch(other, &other_dims, &common));
@@ -204,16 +219,6 @@ impl Lower<'_> {
         let y = self.buffer(index.len());
         self.steps.push(Step::Gather { x: slot, y, index, pad: 0.0 });
         y
-    }
-
-    /// Casts between kinds of floats keep the values; a cast of computed values to integers is not taken.
-    pub(super) fn cast(&mut self, node: &Node) -> Result<(), Refusal> {
-        const FLOATS: [i64; 2] = [1, 11];
-        let to = node.int("to", 0);
-        if FLOATS.contains(&to) {
-            return self.alias(node, None);
-        }
-        Err(node.refuse(format!("a cast of computed values to type {to} is not taken")))
     }
 }
 
