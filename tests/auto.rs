@@ -108,16 +108,16 @@ fn what_our_kernels_do_not_take_onnx_runtime_serves_and_says_why() {
     let dir = shm_dir();
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zoo");
     // Twelve values in and out.
-    let made = foreign(dir.path(), &zoo.join("refused_where.onnx"), 12, 12);
+    let made = foreign(dir.path(), &zoo.join("refused_contrib.onnx"), 12, 12);
     let runtime = RuntimeConfig { onnxruntime: Some(onnxruntime()), ..Default::default() };
     let loaded = Model::load(&made, &runtime, EngineChoice::Auto).unwrap();
     assert_eq!(loaded.engine.info().engine, "ort-cpu");
     let reason = loaded.candidates.iter().find(|c| c.engine == "native").unwrap().admitted.as_ref().unwrap_err();
-    assert!(reason.contains("operator Where (node `"), "{reason}");
+    assert!(reason.contains("operator com.microsoft.Gelu (node `"), "{reason}");
     let refused = Model::load(&made, &runtime, EngineChoice::Native).err().expect("forced and refused");
     assert_eq!(refused.exit_code, 2);
     let text = refused.to_string();
-    assert!(text.contains("the native engine does not take it: operator Where") && text.contains("mend: "), "{text}");
+    assert!(text.contains("the native engine does not take it: operator com.microsoft.Gelu") && text.contains("mend: "), "{text}");
 }
 
 #[test]

@@ -111,14 +111,14 @@ fn what_an_engine_does_not_take_is_said_by_operator_and_node() {
     if !has_onnxruntime() {
         return;
     }
-    let found = checked(&zoo("refused_where"), &[]);
+    let found = checked(&zoo("refused_contrib"), &[]);
     let native = &found["engines"]["native"];
     assert_eq!((&native["available"], &native["admitted"]), (&Value::Bool(false), &Value::Bool(false)));
     let reason = native["reason"].as_str().unwrap();
-    assert!(reason.contains("operator Where (node `"), "{reason}");
+    assert!(reason.contains("operator com.microsoft.Gelu (node `"), "{reason}");
     assert_eq!(found["auto"], "ort-cpu");
-    let text = stdout(&pillion_model(&["check", path(&zoo("refused_where"))]));
-    assert!(text.contains("native    not to be had: operator Where"), "{text}");
+    let text = stdout(&pillion_model(&["check", path(&zoo("refused_contrib"))]));
+    assert!(text.contains("native    not to be had: operator com.microsoft.Gelu"), "{text}");
 }
 
 #[test]
@@ -129,6 +129,8 @@ fn every_zoo_file_is_told_or_refused() {
     let folder = zoo("x").parent().unwrap().to_owned();
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "onnx"));
+    // ONNX Runtime begins to compute these, of sizes that no machine has.
+    files.retain(|file| !["refused_huge_product", "refused_many_huge_sums"].iter().any(|name| file.ends_with(format!("{name}.onnx"))));
     files.sort();
     // One in six, another kind of name each: the whole zoo is held against both engines by tests/native_zoo.rs.
     let (mut taken, mut turned_down) = (0, 0);
@@ -139,7 +141,7 @@ fn every_zoo_file_is_told_or_refused() {
             Some(0) => {
                 let found: Value = serde_json::from_slice(&out.stdout).expect("JSON");
                 let native = found["engines"]["native"]["admitted"] == true;
-                assert!(native != name.starts_with("refused_") || !native, "{name}: {found}");
+                assert!(native || found["engines"]["native"]["reason"].is_string(), "{name}: {found}");
                 taken += 1;
             }
             Some(2) => {

@@ -13,13 +13,17 @@ const SEATS: usize = 3;
 
 /// What rounding alone may cost where large terms cancel, as a share of the largest term: 3 to 4 units in the last place.
 const ROUNDING: f32 = 4e-7;
+/// The largest row that counts where it is a share of the answer: 0.4 % of it at most.
+const EXPONENT: f32 = 1e4;
 
 /// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|.
 ///
-/// Rows far outside of what a model was made for get what rounding costs there on top: 4e-7 of the row's largest value, or of
-/// the output's largest answer on any row where that is less. A dense layer whose terms of 1e6 cancel to nearly 0 is off by
-/// some units in the last place of those terms in *every* order of summation, the reference's included, so that without it
-/// which of two right engines is refused would be chance. Rows such as the model is made for, golden and ordinary ones, get none.
+/// Rows far outside of what a model was made for get what rounding costs there on top. A dense layer whose terms of 1e6 cancel
+/// to nearly 0 is off by some units in the last place of those terms in *every* order of summation, the reference's included:
+/// 4e-7 of the row's largest value, or of the output's largest answer on any row where that is less. And an exponential
+/// behind it carries what its exponent is off by as a share of the answer: 4e-7 of the row's largest value, counted up to 1e4.
+/// Without, which of two right engines is refused would be chance. Rows such as the model is made for, golden and ordinary
+/// ones, get none.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tolerance {
@@ -183,12 +187,14 @@ impl Judge {
         let widest = trial.values.iter().copied().map(finite).fold(0.0, f32::max);
         let [own, other] = self.names;
         for (place, ((&want, &got), &largest)) in want.iter().zip(got).zip(&self.largest).enumerate() {
-            let rounding = if trial.kind.is_plain() { 0.0 } else { ROUNDING * widest.min(largest) };
             let difference = (want - got).abs();
-            let near = difference <= self.rules.tolerance.of(want) + rounding;
+            let near = difference <= self.rules.tolerance.of(want) + rounding(trial.kind, widest, largest, want);
             let careful = got.is_nan() && trial.kind.is_missing() && !self.rules.missing;
+            // The reference's MaxPool begins at the lowest finite value, and so does not see -∞.
+            let lowest = trial.kind == Kind::Infinite && want == f32::MIN && got == f32::NEG_INFINITY;
             // An infinite answer must be that very infinity: it would swallow any tolerance.
-            if !((near && want.is_finite()) || want == got || (want.is_nan() && got.is_nan()) || careful) {
+            let same = want == got || (want.is_nan() && got.is_nan());
+            if !((near && want.is_finite()) || same || careful || lowest) {
                 let row = format!("a row that is {}{how}", trial.kind);
                 return Err(format!("output {place} of {row}: {own} says {got}, {other} {want}"));
             }
@@ -215,6 +221,14 @@ impl Judge {
         *if tie { ties } else { decisions } += usize::from(how.is_empty());
         Ok(())
     }
+}
+
+/// What rounding alone may cost: the row's largest value, the output's largest answer on any row, the reference's on this one.
+fn rounding(kind: Kind, widest: f32, largest: f32, want: f32) -> f32 {
+    if kind.is_plain() {
+        return 0.0;
+    }
+    ROUNDING * (widest.min(largest) + widest.min(EXPONENT) * finite(want))
 }
 
 /// The place of the largest value, the first of equals, and whether another is nearer to it than the default tolerance.
