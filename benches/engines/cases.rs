@@ -120,7 +120,8 @@ impl Case {
     /// Every engine and option that means something for this model.
     pub fn turns(&self, runtime: &Runtime) -> Result<Turns, String> {
         let ort = |seats| {
-            let engine = OrtCpu::new(runtime, &self.onnx, &self.shape).map_err(|error| format!("{}: {error}", self.name))?;
+            let engine =
+                OrtCpu::new(runtime, &self.onnx, &self.shape).map_err(|error| format!("{}: {error}", self.name))?;
             let name = if seats > 1 { format!("ort-cpu, {seats} rows") } else { "ort-cpu".into() };
             Ok::<_, String>(self.turn(name, Box::new(engine), seats, None))
         };
@@ -143,7 +144,8 @@ impl Case {
         let narrow = [(Weights::F32, ""), (Weights::Bf16, " bf16"), (Weights::F16, " f16"), (Weights::Int8, " int8")];
         for (weights, name) in narrow {
             let options = Options { weights, ..Options::default() };
-            let smaller = weights == Weights::F32 || self.native(options).is_ok_and(|native| native.weight_bytes() < bytes);
+            let smaller =
+                weights == Weights::F32 || self.native(options).is_ok_and(|native| native.weight_bytes() < bytes);
             if !smaller {
                 continue;
             }
@@ -153,7 +155,8 @@ impl Case {
                 add(turn, &name, turns, refused);
             }
             let name = format!("native{name} sliding");
-            let ahead = self.native(Options { precompute: true, ..options }).map(|native| self.native_turn(&name, native, 1));
+            let ahead =
+                self.native(Options { precompute: true, ..options }).map(|native| self.native_turn(&name, native, 1));
             if ahead.as_ref().is_ok_and(|turn| turn.prepares) {
                 add(ahead, &name, turns, refused);
             }

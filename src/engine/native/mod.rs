@@ -11,11 +11,14 @@ mod maps;
 mod math;
 mod peak;
 mod plan;
+mod portable;
+mod product;
 mod reduce;
 mod simd;
 mod survey;
 mod tensor;
 mod trees;
+mod weights;
 mod wire;
 
 use super::seats::Seats;
@@ -23,9 +26,10 @@ use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
 pub use peak::peak_macs_per_ns;
 use plan::Plan;
+use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use simd::{Avx2, Avx512};
-use simd::{Portable, Simd, Task};
+use simd::{Simd, Task};
 pub use survey::{Survey, Work};
 
 /// Why the native engine does not take a model.
@@ -103,6 +107,18 @@ pub enum Weights {
     Int8,
 }
 
+impl Weights {
+    /// The engine's name with weights stored so.
+    const fn engine(self) -> &'static str {
+        match self {
+            Self::F32 => "native",
+            Self::Bf16 => "native-bf16",
+            Self::F16 => "native-f16",
+            Self::Int8 => "native-int8",
+        }
+    }
+}
+
 /// What a native plan is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -148,9 +164,9 @@ impl Native {
         let named = |isa| Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")));
         let isa = options.isa.map_or(Ok(widest()), named)?;
         let graph = Graph::read(onnx)?;
-        let plan = lower::lower(&graph, shape)?;
+        let plan = lower::lower(&graph, shape, options.weights)?;
         let info = EngineInfo {
-            engine: "native",
+            engine: options.weights.engine(),
             isa: isa.name().to_owned(),
             runtime: format!("pillion {}, 1 thread", env!("CARGO_PKG_VERSION")),
             inputs: shape.features,

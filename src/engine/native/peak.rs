@@ -31,7 +31,7 @@ fn rate<const SUMS: usize>() -> f64 {
             Isa::Avx512(isa) => isa.run(task),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(isa) => isa.run(task),
-            Isa::Portable => task.run(super::simd::Portable),
+            Isa::Portable => task.run(super::Portable),
         }
         black_box(sum);
         fastest = fastest.min(begun.elapsed().as_nanos() as f64);
