@@ -9,11 +9,13 @@ mod graph;
 mod lower;
 mod maps;
 mod math;
+mod peak;
 mod plan;
 mod portable;
 mod product;
 mod reduce;
 mod simd;
+mod survey;
 mod tensor;
 mod trees;
 mod weights;
@@ -22,11 +24,13 @@ mod wire;
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
+pub use peak::peak_macs_per_ns;
 use plan::Plan;
 use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use simd::{Avx2, Avx512};
 use simd::{Simd, Task};
+pub use survey::{Survey, Work};
 
 /// Why the native engine does not take a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +85,11 @@ impl Isa {
             Self::Portable => "portable",
         }
     }
+}
+
+/// The widest of this machine.
+fn widest() -> Isa {
+    ISAS.into_iter().find_map(Isa::named).unwrap_or(Isa::Portable)
 }
 
 /// How weights are stored. All but `F32` cost accuracy that the manifest must allow.
@@ -152,9 +161,8 @@ impl Native {
     /// # Errors
     /// Also when the machine does not have the instruction set.
     pub fn with(onnx: &[u8], shape: &Shape, options: Options) -> Result<Self, Refusal> {
-        let widest = || ISAS.into_iter().find(|name| Isa::named(name).is_some()).unwrap_or("portable");
-        let isa = options.isa.unwrap_or_else(widest);
-        let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
+        let named = |isa| Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")));
+        let isa = options.isa.map_or(Ok(widest()), named)?;
         let graph = Graph::read(onnx)?;
         let plan = lower::lower(&graph, shape, options.weights)?;
         let info = EngineInfo {
