@@ -30,6 +30,8 @@ pub struct Config {
 pub struct Process {
     /// Path of the ONNX Runtime library, empty to search.
     pub onnxruntime: PathBuf,
+    /// Folder of ONNX Runtime's optimised graphs, empty for none.
+    pub model_cache: PathBuf,
     /// Directory of the regions.
     pub shm_dir: PathBuf,
     /// Permission bits of the signal ring and the board.
@@ -249,7 +251,7 @@ impl Config {
             lanes: Vec::new(),
             origin: origin.to_owned(),
         };
-        for path in [&mut config.process.onnxruntime, &mut config.process.shm_dir] {
+        for path in [&mut config.process.onnxruntime, &mut config.process.model_cache, &mut config.process.shm_dir] {
             if !path.as_os_str().is_empty() {
                 *path = base.join(&path);
             }

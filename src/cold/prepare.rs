@@ -115,8 +115,11 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
     let features = FeatureSet::load(&lane.features)?;
     let instruments = instruments(config, lane)?;
     free_name(&name, clock)?;
-    let path = &config.process.onnxruntime;
-    let runtime = RuntimeConfig { onnxruntime: (!path.as_os_str().is_empty()).then(|| path.clone()) };
+    let named = |path: &std::path::PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+    let runtime = RuntimeConfig {
+        onnxruntime: named(&config.process.onnxruntime),
+        model_cache: named(&config.process.model_cache),
+    };
     let mut models = Vec::with_capacity(lane.models.len());
     for dir in &lane.models {
         let model = Model::read(dir)?;
