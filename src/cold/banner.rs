@@ -50,6 +50,9 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
                 "  model",
                 format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime),
             );
+            if let Some(remark) = model.engine.remark() {
+                line("    remark", remark.to_owned());
+            }
             for candidate in &model.candidates {
                 let said = match (&candidate.admitted, candidate.times) {
                     (Ok(a), Some(t)) => format!(

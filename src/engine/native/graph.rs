@@ -101,6 +101,11 @@ impl Node {
         self.attributes.contains_key(name)
     }
 
+    /// What a tensor attribute is of.
+    pub fn tensor_kind(&self, name: &str) -> Option<DataType> {
+        self.attributes.get(name)?.t.as_ref()?.data_type
+    }
+
     /// A tensor attribute.
     pub fn tensor(&self, name: &str) -> Option<Result<Tensor, Refusal>> {
         let tensor = self.attributes.get(name)?.t.as_ref()?;
@@ -264,6 +269,13 @@ fn read_tensor(proto: &TensorProto) -> Result<Tensor, String> {
         Some(DataType::INT32) => {
             Data::I64(words(raw, count, i32::from_le_bytes, &proto.int32_data)?.into_iter().map(i64::from).collect())
         }
+        Some(DataType::UINT8) => match raw {
+            Some(bytes) if bytes.len() == count => Data::I64(bytes.iter().copied().map(i64::from).collect()),
+            Some(bytes) if !bytes.is_empty() => return Err(format!("{} bytes for {count} values", bytes.len())),
+            _ => Data::I64(
+                words(None, count, i32::from_le_bytes, &proto.int32_data)?.into_iter().map(i64::from).collect(),
+            ),
+        },
         Some(DataType::BOOL) => match raw {
             Some(bytes) if bytes.len() == count => Data::I64(bytes.iter().map(|&b| i64::from(b != 0)).collect()),
             Some(bytes) => return Err(format!("{} bytes for {count} values", bytes.len())),
@@ -322,7 +334,8 @@ mod tests {
 
     #[test]
     fn halves_are_read_as_ieee_754_says() {
-        let pairs = [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65_504.0), (0x0400, 6.103_515_6e-5), (0x0001, 5.960_464_5e-8)];
+        let pairs =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65_504.0), (0x0400, 6.103_515_6e-5), (0x0001, 5.960_464_5e-8)];
         for (bits, value) in pairs {
             assert_eq!(half(bits), value, "{bits:x}");
         }

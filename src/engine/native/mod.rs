@@ -10,19 +10,23 @@ mod lower;
 mod maps;
 mod math;
 mod plan;
+mod portable;
+mod product;
 mod reduce;
 mod simd;
 mod tensor;
 mod trees;
+mod weights;
 mod wire;
 
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
 use plan::Plan;
+use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use simd::{Avx2, Avx512};
-use simd::{Portable, Simd, Task};
+use simd::{Simd, Task};
 
 /// Why the native engine does not take a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +98,18 @@ pub enum Weights {
     Int8,
 }
 
+impl Weights {
+    /// The engine's name with weights stored so.
+    const fn engine(self) -> &'static str {
+        match self {
+            Self::F32 => "native",
+            Self::Bf16 => "native-bf16",
+            Self::F16 => "native-f16",
+            Self::Int8 => "native-int8",
+        }
+    }
+}
+
 /// What a native plan is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -140,9 +156,9 @@ impl Native {
         let isa = options.isa.unwrap_or_else(widest);
         let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
         let graph = Graph::read(onnx)?;
-        let plan = lower::lower(&graph, shape)?;
+        let plan = lower::lower(&graph, shape, options.weights)?;
         let info = EngineInfo {
-            engine: "native",
+            engine: options.weights.engine(),
             isa: isa.name().to_owned(),
             runtime: format!("pillion {}, 1 thread", env!("CARGO_PKG_VERSION")),
             inputs: shape.features,

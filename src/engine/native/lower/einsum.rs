@@ -1,8 +1,8 @@
 //! Products of two computed operands: `Gemm` without constant weights, and `Einsum` as a product of matrices between moves.
 
+use super::Lower;
 use super::data::small;
 use super::elementwise::broadcast;
-use super::Lower;
 use crate::engine::native::Refusal;
 use crate::engine::native::graph::Node;
 use crate::engine::native::maps::Binary;
@@ -42,7 +42,9 @@ impl Lower<'_> {
             return Err(node.refuse(format!("operands of {:?} and {:?} are no matrices", operands[0].0, operands[1].0)));
         };
         if depth != k {
-            return Err(node.refuse(format!("operands of {:?} and {:?} do not go together", operands[0].0, operands[1].0)));
+            return Err(
+                node.refuse(format!("operands of {:?} and {:?} do not go together", operands[0].0, operands[1].0))
+            );
         }
         let len = small(node, &[m, n])?;
         let mut slot = self.buffer(len);
@@ -123,9 +125,14 @@ impl Lower<'_> {
         let made = match terms.pop() {
             None => self.summed(last, to),
             Some(first) => {
-                let shared = first.letters.iter().find(|&&l| last.letters.contains(&l) && first.len_of(l) != last.len_of(l));
+                let shared =
+                    first.letters.iter().find(|&&l| last.letters.contains(&l) && first.len_of(l) != last.len_of(l));
                 if let Some(letter) = shared {
-                    return Err(node.refuse(format!("axis `{letter}` is {} and {} long", first.len_of(*letter), last.len_of(*letter))));
+                    return Err(node.refuse(format!(
+                        "axis `{letter}` is {} and {} long",
+                        first.len_of(*letter),
+                        last.len_of(*letter)
+                    )));
                 }
                 self.product(node, first, last, to)?
             }

@@ -201,4 +201,3 @@ fn sizes(node: &Node, tensor: &Tensor) -> Result<Vec<usize>, Refusal> {
     let sizes = tensor.ints().unwrap_or_default().iter().map(|&d| usize::try_from(d).ok());
     sizes.collect::<Option<_>>().ok_or_else(|| node.refuse("a size is negative"))
 }
-
