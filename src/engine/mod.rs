@@ -1,6 +1,7 @@
 //! Inference engines behind one small interface: fixed-shape f32 in, f32 out, caller-owned buffers.
 
 pub mod admission;
+pub mod inspect;
 pub mod native;
 pub mod ort;
 pub mod runtime;

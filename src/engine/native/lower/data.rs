@@ -63,6 +63,9 @@ impl Lower<'_> {
 
     /// Values picked by an index table that is made now.
     pub(super) fn rearrange(&mut self, node: &Node) -> Result<(), Refusal> {
+        if node.op == "Transpose" && self.turn(node)? {
+            return Ok(());
+        }
         let (dims, x) = self.computed_input(node, 0)?;
         let (out, index, pad) = self.picked(node, &dims)?;
         let y = self.define(node, out)?;
@@ -224,6 +227,9 @@ impl Lower<'_> {
         }
         // Before a constant piece gets its buffer, as often as it is named.
         small(node, &out)?;
+        if at == 1 && self.concat_rows(node, &out)? {
+            return Ok(());
+        }
         let pieces = (0..node.inputs.len()).map(|i| self.computed_input(node, i)).collect::<Result<Vec<_>, _>>()?;
         let outer: usize = out[..at].iter().product();
         let flat = self.define(node, out.clone())?;
