@@ -144,6 +144,9 @@ pub enum EngineError {
     /// The runtime does not take the model file; its own words.
     #[error("ONNX Runtime does not take the file: {0}")]
     Refused(String),
+    /// The GPU that was asked for is missing, in whole or in part, or does not run this model: what is missing, and what mends it.
+    #[error("{0}")]
+    Device(String),
     /// The graph does not have the input or output it was said to have.
     #[error("{0}")]
     Graph(String),

@@ -83,14 +83,14 @@ pub enum OnMissing {
 }
 
 impl OnMissing {
-    /// `Ok(None)`: the GPU serves. `Ok(Some(reason))`: the CPU does, and this is why.
+    /// Judges an engine that was made for a GPU, or not: `Ok(Ok(engine))`, it serves; `Ok(Err(reason))`, the CPU does, and this is why.
     ///
     /// # Errors
-    /// The GPU is missing and may not be: the reason, with what mends it.
-    pub fn decide(self, available: Result<(), String>) -> Result<Option<String>, String> {
-        match (self, available) {
-            (_, Ok(())) => Ok(None),
-            (Self::Cpu, Err(reason)) => Ok(Some(reason)),
+    /// The GPU, its libraries or a kernel is missing and may not be: the reason, with what mends it.
+    pub fn decide<T>(self, made: Result<T, String>) -> Result<Result<T, String>, String> {
+        match (self, made) {
+            (_, Ok(engine)) => Ok(Ok(engine)),
+            (Self::Cpu, Err(reason)) => Ok(Err(reason)),
             (Self::Fail, Err(reason)) => Err(reason),
         }
     }
@@ -193,7 +193,7 @@ impl OrtCuda {
     /// # Errors
     /// No such GPU, see [`available`]; the file is not a model, or not what `shape` says; a node that the GPU cannot run.
     pub fn new(runtime: &Runtime, onnx: &[u8], shape: &Shape, options: &CudaOptions) -> Result<Self, EngineError> {
-        let api = open(runtime, options.device, Path::new(CUDART)).map_err(EngineError::Refused)?;
+        let api = open(runtime, options.device, Path::new(CUDART)).map_err(EngineError::Device)?;
         let memory =
             MemoryInfo::new(AllocationDevice::CUDA, options.device, AllocatorType::Device, MemoryType::Default);
         let memory = memory.map_err(EngineError::refused)?;
@@ -211,7 +211,7 @@ impl OrtCuda {
                 }
                 builder.commit_from_memory(onnx)
             };
-            build().map_err(|error| EngineError::Refused(explained(&error.to_string())))
+            build().map_err(|error| EngineError::Device(explained(&error.to_string())))
         })
     }
 
@@ -226,8 +226,8 @@ impl OrtCuda {
         session: impl FnOnce(&Stream) -> Result<Session, EngineError>,
     ) -> Result<Self, EngineError> {
         let layout = OrtCpu::cached(runtime, onnx, shape, None)?.into_layout();
-        api.use_device(options.device).map_err(EngineError::Refused)?;
-        let stream = Stream::new(&api).map_err(EngineError::Refused)?;
+        api.use_device(options.device).map_err(EngineError::Device)?;
+        let stream = Stream::new(&api).map_err(EngineError::Device)?;
         let session = session(&stream)?;
         let how = if options.graphs { "CUDA graphs" } else { "no CUDA graphs" };
         let tf32 = if options.tf32 { "TF32" } else { "no TF32" };
@@ -262,7 +262,7 @@ impl OrtCuda {
             |ports: &[Port]| -> Vec<Named> { ports.iter().map(|port| (port.name.clone(), port.dims(n))).collect() };
         let (inputs, outputs) = (named(&self.layout.inputs), named(&self.layout.outputs));
         let exchange = Exchange::new(&self.session, &self.stream, &self.memory, &inputs, &outputs);
-        let exchange = exchange.map_err(EngineError::Refused)?;
+        let exchange = exchange.map_err(EngineError::Device)?;
         let mut options = RunOptions::new().map_err(EngineError::refused)?;
         // We wait for the stream ourselves, once, after the copy back.
         options.disable_device_sync().map_err(EngineError::refused)?;
@@ -291,7 +291,7 @@ impl OrtCuda {
         }
         exchange.run(&mut self.session, options).map_err(EngineError::Run)?;
         for i in 0..self.layout.outputs.len() {
-            self.layout.scatter(i, *n, chosen, &mut self.seats, exchange.output(i), outputs, self.info.outputs);
+            self.layout.scatter(i, *n, chosen, &mut self.seats, exchange.output(i), outputs);
         }
         Ok(())
     }

@@ -43,8 +43,10 @@ macro_rules! function {
         let name = concat!($name, "\0");
         let found = runtime::symbol($handle, CStr::from_bytes_with_nul(name.as_bytes()).expect("it ends in NUL"));
         let found = found.ok_or_else(|| format!("it has no {}", $name))?;
+        #[allow(clippy::missing_transmute_annotations, reason = "the field says which type it is")]
         // SAFETY: the CUDA runtime has exported this name with this signature since its version 10.
-        unsafe { std::mem::transmute(found) }
+        let function = unsafe { std::mem::transmute(found) };
+        function
     }};
 }
 
