@@ -52,8 +52,12 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
                 "  model",
                 format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime),
             );
-            let tried: Vec<_> = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err()).collect();
-            for tried in table::columns(&tried.into_iter().map(engine).collect::<Vec<_>>()).lines() {
+            if let Some(remark) = model.engine.remark() {
+                line("    remark", remark.to_owned());
+            }
+            // An engine that was forced and served without a trial has nothing to show.
+            let shown = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err());
+            for tried in table::columns(&shown.map(engine).collect::<Vec<_>>()).lines() {
                 line("    engine", tried.to_owned());
             }
         }

@@ -105,7 +105,8 @@ impl Model {
         let serving = serving.into();
         let reference = self.reference(config)?;
         let case = Case::of(&self.manifest, &self.onnx, &self.golden.inputs, serving.batch);
-        let (mut engine, candidates) = choose::choose(serving, reference, &case)
+        let runtime = Runtime::open(config).map_err(|error| refused(&self.dir.join(ONNX), error.into()))?;
+        let (mut engine, candidates) = choose::choose(serving, runtime, reference, &case)
             .map_err(|problem| Error::input(self.dir.join(ONNX).display(), problem, choose::MEND))?;
         self.golden.check(&self.dir.join(GOLDEN), engine.as_mut(), self.manifest.tolerance)?;
         Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine, candidates })

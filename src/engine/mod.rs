@@ -11,6 +11,7 @@ use std::fmt::Display;
 
 pub use self::native::{Native, Options, Weights};
 pub use self::ort::OrtCpu;
+pub use self::ort::cuda::{self, CudaOptions, OrtCuda};
 pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
 
 /// One model, ready to run. An engine belongs to one hot thread.
@@ -51,6 +52,11 @@ pub trait Engine: Send {
     /// Runs whose preparation was not done in time, since the start: they did it on the clock.
     fn unprepared(&self) -> u64 {
         0
+    }
+
+    /// What a person should know of how it started, for the banner: an optimised graph from disk, or why not.
+    fn remark(&self) -> Option<&str> {
+        None
     }
 
     /// [`Engine::take`] and [`Engine::infer`] for the first seat.

@@ -1,7 +1,10 @@
-//! ONNX Runtime through the `ort` crate's safe interface: on the CPU, one thread; and, in [`cuda`], on a GPU.
-#![forbid(unsafe_code)]
+//! ONNX Runtime through the `ort` crate: on the CPU, one thread; and, in [`cuda`], on a GPU.
+#![deny(unsafe_code)]
 
 mod cache;
+pub mod cuda;
+#[allow(unsafe_code)]
+mod cudart;
 mod options;
 mod shapes;
 
@@ -35,6 +38,7 @@ pub struct OrtCpu {
     seats: Seats,
     info: EngineInfo,
     graph: Graph,
+    remark: Option<String>,
 }
 
 impl OrtCpu {
@@ -61,7 +65,7 @@ impl OrtCpu {
         let info = EngineInfo {
             engine: "ort-cpu",
             isa: isa().to_owned(),
-            runtime: format!("onnxruntime {}, 1 thread, no spinning{}", runtime.version(), graph.said()),
+            runtime: format!("onnxruntime {}, 1 thread, no spinning", runtime.version()),
             inputs: shape.features,
             outputs: shape.values,
             rows: shape.rows,
@@ -71,7 +75,8 @@ impl OrtCpu {
         let bound = vec![Bound::new(&session, &layout, 1)?];
         layout.batches = layout.batches && independent(&mut session, &options, &layout);
         let seats = Seats::new(shape, layout.states);
-        let mut engine = Self { session, options, layout, bound, seats, info, graph };
+        let remark = graph.said();
+        let mut engine = Self { session, options, layout, bound, seats, info, graph, remark };
         (0..WARM_RUNS).try_for_each(|_| engine.bound[0].run(&mut engine.session, &engine.options))?;
         Ok(engine)
     }
@@ -86,6 +91,11 @@ impl OrtCpu {
     #[must_use]
     pub fn batch(&self) -> usize {
         self.bound.last().map_or(1, |bound| bound.n)
+    }
+
+    /// What the graph takes and gives.
+    fn into_layout(self) -> Layout {
+        self.layout
     }
 
     fn infer_batch(&mut self, chosen: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
@@ -139,6 +149,10 @@ impl Engine for OrtCpu {
 
     fn filled(&self, seat: usize) -> bool {
         self.seats.filled(seat)
+    }
+
+    fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 }
 
