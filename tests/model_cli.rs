@@ -166,7 +166,7 @@ fn refusals_of_check() {
     refused(&["check", path(&dir.path().join("none.onnx"))], &["none.onnx", "cannot be read"]);
     refused(&["check", path(dir.path())], &["manifest.toml"]);
     let dense = zoo("net_dense");
-    refused(&["check", path(&dense), "--window", "7"], &["net_dense.onnx", "7 rows", "--window"]);
+    refused(&["check", path(&dense), "--features", "7"], &["net_dense.onnx", "not 1 rows of 7 values", "--features"]);
     refused(&["check", path(&dense), "--output", "z"], &["has no output `z`"]);
     refused(&["check", path(&dense), "--core", "4000"], &["CPU 4000"]);
     let out = pillion_model(&["check", path(&dense), "--state", "h"]);
@@ -175,10 +175,10 @@ fn refusals_of_check() {
 
 /// A set of as many features as the model has inputs.
 fn set_of(dir: &Path, features: usize) -> PathBuf {
-    let entry = |n: usize| format!("[[feature]]\nkind = \"ofi\"\nlevels = 1\nevents = {}\n", n + 1);
     let path = dir.join("set.toml");
-    let entries: String = (0..features).map(entry).collect();
-    std::fs::write(&path, format!("name = \"made\"\nwarmup_events = 1\n{entries}")).unwrap();
+    let windows: Vec<usize> = (1..=features).collect();
+    let entry = format!("[[feature]]\nkind = \"ofi\"\nlevels = [1]\nwindow_events = {windows:?}\n");
+    std::fs::write(&path, format!("name = \"made\"\nwarmup_events = 100\n{entry}")).unwrap();
     path
 }
 

@@ -176,7 +176,8 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     };
     let fixed = row.dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(dim.unwrap_or(1)));
     let open = row.dims.iter().any(Option::is_none);
-    let values = rows.checked_mul(features).filter(|&n| n > 0 && (open || Some(n) == fixed));
+    let fits = |n: usize| if open { fixed.is_some_and(|fixed| n.is_multiple_of(fixed)) } else { fixed == Some(n) };
+    let values = rows.checked_mul(features).filter(|&n| n > 0 && fits(n));
     match values {
         None => {
             let problem = format!("{named}, which is not {rows} rows of {features} values");
@@ -237,6 +238,7 @@ mod tests {
             (vec![-1, -1], (None, None), None),
             (vec![2, 3, 4], (None, None), None),
             (vec![5, 4], (Some(3), None), None),
+            (vec![-1, 40], (Some(7), None), None),
         ] {
             let (features, window) = told;
             let inputs = [port("x", &x)];
