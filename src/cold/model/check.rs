@@ -258,7 +258,11 @@ pub(super) fn ports(path: &Path, onnx: &[u8], config: &RuntimeConfig) -> Result<
 
 /// No other engine serves what the reference does not take.
 fn taken_by_none(path: &Path, error: &EngineError) -> Error {
-    Error::input(path.display(), format!("no engine takes it: {error}"), "export the model again; models/README.md says how")
+    Error::input(
+        path.display(),
+        format!("no engine takes it: {error}"),
+        "export the model again; models/README.md says how",
+    )
 }
 
 /// The shape as far as the graph and the user tell, and how many values a run gives.
@@ -301,7 +305,8 @@ fn count(subject: &Subject, reference: &mut dyn Engine) -> Counts {
         let mut native = case.make_native(weights).ok()?;
         Some((weights.engine().to_owned(), mallocs::of(&mut native)?))
     });
-    let on_gpu = runtime().ok().and_then(|runtime| cuda::available(runtime, subject.cuda.device).ok().map(|()| runtime));
+    let on_gpu =
+        runtime().ok().and_then(|runtime| cuda::available(runtime, subject.cuda.device).ok().map(|()| runtime));
     let on_gpu = on_gpu.and_then(|runtime| {
         let mut engine = case.make_cuda(runtime, &subject.cuda).ok()?;
         Some((choose::CUDA.to_owned(), mallocs::of(engine.as_mut())?))
@@ -361,13 +366,7 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
     })
 }
 
-fn of_engine(
-    tried: &Tried,
-    subject: &Subject,
-    survey: &Survey,
-    floor: Option<f64>,
-    counts: &Counts,
-) -> EngineFindings {
+fn of_engine(tried: &Tried, subject: &Subject, survey: &Survey, floor: Option<f64>, counts: &Counts) -> EngineFindings {
     let times = tried.times;
     let mut findings = EngineFindings {
         available: tried.available,

@@ -237,7 +237,9 @@ fn on_gpu(
 ) -> Result<Option<Tried>, String> {
     let Some(options) = serving.cuda else {
         return match serving.engine {
-            EngineChoice::OrtCuda => Err("engine = \"ort-cuda\" and device = \"cpu\": name the GPU, as \"cuda:0\"".into()),
+            EngineChoice::OrtCuda => {
+                Err("engine = \"ort-cuda\" and device = \"cpu\": name the GPU, as \"cuda:0\"".into())
+            }
             _ => Ok(None),
         };
     };
