@@ -143,6 +143,37 @@ fn a_forced_engine_serves_or_ends_the_start() {
     assert!(stderr(&out).contains("fastest"), "{}", stderr(&out));
 }
 
+/// Where there is no GPU: a refusal that names what is missing, or the CPU and the reason, as the lane says.
+#[test]
+fn a_gpu_that_is_missing() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let runtime = RuntimeConfig { onnxruntime: Some(onnxruntime()), ..Default::default() };
+    let runtime = pillion::engine::Runtime::open(&runtime).unwrap();
+    let Err(reason) = pillion::engine::cuda::available(runtime, 0) else {
+        return skip("there is a GPU, which tests/engine_cuda.rs uses");
+    };
+    let dir = shm_dir();
+    let check = |keys: &str| {
+        let models = format!("models = [{:?}]\n", model("mlp-k10").display().to_string());
+        let config = config(dir.path(), &format!("[lane]\n{INSTRUMENT}{models}{keys}"));
+        let out = output(pillion().arg("check").arg("--config").arg(config));
+        (out.status.code(), stdout(&out), stderr(&out))
+    };
+    let (code, _, text) = check("engine = \"ort-cuda\"\n");
+    assert!(code == Some(2) && text.contains("name the GPU in device"), "{text}");
+    for engine in ["ort-cuda", "auto"] {
+        let keys = format!("engine = {engine:?}\ndevice = \"cuda:0\"\n");
+        let (code, _, text) = check(&keys);
+        assert!(code == Some(2) && text.contains(&reason), "{engine}: {text}, where `{reason}` is expected");
+        let (code, text, error) = check(&format!("{keys}on_missing = \"cpu\"\n"));
+        assert_eq!(code, Some(0), "{engine}: {error}");
+        let serves = if engine == "auto" { " on native, " } else { " on ort-cpu, " };
+        assert!(text.contains(serves) && text.contains(&format!("ort-cuda  refused: {reason}")), "{engine}: {text}");
+    }
+}
+
 /// A manifest that allows nothing leaves ONNX Runtime in place: it is the manifest's tolerance that counts.
 #[test]
 fn the_manifests_tolerance_decides() {

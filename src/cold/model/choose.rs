@@ -201,26 +201,14 @@ pub(super) fn choose(
     mut reference: Box<dyn Engine>,
     case: &Case<'_>,
 ) -> Result<(Box<dyn Engine>, Vec<Candidate>), String> {
-    let mut tried = match serving.engine {
-        EngineChoice::OrtCpu | EngineChoice::OrtCuda => Vec::new(),
-        EngineChoice::Auto | EngineChoice::Native => case.natives(reference.as_mut()),
-    };
-    if matches!(serving.engine, EngineChoice::Auto | EngineChoice::OrtCuda) {
-        tried.extend(on_gpu(serving, runtime, reference.as_mut(), case)?);
-    }
-    // Of the engines that were asked for by name one must serve; a GPU that is missing and may be is no refusal.
-    let forced = tried.first().filter(|first| serving.engine == EngineChoice::Native || first.available);
-    if serving.engine != EngineChoice::Auto && forced.is_some() && tried.iter().all(|tried| tried.made.is_err()) {
-        let reasons: Vec<_> = tried.iter().filter_map(|tried| tried.made.as_ref().err()).map(String::as_str).collect();
-        let name = if serving.engine == EngineChoice::Native { "the native engine" } else { "ort-cuda" };
-        return Err(format!("{name} does not take it: {}", reasons.join("; ")));
-    }
+    let mut tried = others(serving, runtime, reference.as_mut(), case)?;
     tried.insert(0, Tried::reference(reference));
-    if tried.iter().filter(|tried| tried.made.is_ok()).count() > 1 {
+    let admitted = |tried: &[Tried]| tried.iter().filter(|tried| tried.made.is_ok()).count();
+    if admitted(&tried) > 1 {
         time(&mut tried, case.golden, RUNS, serving.core).map_err(|error| error.to_string())?;
     }
-    let by_name = matches!(serving.engine, EngineChoice::Native | EngineChoice::OrtCuda);
-    let first = usize::from(by_name && tried[1..].iter().any(|tried| tried.made.is_ok()));
+    // An engine forced by name serves though the reference be faster.
+    let first = usize::from(serving.engine != EngineChoice::Auto && admitted(&tried[1..]) > 0);
     let chosen = first + fastest(&tried[first..]);
     let candidates = tried.iter().map(Tried::candidate).collect();
     let (mut engine, _) = tried.swap_remove(chosen).made?;
@@ -228,23 +216,35 @@ pub(super) fn choose(
     Ok((engine, candidates))
 }
 
-/// The lane's GPU, if it names one; where it is missing and may be, with the reason.
-fn on_gpu(
+/// What is tried beside the reference. Of what is forced by name one must be admitted, but for a GPU that is missing and may be.
+fn others(
     serving: Serving,
     runtime: &Runtime,
     reference: &mut dyn Engine,
     case: &Case<'_>,
-) -> Result<Option<Tried>, String> {
-    let Some(options) = serving.cuda else {
-        return match serving.engine {
-            EngineChoice::OrtCuda => {
-                Err("engine = \"ort-cuda\" and device = \"cpu\": name the GPU, as \"cuda:0\"".into())
-            }
-            _ => Ok(None),
-        };
+) -> Result<Vec<Tried>, String> {
+    let mut tried = match serving.engine {
+        EngineChoice::OrtCpu => return Ok(Vec::new()),
+        EngineChoice::OrtCuda => Vec::new(),
+        EngineChoice::Auto | EngineChoice::Native => case.natives(reference),
     };
-    match serving.on_missing.decide(cuda::available(runtime, options.device))? {
-        Some(reason) => Ok(Some(Tried::missing(CUDA, reason))),
-        None => Ok(Some(case.cuda(reference, runtime, &options))),
+    match (serving.engine, serving.cuda) {
+        (EngineChoice::OrtCuda, None) => {
+            return Err("engine = \"ort-cuda\" and device = \"cpu\": name the GPU in device, as \"cuda:0\"".into());
+        }
+        (EngineChoice::Auto | EngineChoice::OrtCuda, Some(options)) => {
+            if let Some(reason) = serving.on_missing.decide(cuda::available(runtime, options.device))? {
+                tried.push(Tried::missing(CUDA, reason));
+                return Ok(tried);
+            }
+            tried.push(case.cuda(reference, runtime, &options));
+        }
+        _ => {}
     }
+    if serving.engine == EngineChoice::Auto || tried.iter().any(|tried| tried.made.is_ok()) {
+        return Ok(tried);
+    }
+    let reasons: Vec<_> = tried.iter().filter_map(|tried| tried.made.as_ref().err()).map(String::as_str).collect();
+    let name = if serving.engine == EngineChoice::Native { "the native engine" } else { CUDA };
+    Err(format!("{name} does not take it: {}", reasons.join("; ")))
 }
