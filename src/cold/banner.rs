@@ -55,8 +55,9 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
             if let Some(remark) = model.engine.remark() {
                 line("    remark", remark.to_owned());
             }
-            let tried: Vec<_> = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err()).collect();
-            for tried in table::columns(&tried.into_iter().map(engine).collect::<Vec<_>>()).lines() {
+            // An engine that was forced and served without a trial has nothing to show.
+            let shown = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err());
+            for tried in table::columns(&shown.map(engine).collect::<Vec<_>>()).lines() {
                 line("    engine", tried.to_owned());
             }
         }

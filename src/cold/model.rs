@@ -105,7 +105,8 @@ impl Model {
         let serving = serving.into();
         let reference = self.reference(config)?;
         let case = Case::of(&self.manifest, &self.onnx, &self.golden.inputs, serving.batch);
-        let (mut engine, candidates) = choose::choose(serving, reference, &case)
+        let runtime = Runtime::open(config).map_err(|error| refused(&self.dir.join(ONNX), error.into()))?;
+        let (mut engine, candidates) = choose::choose(serving, runtime, reference, &case)
             .map_err(|problem| Error::input(self.dir.join(ONNX).display(), problem, choose::MEND))?;
         self.golden.check(&self.dir.join(GOLDEN), engine.as_mut(), self.manifest.tolerance)?;
         Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine, candidates })
@@ -163,7 +164,8 @@ impl Golden {
                 .and_then(|()| engine.infer(&[0], &mut got))
                 .map_err(|error| Error::input(path.display(), format!("row {row}: {error}"), REEXPORT))?;
             // Written so that a NaN on either side is a difference.
-            let near = |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0) + more.of(*want);
+            let near =
+                |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0) + more.of(*want);
             if !got.iter().zip(wanted).all(near) {
                 let problem = format!(
                     "row {row}: {} gives {got:?}, expected are {wanted:?} within {}",

@@ -121,11 +121,13 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
         onnxruntime: named(&config.process.onnxruntime),
         model_cache: named(&config.process.model_cache),
     };
+    let (engine, on_missing, cuda) = (lane.engine, lane.on_missing, lane.cuda());
+    let serving = Serving { engine, core: Some(core), batch: lane.batch, cuda, on_missing };
     let mut models = Vec::with_capacity(lane.models.len());
     for dir in &lane.models {
         let model = Model::read(dir)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
-        let mut model = model.start(&runtime, Serving { engine: lane.engine, core: Some(core), batch: lane.batch })?;
+        let mut model = model.start(&runtime, serving)?;
         if lane.conflate && model.engine.info().stateful {
             let problem =
                 format!("lane {:?}: conflate = true with `{}`, which carries a state", lane.name, model.manifest.name);

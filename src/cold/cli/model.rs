@@ -8,8 +8,9 @@ use crate::cold::model::Missing;
 use crate::cold::model::check::{self, Request};
 use crate::cold::model::guess::Told;
 use crate::cold::model::new::{self, Plan};
-use crate::engine::Weights;
 use crate::engine::admission::Tolerance;
+use crate::engine::cuda::Device;
+use crate::engine::{CudaOptions, Weights};
 use crate::error::Result;
 
 /// Arguments of `pillion model`.
@@ -69,6 +70,9 @@ struct CheckArgs {
     /// Most instruments of one run, as the config key lane.batch
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
+    /// GPU to try beside the CPU, as the config key lane.device
+    #[arg(long, default_value = "cuda:0", value_parser = gpu)]
+    device: i32,
     #[command(flatten)]
     graph: Graph,
 }
@@ -154,6 +158,13 @@ fn tolerance(text: &str) -> std::result::Result<Tolerance, String> {
     Ok(Tolerance { absolute, relative })
 }
 
+fn gpu(text: &str) -> std::result::Result<i32, String> {
+    match Device::try_from(text.to_owned())? {
+        Device::Cuda(number) => Ok(number),
+        Device::Cpu => Err("the CPU is tried anyway; name a GPU, as cuda:0".into()),
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     match &args.command {
@@ -177,6 +188,7 @@ fn request(args: &CheckArgs) -> Request {
         tolerance: graph.tolerance,
         core: args.core,
         batch: usize::from(args.batch),
+        cuda: CudaOptions { device: args.device, ..CudaOptions::default() },
     }
 }
 

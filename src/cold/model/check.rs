@@ -18,7 +18,7 @@ use crate::cold::cores;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::inspect::{self, Port};
 use crate::engine::native::{self, Survey, Work};
-use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, Shape, Weights};
+use crate::engine::{CudaOptions, Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, Shape, Weights, cuda};
 use crate::error::{Error, Result};
 
 /// Runs of each engine that are timed; fewer of a slow model.
@@ -45,6 +45,8 @@ pub struct Request {
     pub core: Option<usize>,
     /// Most instruments of a run.
     pub batch: usize,
+    /// GPU to try.
+    pub cuda: CudaOptions,
 }
 
 /// All that was found.
@@ -143,6 +145,7 @@ struct Subject {
     weights: Weights,
     precompute: bool,
     rules: Rules,
+    cuda: CudaOptions,
 }
 
 /// Checks it and prints what was found, as JSON or as text; in the process that counts, the counts.
@@ -190,6 +193,7 @@ impl Subject {
             rules: manifest.rules(request.batch),
             golden: model.golden.inputs,
             onnx: model.onnx,
+            cuda: request.cuda,
         };
         Ok((subject, reference))
     }
@@ -213,6 +217,7 @@ impl Subject {
             weights: request.weights,
             precompute: request.precompute,
             rules: Rules { tolerance: request.tolerance, decides, missing, batch: request.batch },
+            cuda: request.cuda,
         };
         Ok((subject, reference))
     }
@@ -230,7 +235,7 @@ impl Subject {
 
     /// A run on which every value of the graph shows its dimensions; none where that fails.
     fn work(&self, survey: &Survey) -> Option<Work> {
-        let runtime = Runtime::open(&RuntimeConfig::default()).ok()?;
+        let runtime = runtime().ok()?;
         let dims = guess::dims(&self.inputs, &self.shape);
         let mut known = inspect::dims_of_a_run(runtime, &survey.open_up(&self.onnx), &dims).ok()?;
         known.extend(self.inputs.iter().map(|port| port.name.clone()).zip(dims));
@@ -253,7 +258,11 @@ pub(super) fn ports(path: &Path, onnx: &[u8], config: &RuntimeConfig) -> Result<
 
 /// No other engine serves what the reference does not take.
 fn taken_by_none(path: &Path, error: &EngineError) -> Error {
-    Error::input(path.display(), format!("no engine takes it: {error}"), "export the model again; models/README.md says how")
+    Error::input(
+        path.display(),
+        format!("no engine takes it: {error}"),
+        "export the model again; models/README.md says how",
+    )
 }
 
 /// The shape as far as the graph and the user tell, and how many values a run gives.
@@ -294,9 +303,20 @@ fn count(subject: &Subject, reference: &mut dyn Engine) -> Counts {
     let case = subject.case();
     let natives = case.storages().filter_map(|weights| {
         let mut native = case.make_native(weights).ok()?;
-        Some((choose::native_name(weights).to_owned(), mallocs::of(&mut native)?))
+        Some((weights.engine().to_owned(), mallocs::of(&mut native)?))
     });
-    natives.chain(own).collect()
+    let on_gpu =
+        runtime().ok().and_then(|runtime| cuda::available(runtime, subject.cuda.device).ok().map(|()| runtime));
+    let on_gpu = on_gpu.and_then(|runtime| {
+        let mut engine = case.make_cuda(runtime, &subject.cuda).ok()?;
+        Some((choose::CUDA.to_owned(), mallocs::of(engine.as_mut())?))
+    });
+    natives.chain(own).chain(on_gpu).collect()
+}
+
+/// The runtime that is open by now.
+fn runtime() -> Result<&'static Runtime> {
+    Runtime::open(&RuntimeConfig::default()).map_err(|error| refused(Path::new(ONNX), error.into()))
 }
 
 fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize>) -> Result<Findings> {
@@ -304,6 +324,7 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
     let survey = Survey::read(&subject.onnx);
     let survey = survey.map_err(|error| Error::input(subject.path.display(), error, "export the model again"))?;
     let mut tried = subject.case().natives(reference.as_mut());
+    tried.push(subject.case().cuda(reference.as_mut(), runtime()?, &subject.cuda));
     tried.insert(0, Tried::reference(reference));
     choose::time(&mut tried, &subject.golden, RUNS, Some(core))?;
     let peak = thread::scope(|scope| {
@@ -314,12 +335,10 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
     let floor = work.map(|work| (work.macs + work.comparisons) as f64 / peak).filter(|&ns| ns > 0.0);
     let auto = tried[choose::fastest(&tried)].name.to_owned();
     let counts = mallocs::ask().unwrap_or_default();
-    let mut engines: BTreeMap<String, EngineFindings> = tried
+    let engines = tried
         .iter()
         .map(|tried| (tried.name.to_owned(), of_engine(tried, &subject, &survey, floor, &counts)))
         .collect();
-    let reason = Some("this build runs ONNX Runtime on the CPU only".to_owned());
-    engines.entry("ort-cuda".into()).or_insert(EngineFindings { reason, ..EngineFindings::default() });
     let Shape { input, features, rows, outputs: published, values, states, .. } = subject.shape;
     Ok(Findings {
         file: subject.path.display().to_string(),
@@ -347,16 +366,10 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
     })
 }
 
-fn of_engine(
-    tried: &Tried,
-    subject: &Subject,
-    survey: &Survey,
-    floor: Option<f64>,
-    counts: &Counts,
-) -> EngineFindings {
+fn of_engine(tried: &Tried, subject: &Subject, survey: &Survey, floor: Option<f64>, counts: &Counts) -> EngineFindings {
     let times = tried.times;
     let mut findings = EngineFindings {
-        available: tried.made.is_ok() || tried.weight_bytes.is_some(),
+        available: tried.available,
         admitted: tried.made.is_ok(),
         reason: tried.made.as_ref().err().cloned(),
         p50_ns: times.map(|t| t.p50_ns),

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::Manifest;
 use crate::cold::cores;
 use crate::engine::admission::{self, Agreement, Rules, Times};
+use crate::engine::cuda::{self, OnMissing};
 use crate::engine::native::Refusal;
-use crate::engine::{Engine, Native, Options, Shape, Weights};
+use crate::engine::{CudaOptions, Engine, Native, Options, OrtCuda, Runtime, Shape, Weights};
 
 pub(super) const MEND: &str =
-    "set the lane's engine to \"auto\" or \"ort-cpu\"; `pillion model check` says more of each engine";
+    "mend that, or set the lane's engine to \"auto\" or \"ort-cpu\"; `pillion model check` says more of each engine";
+
+/// What ONNX Runtime on a GPU is called.
+pub(crate) const CUDA: &str = "ort-cuda";
 
 /// Runs of each engine that are timed at start.
 const RUNS: usize = 2000;
@@ -27,6 +31,8 @@ pub enum EngineChoice {
     OrtCpu,
     /// Our own kernels, or a refusal.
     Native,
+    /// ONNX Runtime on the lane's GPU, or what `on_missing` says.
+    OrtCuda,
 }
 
 /// How a lane wants its models served.
@@ -38,11 +44,15 @@ pub struct Serving {
     pub core: Option<usize>,
     /// Most instruments of a run, from 1.
     pub batch: usize,
+    /// The lane's GPU.
+    pub cuda: Option<CudaOptions>,
+    /// What to do where it is missing.
+    pub on_missing: OnMissing,
 }
 
 impl From<EngineChoice> for Serving {
     fn from(engine: EngineChoice) -> Self {
-        Self { engine, core: None, batch: 1 }
+        Self { engine, core: None, batch: 1, cuda: None, on_missing: OnMissing::Fail }
     }
 }
 
@@ -62,6 +72,8 @@ pub(crate) struct Tried {
     pub name: &'static str,
     pub made: Result<(Box<dyn Engine>, Agreement), String>,
     pub times: Option<Times>,
+    /// Whether the build, the machine and the file allow it at all.
+    pub available: bool,
     /// Bytes of weights that a run reads, where the engine tells.
     pub weight_bytes: Option<u64>,
 }
@@ -69,7 +81,23 @@ pub(crate) struct Tried {
 impl Tried {
     /// The engine that all others are held against.
     pub fn reference(engine: Box<dyn Engine>) -> Self {
-        Self { name: engine.info().engine, made: Ok((engine, Agreement::default())), times: None, weight_bytes: None }
+        let name = engine.info().engine;
+        Self { name, made: Ok((engine, Agreement::default())), times: None, available: true, weight_bytes: None }
+    }
+
+    /// One that was made is compared.
+    fn judged(name: &'static str, made: Result<Box<dyn Engine>, String>, case: &Case<'_>, to: &mut dyn Engine) -> Self {
+        let available = made.is_ok();
+        let made = made.and_then(|mut engine| {
+            let agreement = admission::compare(to, engine.as_mut(), case.golden, case.rules)?;
+            Ok((engine, agreement))
+        });
+        Self { name, made, times: None, available, weight_bytes: None }
+    }
+
+    /// One that is not to be had.
+    fn missing(name: &'static str, reason: String) -> Self {
+        Self { name, made: Err(reason), times: None, available: false, weight_bytes: None }
     }
 
     fn p99(&self) -> Option<u64> {
@@ -117,27 +145,26 @@ impl<'a> Case<'a> {
     fn native(&self, reference: &mut dyn Engine, weights: Weights) -> Tried {
         let made = self.make_native(weights).map_err(|refusal| refusal.to_string());
         let weight_bytes = made.as_ref().ok().map(|native| native.weight_bytes() as u64);
-        let made = made.and_then(|mut native| {
-            let agreement = admission::compare(reference, &mut native, self.golden, self.rules)?;
-            Ok((Box::new(native) as Box<dyn Engine>, agreement))
-        });
-        Tried { name: native_name(weights), made, times: None, weight_bytes }
+        let made = made.map(|native| Box::new(native) as Box<dyn Engine>);
+        Tried { weight_bytes, ..Tried::judged(weights.engine(), made, self, reference) }
+    }
+
+    /// ONNX Runtime on a GPU, admitted or why not.
+    pub fn cuda(&self, reference: &mut dyn Engine, runtime: &Runtime, options: &CudaOptions) -> Tried {
+        let made = cuda::available(runtime, options.device).and_then(|()| self.make_cuda(runtime, options));
+        Tried::judged(CUDA, made, self, reference)
+    }
+
+    /// The same, not yet judged.
+    pub fn make_cuda(&self, runtime: &Runtime, options: &CudaOptions) -> Result<Box<dyn Engine>, String> {
+        let engine = OrtCuda::new(runtime, self.onnx, &self.shape, options).map_err(|error| error.to_string())?;
+        Ok(Box::new(engine))
     }
 
     /// The native engine with weights stored so, not yet judged.
     pub fn make_native(&self, weights: Weights) -> Result<Native, Refusal> {
         let options = Options { weights, precompute: self.precompute, batch: self.rules.batch, ..Options::default() };
         Native::with(self.onnx, &self.shape, options)
-    }
-}
-
-/// What candidates are called.
-pub(crate) const fn native_name(weights: Weights) -> &'static str {
-    match weights {
-        Weights::F32 => "native",
-        Weights::Bf16 => "native-bf16",
-        Weights::F16 => "native-f16",
-        Weights::Int8 => "native-int8",
     }
 }
 
@@ -167,29 +194,57 @@ pub(crate) fn fastest(tried: &[Tried]) -> usize {
     admitted.min().map_or(0, |(_, std::cmp::Reverse(i))| i)
 }
 
-/// The engine that serves, and all that were tried. With ONNX Runtime forced nothing else is.
+/// The engine that serves, and all that were tried. With ONNX Runtime on the CPU forced nothing else is.
 pub(super) fn choose(
     serving: Serving,
+    runtime: &Runtime,
     mut reference: Box<dyn Engine>,
     case: &Case<'_>,
 ) -> Result<(Box<dyn Engine>, Vec<Candidate>), String> {
-    let mut tried = match serving.engine {
-        EngineChoice::OrtCpu => Vec::new(),
-        EngineChoice::Auto | EngineChoice::Native => case.natives(reference.as_mut()),
-    };
-    if serving.engine == EngineChoice::Native && tried.iter().all(|tried| tried.made.is_err()) {
-        let reasons = tried.iter().filter_map(|tried| tried.made.as_ref().err());
-        let reasons: Vec<_> = reasons.map(String::as_str).collect();
-        return Err(format!("the native engine does not take it: {}", reasons.join("; ")));
-    }
+    let mut tried = others(serving, runtime, reference.as_mut(), case)?;
     tried.insert(0, Tried::reference(reference));
-    if tried.iter().filter(|tried| tried.made.is_ok()).count() > 1 {
+    let admitted = |tried: &[Tried]| tried.iter().filter(|tried| tried.made.is_ok()).count();
+    if admitted(&tried) > 1 {
         time(&mut tried, case.golden, RUNS, serving.core).map_err(|error| error.to_string())?;
     }
-    let first = usize::from(serving.engine == EngineChoice::Native);
+    // An engine forced by name serves though the reference be faster.
+    let first = usize::from(serving.engine != EngineChoice::Auto && admitted(&tried[1..]) > 0);
     let chosen = first + fastest(&tried[first..]);
     let candidates = tried.iter().map(Tried::candidate).collect();
     let (mut engine, _) = tried.swap_remove(chosen).made?;
     engine.reset(0);
     Ok((engine, candidates))
+}
+
+/// What is tried beside the reference. Of what is forced by name one must be admitted, but for a GPU that is missing and may be.
+fn others(
+    serving: Serving,
+    runtime: &Runtime,
+    reference: &mut dyn Engine,
+    case: &Case<'_>,
+) -> Result<Vec<Tried>, String> {
+    let mut tried = match serving.engine {
+        EngineChoice::OrtCpu => return Ok(Vec::new()),
+        EngineChoice::OrtCuda => Vec::new(),
+        EngineChoice::Auto | EngineChoice::Native => case.natives(reference),
+    };
+    match (serving.engine, serving.cuda) {
+        (EngineChoice::OrtCuda, None) => {
+            return Err("engine = \"ort-cuda\" and device = \"cpu\": name the GPU in device, as \"cuda:0\"".into());
+        }
+        (EngineChoice::Auto | EngineChoice::OrtCuda, Some(options)) => {
+            if let Some(reason) = serving.on_missing.decide(cuda::available(runtime, options.device))? {
+                tried.push(Tried::missing(CUDA, reason));
+                return Ok(tried);
+            }
+            tried.push(case.cuda(reference, runtime, &options));
+        }
+        _ => {}
+    }
+    if serving.engine == EngineChoice::Auto || tried.iter().any(|tried| tried.made.is_ok()) {
+        return Ok(tried);
+    }
+    let reasons: Vec<_> = tried.iter().filter_map(|tried| tried.made.as_ref().err()).map(String::as_str).collect();
+    let name = if serving.engine == EngineChoice::Native { "the native engine" } else { CUDA };
+    Err(format!("{name} does not take it: {}", reasons.join("; ")))
 }

@@ -109,7 +109,7 @@ pub enum Weights {
 
 impl Weights {
     /// The engine's name with weights stored so.
-    const fn engine(self) -> &'static str {
+    pub(crate) const fn engine(self) -> &'static str {
         match self {
             Self::F32 => "native",
             Self::Bf16 => "native-bf16",
