@@ -2,8 +2,9 @@
 
     .venv/bin/pip install --requirement models/requirements-zoo.txt
     .venv/bin/python models/zoo.py
+    .venv/bin/python models/zoo.py bench FOLDER [NAME...]
 
-Every file takes `x` and gives `y`. index.toml names them with their widths, which ONNX Runtime is asked for here; a file
+The last makes the models of benches/engines.rs instead. Every file takes `x` and gives `y`. index.toml names them with their widths, which ONNX Runtime is asked for here; a file
 that the native engine must refuse stands there with the words that its refusal must have.
 """
 
@@ -29,7 +30,9 @@ class Net:
     def __init__(self, name, inputs, opset=17, batch="batch", ml=False, dtype=TensorProto.FLOAT):
         self.name, self.inputs, self.opset, self.ml = name, inputs, opset, ml
         self.rng = np.random.default_rng(zlib.crc32(name.encode()))
-        self.entry = helper.make_tensor_value_info("x", dtype, [batch, inputs])
+        # A pair is a window: rows, and values of each.
+        row = list(inputs) if isinstance(inputs, tuple) else [inputs]
+        self.entry = helper.make_tensor_value_info("x", dtype, [batch, *row])
         self.nodes, self.constants, self.edits = [], [], lambda model: model
 
     def random(self, *dims, scale=None):
@@ -89,19 +92,28 @@ def write(name, model, inputs, refused=None, more=None):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    fixed = lambda dims: [d if isinstance(d, int) else 1 for d in dims]
-    (y,) = session.run(["y"], {i.name: np.zeros(fixed(i.shape), np.float32) for i in session.get_inputs()})
-    more = more or {}
-    row = f'[[{more.get("table", "model")}]]\nname = "{name}"\ninputs = {inputs}\noutputs = {y.size}\n'
+    rows, inputs = inputs if isinstance(inputs, tuple) else (None, inputs)
+    more = more or ({"rows": rows} if rows else {})
+    fixed = lambda name, dims: [1, rows, inputs] if rows and name == "x" else [d if isinstance(d, int) else 1 for d in dims]
+    (y,) = session.run(["y"], {i.name: np.zeros(fixed(i.name, i.shape), np.float32) for i in session.get_inputs()})
+    row = f'[[{more.get("table", "model")}]]\nname = "{name}"\ninputs = {inputs}\n'
+    row += (f"rows = {more['rows']}\n" if "rows" in more else "") + f"outputs = {y.size}\n"
     words = NAN_DIFFERS.get(name.split("_")[0])
     row += f"nan_differs = {words!r}\n" if words else ""
-    row += f"rows = {more['rows']}\n" if "rows" in more else ""
     states = "".join(f'{state} = "{after}"\n' for state, after in more.get("states", {}).items())
     return row + (f"[model.states]\n{states}" if states else "")
 
 
 def main():
     sys.path.insert(0, str(HERE))
+    if sys.argv[1:2] == ["bench"]:
+        import zoo_bench
+
+        folder = pathlib.Path(sys.argv[2])
+        folder.mkdir(parents=True, exist_ok=True)
+        return zoo_bench.make(folder, sys.argv[3:])
+    import zoo_deep
+    import zoo_exported
     import zoo_ml
     import zoo_nets
     import zoo_operators
@@ -112,7 +124,7 @@ def main():
     for old in ZOO.glob("*.onnx"):
         old.unlink()
     rows, total = [], 0
-    for module in (zoo_operators, zoo_ml, zoo_nets, zoo_recurrent, zoo_refused):
+    for module in (zoo_operators, zoo_exported, zoo_ml, zoo_nets, zoo_deep, zoo_recurrent, zoo_refused):
         for name, made in module.models().items():
             rows.append(write(name, *made))
     (ZOO / "index.toml").write_text("# Made by models/zoo.py.\n\n" + "\n".join(rows))

@@ -19,16 +19,8 @@ def models():
             change(model)
         made[f"refused_{name}"] = (model, inputs, words)
 
-    add("where", "operator Where (node `where1`): the native engine has no kernel for it", lambda n: n.op(
-        "Where", n.op("Constant", value=np.array([True])), "x", F(0)))
     add("contrib", "operator com.microsoft.Gelu (node `gelu0`)", lambda n: n.op("Gelu", "x", domain="com.microsoft"),
         change=lambda m: m.opset_import.append(helper.make_opsetid("com.microsoft", 1)))
-    add("reflect_pad", "operator Pad (node `pad1`): only constant padding", lambda n: n.op(
-        "Pad", n.shaped(3, 4), np.array([0, 1, 0, 1], I), mode="reflect"))
-    add("ceil_mode", "operator MaxPool (node `maxpool1`): ceil_mode", lambda n: n.op(
-        "MaxPool", n.shaped(1, 1, 12), kernel_shape=[5], strides=[2], ceil_mode=1))
-    add("computed_weights", "operator Gemm (node `gemm2`): input 1 is not constant", lambda n: n.op(
-        "Gemm", n.shaped(3, 4), n.shaped(4, 3)))
     add("computed_index", "operator Cast (node `cast0`): a cast of computed values to type 7", lambda n: n.op(
         "Gather", "x", n.op("Cast", "x", to=7), axis=1))
     add("dropout_mask", "is not of a kind that is taken", lambda n: n.op(
@@ -54,8 +46,6 @@ def models():
     add("tree_doubles", node + "base_values_as_tensor", lambda n: trees(n, base_values_as_tensor=np.array([0.5])))
     add("imputer_zero", "operator ml.Imputer (node `imputer0`): only NaN is replaced", lambda n: n.mlop(
         "Imputer", "x", imputed_value_floats=[0.5], replaced_value_float=0.0))
-    add("float16", "initializer `c0`: it is FLOAT16, which the native engine does not take", lambda n: n.op(
-        "Add", "x", n.op("Cast", np.array([1.0], np.float16), to=1)))
     add("double_input", "input `x` is DOUBLE, the native engine takes FLOAT", lambda n: n.op("Cast", "x", to=1),
         dtype=TensorProto.DOUBLE)
     add("opset_6", "opset 6, the native engine knows 7 to 25", lambda n: n.op("Relu", "x"), opset=6)
@@ -70,7 +60,7 @@ def models():
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="weights.bin")
-    add("external", "initializer `c0`: its data lie in another file", lambda n: n.op("Add", "x", n.random(12)), change=elsewhere)
+    add("external", "initializer `c0`: its data lie in another file, `weights.bin`", lambda n: n.op("Add", "x", n.random(12)), change=elsewhere)
 
     def cycle(model):
         model.graph.node[0].input[0] = "y"
@@ -80,7 +70,37 @@ def models():
         change=lambda m: m.graph.initializer[0].dims.extend([2**40, 2**40]))
     add("huge_input", "input `x` has a dimension of", lambda n: n.op("Relu", "x"), change=lambda m: setattr(
         m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 2**60))
+    add("reflect_wide", "operator Pad (node `pad1`): it pads by more than reflect", lambda n: n.op(
+        "Pad", n.shaped(3, 4), np.array([0, 4, 0, 1], I), mode="reflect"))
+    add("float8", "initializer `w`: it is FLOAT8E4M3FN, which", lambda n: (
+        n.constants.append(helper.make_tensor("w", TensorProto.FLOAT8E4M3FN, (1,), [1.0])), n.op("Add", "x", n.op("Cast", "w", to=1)))[1])
+    branch = lambda name, op: helper.make_graph([helper.make_node(op, ["x"], [name])], name, [], [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+    add("if", "operator If (node `if2`): it holds a subgraph", lambda n: n.op(
+        "If", n.op("Greater", n.op("ReduceSum", "x", keepdims=0), F(0)),
+        then_branch=branch("above", "Relu"), else_branch=branch("below", "Neg")))
+    add("function", "it has a function of its own, `Twice`", lambda n: n.op("Twice", "x", domain="own"), change=lambda m: (
+        m.opset_import.append(helper.make_opsetid("own", 1)), m.functions.append(helper.make_function(
+            "own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]))))
+    add("unknown_domain", "operator own.Twice (node `twice0`)", lambda n: n.op("Twice", "x", domain="own"),
+        change=lambda m: m.opset_import.append(helper.make_opsetid("own", 1)))
+    add("einsum_diagonal", "operator Einsum (node `einsum1`): equation `ii->i`", lambda n: n.op(
+        "Einsum", n.shaped(3, 3), equation="ii->i"), inputs=9)
+    add("attention", "operator Attention (node `attention1`): the native engine has no kernel for it", lambda n: n.op(
+        "Attention", *[n.shaped(1, 1, 3, 4)] * 3, outputs=1), opset=23)
+
+    def twice(model):
+        model.graph.node[1].output[0] = model.graph.node[0].output[0]
+    add("name_twice", "an output of a node is called `v0_0`, which is empty or given twice",
+        lambda n: n.op("Neg", n.op("Tanh", n.op("Relu", "x"))), change=twice)
+    add("input_forgotten", "operator Add (node `add0`): its input `elsewhere` is produced by nobody before it", lambda n: n.op(
+        "Add", "x", F(1)), change=lambda m: m.graph.node[0].input.__setitem__(1, "elsewhere"))
     huge = "too large"
+    big = lambda n: n.op("ConstantOfShape", np.array([2**24], I))
+    add("many_huge", huge, lambda n: n.op("Add", "x", n.op("ReduceSum", n.op("Concat", *[big(n)] * 400, axis=0), keepdims=0)))
+    add("many_huge_sums", huge, lambda n: n.op("Add", "x", n.op("ReduceSum", n.op("Sum", *[big(n)] * 400), keepdims=0)))
+    add("huge_product", huge, lambda n: n.op("ReduceSum", n.op("MatMul", n.op("ConstantOfShape", np.array([4096, 1, 1, 4096], I)), n.op(
+        "Add", n.op("ConstantOfShape", np.array([1, 4096, 4096, 1], I)), n.op("ReduceSum", "x"))), keepdims=0))
     add("huge_fill", huge, lambda n: n.op("Add", "x", n.op("ConstantOfShape", np.array([2**31, 2**31], I))))
     add("huge_expand", huge, lambda n: n.op("Expand", "x", np.array([2**40, 12], I)))
     add("huge_tile", huge, lambda n: n.op("Tile", "x", np.array([1, 2**55], I)))

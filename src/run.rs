@@ -147,7 +147,8 @@ impl Loop {
         }
     }
 
-    fn publish_counts(&mut self, lane: &Lane, link: &Link) {
+    fn publish_counts(&mut self, lane: &mut Lane, link: &Link) {
+        lane.tally();
         let (counts, clock, cnc) = (lane.counts(), lane.clock(), &link.cnc);
         cnc.set_ticks_consumed(counts.ticks.wrapping_add(counts.lost));
         cnc.set_counters(&pillion_shm::Counters {

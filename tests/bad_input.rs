@@ -42,6 +42,7 @@ fn configurations() {
     check_refuses("[lane]\ncore = \"1\"\n", &["lane.core", "neither a CPU number"]);
     check_refuses("[feed]\nslots = 1000\n", &["feed.slots: 1000 is not a power of two"]);
     check_refuses("[lane]\nsignal_slots = 3\n", &["signal_slots: 3 is not a power of two"]);
+    check_refuses("[lane]\nbatch = 0\n", &["batch: 0", "1 to 1024"]);
     check_refuses("[lane]\nmax_orders = 0\n", &["max_orders: 0"]);
     check_refuses("lanes = 3\n", &["lanes"]);
     check_refuses("[[lanes]]\nname = \"a\"\n[[lanes]]\nname = \"a\"\n", &["lanes[1].name", "\"a\" is taken"]);

@@ -18,7 +18,8 @@ fn child_loads_a_model() {
     if !is_child() {
         return;
     }
-    let runtime = RuntimeConfig { onnxruntime: std::env::var_os("PILLION_TEST_ONNXRUNTIME").map(Into::into) };
+    let onnxruntime = std::env::var_os("PILLION_TEST_ONNXRUNTIME").map(Into::into);
+    let runtime = RuntimeConfig { onnxruntime, ..RuntimeConfig::default() };
     match Model::load(&root().join("models/mlp-k10"), &runtime, EngineChoice::OrtCpu) {
         Ok(model) => println!("loaded on {}", model.engine.info().runtime),
         Err(error) => println!("refused with {}: {error}", error.exit_code),

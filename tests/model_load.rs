@@ -7,7 +7,7 @@ use pillion::cold::model::{EngineChoice, Missing, Model};
 use pillion::engine::{Runtime, RuntimeConfig};
 use pillion::hot::features::FeatureSet;
 
-const RUNTIME: RuntimeConfig = RuntimeConfig { onnxruntime: None };
+const RUNTIME: RuntimeConfig = RuntimeConfig { onnxruntime: None, model_cache: None };
 
 #[test]
 fn bundled_models_load_and_agree_with_their_golden_rows() {
@@ -34,7 +34,7 @@ fn bundled_manifests_say_what_the_numbers_mean() {
         assert!(manifest.name.ends_with(&format!("-k{}", manifest.horizon_events)));
         assert_eq!(manifest.missing, Missing::Never);
         assert_eq!(manifest.scores.keys().collect::<Vec<_>>(), ["logistic", "majority", "model"]);
-        assert!(manifest.training.rows.iter().all(|&rows| rows > 10_000));
+        assert!(manifest.training.as_ref().unwrap().rows.iter().all(|&rows| rows > 10_000));
     }
 }
 
@@ -125,6 +125,6 @@ fn one_runtime_serves_the_process() {
         return;
     }
     let first = Runtime::open(&RUNTIME).unwrap();
-    let elsewhere = RuntimeConfig { onnxruntime: Some("/nowhere/at/all.so".into()) };
+    let elsewhere = RuntimeConfig { onnxruntime: Some("/nowhere/at/all.so".into()), ..RUNTIME };
     assert!(std::ptr::eq(first, Runtime::open(&elsewhere).unwrap()));
 }

@@ -156,6 +156,31 @@ fn manifest_values() {
 }
 
 #[test]
+fn what_a_model_takes() {
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&[("takes", "'window'")], "takes = \"window\" needs window"),
+        (&[("window", "5")], "window goes with takes = \"window\" only"),
+        (&[("takes", "'window'"), ("window", "1")], "window = 1; 2 to 4096 rows"),
+        (&[("takes", "'window'"), ("window", "100000")], "window = 100000; 2 to 4096 rows"),
+        (&[("takes", "'state'")], "takes = \"state\" and [states], input = output, go together"),
+        (&[("states", "{ h = 'hn' }")], "go together"),
+        (&[("takes", "'state'"), ("states", "{ features = 'hn' }")], "the input of the rows"),
+        (&[("takes", "'state'"), ("states", "{ h = 'n', c = 'n' }")], "states names `n` twice"),
+        (&[("precompute", "true")], "precompute = true needs takes"),
+    ];
+    for (keys, part) in cases {
+        let copy = Copy::new();
+        copy.edit_manifest(|manifest| {
+            for (key, value) in keys {
+                let mut line: toml::Table = format!("v = {value}").parse().unwrap();
+                manifest.insert((*key).into(), line.remove("v").unwrap());
+            }
+        });
+        copy.unreadable("manifest.toml", &[part]);
+    }
+}
+
+#[test]
 fn golden_rows_that_do_not_fit_or_do_not_agree() {
     let copy = Copy::new();
     copy.edit_golden(|golden| drop(golden["inputs"][3].as_array_mut().unwrap().pop()));

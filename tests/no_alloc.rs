@@ -16,7 +16,7 @@ use common::*;
 use line::{access, line};
 use pillion::cold::data::{self, Feed, synth};
 use pillion::cold::model::{EngineChoice, Model};
-use pillion::engine::{Engine, RuntimeConfig};
+use pillion::engine::{Engine, Native, Options, RuntimeConfig, Shape};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::{Counts, StageSet};
 use pillion::run::{self, Link};
@@ -35,21 +35,50 @@ fn recording() -> Feed {
     data::load(&path).unwrap()
 }
 
-fn engines(with_model: bool) -> Vec<Box<dyn Engine>> {
-    if !with_model {
-        return Vec::new();
-    }
-    let load = |name: &str| {
-        Model::load(&model(name), &RuntimeConfig::default(), EngineChoice::OrtCpu).expect("a bundled model").engine
+/// What the hot thread runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Models {
+    None,
+    /// Two bundled models under ONNX Runtime.
+    Ort,
+    /// The same two on our own kernels, a window, a state, and a recurrent net that prepares its next run.
+    Native,
+}
+
+fn engines(models: Models, set: &FeatureSet) -> Vec<Box<dyn Engine>> {
+    let path = |name: &str| model(name).join("model.onnx");
+    let read = |path: &std::path::Path| std::fs::read(path).expect("part of the repository");
+    let fixture = |name: &str| {
+        read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/model_fixtures/{name}.onnx")))
     };
-    vec![load("mlp-k10"), load("lgbm-k10")]
+    let n = set.len();
+    let native = |onnx: &[u8], shape: &Shape, precompute| -> Box<dyn Engine> {
+        let options = Options { precompute, ..Options::default() };
+        Box::new(Native::with(onnx, shape, options).expect("a model for our kernels"))
+    };
+    let bundled = Shape::vector("features", n, "probabilities", 3);
+    match models {
+        Models::None => Vec::new(),
+        Models::Ort => ["mlp-k10", "lgbm-k10"]
+            .map(|name| {
+                Model::load(&model(name), &RuntimeConfig::default(), EngineChoice::OrtCpu).expect("bundled").engine
+            })
+            .into(),
+        Models::Native => vec![
+            native(&read(&path("mlp-k10")), &bundled, false),
+            native(&read(&path("lgbm-k10")), &bundled, false),
+            native(&fixture("window"), &Shape::vector("x", n, "y", 3).window(5), false),
+            native(&fixture("state"), &Shape::vector("x", n, "z", 1).carrying(&[("s", "next")]), true),
+            native(&fixture("lstm"), &Shape::vector("x", n, "y", 1).window(10), true),
+        ],
+    }
 }
 
 /// Plays the recording through the loop on a thread of its own while this thread is the cold side. `before` runs on
 /// the hot thread when everything is set up, `after` when the loop has ended.
-fn play(with_model: bool, before: fn() -> u64, after: fn() -> u64) -> (u64, Counts, u64) {
+fn play(models: Models, before: fn() -> u64, after: fn() -> u64) -> (u64, Counts, u64) {
     let (feed, set) = (recording(), FeatureSet::load("book").unwrap());
-    let mut line = line(&feed, &set, engines(with_model), 1 << 17);
+    let mut line = line(&feed, &set, engines(models, &set), 1 << 17);
     assert!(feed.records < 1 << 17, "the ring holds the whole recording");
     feed.iter().for_each(|r| _ = line.ticks.publish(r));
     let cnc = CncOwner::create(&line.name, &line.clock, &access()).unwrap();
@@ -82,15 +111,15 @@ fn play(with_model: bool, before: fn() -> u64, after: fn() -> u64) -> (u64, Coun
 #[test]
 fn the_loop_never_asks_the_heap() {
     let _guard = one_at_a_time();
-    for with_model in [false, true] {
-        if with_model && !has_onnxruntime() {
+    for (models, count) in [(Models::None, 0), (Models::Native, 5), (Models::Ort, 2)] {
+        if models == Models::Ort && !has_onnxruntime() {
             continue;
         }
-        let (asked, counts, handed) = play(with_model, heap::requests, heap::requests);
-        assert!(counts.events >= EVENTS && counts.signals == if with_model { 2 * counts.events } else { 0 });
+        let (asked, counts, handed) = play(models, heap::requests, heap::requests);
+        assert!(counts.events >= EVENTS && counts.signals == count * counts.events && counts.invalid == 0);
         assert!(handed > 0, "histograms were handed over while it ran");
         assert!(heap::requests() > 0, "the counter counts");
-        assert_eq!(asked, 0, "allocations and frees of the hot thread, with model: {with_model}");
+        assert_eq!(asked, 0, "allocations and frees of the hot thread, with models: {models:?}");
     }
 }
 
@@ -121,9 +150,10 @@ fn one_system_call_too_many() -> u64 {
 #[test]
 fn child_under_the_filter() {
     match std::env::var(CHILD).as_deref() {
-        Ok("features") => drop(play(false, forbid_system_calls, end_at_once)),
-        Ok("models") => drop(play(true, forbid_system_calls, end_at_once)),
-        Ok("broken") => drop(play(false, one_system_call_too_many, end_at_once)),
+        Ok("features") => drop(play(Models::None, forbid_system_calls, end_at_once)),
+        Ok("native") => drop(play(Models::Native, forbid_system_calls, end_at_once)),
+        Ok("ort") => drop(play(Models::Ort, forbid_system_calls, end_at_once)),
+        Ok("broken") => drop(play(Models::None, one_system_call_too_many, end_at_once)),
         _ => {}
     }
 }
@@ -143,7 +173,8 @@ fn the_loop_never_calls_the_system() {
     };
     assert_eq!(fate("broken"), (None, Some(libc::SIGSYS)), "the filter catches a call");
     assert_eq!(fate("features"), (Some(77), None), "books and features");
+    assert_eq!(fate("native"), (Some(77), None), "five models on our own kernels");
     if has_onnxruntime() {
-        assert_eq!(fate("models"), (Some(77), None), "books, features and two models under ONNX Runtime");
+        assert_eq!(fate("ort"), (Some(77), None), "books, features and two models under ONNX Runtime");
     }
 }

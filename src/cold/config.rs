@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::engine::CudaOptions;
 use crate::error::{Error, Result};
 
 /// The embedded defaults: every key, with its unit and reason.
@@ -30,6 +31,8 @@ pub struct Config {
 pub struct Process {
     /// Path of the ONNX Runtime library, empty to search.
     pub onnxruntime: PathBuf,
+    /// Folder of ONNX Runtime's optimised graphs, empty for none.
+    pub model_cache: PathBuf,
     /// Directory of the regions.
     pub shm_dir: PathBuf,
     /// Permission bits of the signal ring and the board.
@@ -143,6 +146,14 @@ pub struct Lane {
     pub models: Vec<PathBuf>,
     /// Which engine runs them.
     pub engine: EngineChoice,
+    /// The GPU of `engine = "ort-cuda"`, or the CPU alone.
+    pub device: Device,
+    /// Run captured CUDA graphs.
+    pub graphs: bool,
+    /// Multiply with TF32 on the GPU.
+    pub tf32: bool,
+    /// What to do where the GPU is missing.
+    pub on_missing: OnMissing,
     /// When models run.
     pub trigger: Trigger,
     /// Skip runs under backlog.
@@ -164,7 +175,19 @@ pub struct Lane {
 }
 
 pub use super::model::EngineChoice;
+pub use crate::engine::cuda::{Device, OnMissing};
 pub use crate::hot::{Stamps, Trigger};
+
+impl Lane {
+    /// How the lane uses its GPU, if it names one.
+    #[must_use]
+    pub fn cuda(&self) -> Option<CudaOptions> {
+        match self.device {
+            Device::Cpu => None,
+            Device::Cuda(device) => Some(CudaOptions { device, graphs: self.graphs, tf32: self.tf32 }),
+        }
+    }
+}
 
 /// One instrument of a lane.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -249,7 +272,7 @@ impl Config {
             lanes: Vec::new(),
             origin: origin.to_owned(),
         };
-        for path in [&mut config.process.onnxruntime, &mut config.process.shm_dir] {
+        for path in [&mut config.process.onnxruntime, &mut config.process.model_cache, &mut config.process.shm_dir] {
             if !path.as_os_str().is_empty() {
                 *path = base.join(&path);
             }

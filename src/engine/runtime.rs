@@ -4,11 +4,14 @@ use std::env;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ::ort::environment::Environment;
 use ::ort::logging::LogLevel;
+use ::ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session};
 use ::ort::sys::OrtApiBase;
+use ::ort::{AsPointer, api};
 
 /// Folder that `scripts/fetch-onnxruntime` fills, under the repository root.
 pub const FOLDER: &str = "onnxruntime";
@@ -24,6 +27,8 @@ const SYSTEM_NAMES: [&str; 3] = [LIBRARY, "libonnxruntime.so.1", "libonnxruntime
 pub struct RuntimeConfig {
     /// Config key `onnxruntime`: the library, or the folder it lies in. `ORT_DYLIB_PATH` goes before it.
     pub onnxruntime: Option<PathBuf>,
+    /// Config key `model_cache`: folder of optimised graphs. As with the library, the first in a process is the one.
+    pub model_cache: Option<PathBuf>,
 }
 
 /// Why there is no usable ONNX Runtime.
@@ -74,6 +79,7 @@ pub struct Runtime {
     environment: Environment,
     version: String,
     path: PathBuf,
+    model_cache: Option<PathBuf>,
 }
 
 impl Runtime {
@@ -90,7 +96,7 @@ impl Runtime {
         if let Some(runtime) = RUNTIME.get() {
             return Ok(runtime);
         }
-        let runtime = Self::start(find(config)?)?;
+        let runtime = Self::start(find(config)?, config.model_cache.clone())?;
         Ok(RUNTIME.get_or_init(|| runtime))
     }
 
@@ -106,18 +112,24 @@ impl Runtime {
         &self.path
     }
 
+    /// Where optimised graphs are kept, if anywhere.
+    #[must_use]
+    pub fn model_cache(&self) -> Option<&Path> {
+        self.model_cache.as_deref()
+    }
+
     pub(super) fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    fn start(Library { path, version }: Library) -> Result<Self, RuntimeError> {
+    fn start(Library { path, version }: Library, model_cache: Option<PathBuf>) -> Result<Self, RuntimeError> {
         let failed = |reason: String| RuntimeError::Start { path: path.clone(), reason };
         let builder = ::ort::init_from(&path).map_err(|error| failed(error.to_string()))?;
         let environment =
             builder.with_name("pillion").with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
         // What the runtime has to say comes back as an error; the hot thread must not find itself writing a log.
         environment.set_log_level(LogLevel::Fatal);
-        Ok(Self { environment, version, path })
+        Ok(Self { environment, version, path, model_cache })
     }
 }
 
@@ -222,6 +234,24 @@ fn open_library(path: &Path) -> Result<*mut c_void, RuntimeError> {
     Err(unloadable(unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned()))
 }
 
+/// A library that [`load`] opened, which nobody closes.
+#[derive(Clone, Copy)]
+pub(super) struct Loaded(*mut c_void);
+
+/// Loads a library for good, by path or by name: the loader's own words where it does not.
+pub(super) fn load(path: &Path) -> Result<Loaded, String> {
+    open_library(path).map(Loaded).map_err(|error| match error {
+        RuntimeError::Unloadable { reason, .. } => reason,
+        other => other.to_string(),
+    })
+}
+
+/// A function or datum of a library.
+pub(super) fn symbol(Loaded(library): Loaded, name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: the handle is open and the name ends in NUL.
+    NonNull::new(unsafe { dlsym(library, name.as_ptr()) })
+}
+
 /// The version string, and whether our API is served; none where the library does not answer at all.
 fn ask_version(entry: *mut c_void) -> Option<(String, bool)> {
     // SAFETY: ONNX Runtime has exported this name with this signature in every version.
@@ -238,6 +268,20 @@ fn ask_version(entry: *mut c_void) -> Option<(String, bool)> {
     // SAFETY: any number may be asked for; null means that this API is not served.
     let served = !unsafe { (base.GetApi)(::ort::MINOR_VERSION) }.is_null();
     Some((version, served))
+}
+
+/// Runs what is bound and fetches nothing. [`Session::run_binding`] makes a list of the bound outputs on every call; who bound
+/// tensors of his own reads them where they are.
+#[inline]
+pub(super) fn run_bound(
+    session: &mut Session,
+    options: &RunOptions<NoSelectedOutputs>,
+    binding: &IoBinding,
+) -> ::ort::Result<()> {
+    // SAFETY: all three are alive; the session is ours alone for the call, and the binding keeps what it binds.
+    let status = unsafe { (api().RunWithBinding)(session.ptr().cast_mut(), options.ptr(), binding.ptr()) };
+    // SAFETY: the status comes from the call just made and is freed here only.
+    unsafe { ::ort::Error::result_from_status(status) }
 }
 
 #[cfg(test)]

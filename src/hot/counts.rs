@@ -26,7 +26,7 @@ pub struct Counts {
     pub conflated: u64,
     /// Signals whose engine failed or gave a non-finite output.
     pub invalid: u64,
-    /// Runs that did on the clock what an idle lane would have prepared, as of the latest idle turn.
+    /// Runs that did on the clock what an idle lane would have prepared; see [`super::Lane::tally`].
     pub unprepared: u64,
     /// Times the feed's ring was replaced.
     pub generation_changes: u64,

@@ -287,11 +287,7 @@ impl Lane {
             self.make_up();
             return Turn::Worked;
         }
-        if self.infer.prepare() {
-            self.counts.unprepared = self.infer.unprepared();
-            return Turn::Prepared;
-        }
-        Turn::Idle
+        if self.infer.prepare() { Turn::Prepared } else { Turn::Idle }
     }
 
     /// Runs that were put off, a batch of them.
@@ -388,6 +384,11 @@ impl Lane {
     /// Outcomes so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Brings those outcomes up to date that engines count by themselves.
+    pub fn tally(&mut self) {
+        self.counts.unprepared = self.infer.unprepared();
     }
 
     /// The feature vector of the latest trigger.

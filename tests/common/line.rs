@@ -33,8 +33,21 @@ pub fn access() -> Access {
     Access { lock: LockMemory::No, ..Access::default() }
 }
 
+/// What few tests change.
+pub struct Options {
+    /// Runs under backlog are left out.
+    pub conflate: bool,
+    /// Most instruments of a run.
+    pub batch: usize,
+}
+
 /// Builds a lane for a recording's instruments. `slots` bounds the tick ring.
 pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots: u64) -> Line {
+    line_with(feed, set, engines, slots, Options { conflate: false, batch: 1 })
+}
+
+/// [`line`], otherwise than most.
+pub fn line_with(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots: u64, options: Options) -> Line {
     let dir = super::shm_dir();
     let name = Name::in_dir(dir.path(), "line").expect("a name");
     let clock = Clock::attach_or_create(dir.path()).expect("a clock");
@@ -64,8 +77,8 @@ pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots:
         publisher: Some(Publisher::new(signals, board)),
         clock,
         trigger: Trigger::EventEnd,
-        conflate: false,
-        batch: 1,
+        conflate: options.conflate,
+        batch: options.batch,
         stamps: Stamps::Full,
         budget_ns: 0,
     });

@@ -99,6 +99,10 @@ pub fn summary(r: &ReplayReport) -> String {
             n(r.invalid)
         ),
     );
+    if r.lane.regimes_ns[3] > 0 || r.lane.unprepared > 0 {
+        let (ms, late) = (r.lane.regimes_ns[3] as f64 / 1e6, n(r.lane.unprepared));
+        line("prepared", format!("{ms:.1} ms of work ahead of the next tick; {late} runs came before it was done"));
+    }
     for (name, count) in r.lane.rejects_by_reason.iter().map(|(k, v)| (format!("reject {k}"), v)) {
         line("", format!("{name}: {}", n(*count)));
     }

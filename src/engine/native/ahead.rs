@@ -242,7 +242,7 @@ fn walk(plan: &mut Plan) -> Option<Walk> {
     }
     for step in plan.steps.drain(..count) {
         if let Step::Sequence { y, gates, sequence, .. } = step {
-            plan.buffers[gates] = Buffer::zeros(sequence.layer.stride());
+            plan.buffers[gates] = Buffer::zeros(sequence.layer.scratch(1));
             y.iter().for_each(|&y| plan.buffers[y] = Buffer::default());
         }
     }

@@ -101,6 +101,11 @@ impl Node {
         self.attributes.contains_key(name)
     }
 
+    /// What a tensor attribute is of.
+    pub fn tensor_kind(&self, name: &str) -> Option<DataType> {
+        self.attributes.get(name)?.t.as_ref()?.data_type
+    }
+
     /// A tensor attribute.
     pub fn tensor(&self, name: &str) -> Option<Result<Tensor, Refusal>> {
         let tensor = self.attributes.get(name)?.t.as_ref()?;
@@ -240,7 +245,9 @@ fn kind(kind: Option<DataType>) -> String {
 
 fn read_tensor(proto: &TensorProto) -> Result<Tensor, String> {
     if proto.data_location == Some(DataLocation::EXTERNAL) || !proto.external_data.is_empty() {
-        return Err("its data lie in another file; export with the weights inside".into());
+        let place = proto.external_data.iter().find(|entry| entry.key.as_deref() == Some("location"));
+        let file = place.and_then(|entry| entry.value.as_deref()).unwrap_or("without a name");
+        return Err(format!("its data lie in another file, `{file}`; export with the weights inside"));
     }
     let dims: Option<Vec<usize>> = proto.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let count = dims.as_ref().and_then(|dims| dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d)));
@@ -254,10 +261,21 @@ fn read_tensor(proto: &TensorProto) -> Result<Tensor, String> {
         Some(DataType::DOUBLE) => Data::F32(
             words(raw, count, f64::from_le_bytes, &proto.double_data)?.into_iter().map(|x| x as f32).collect(),
         ),
+        Some(FLOAT16) => Data::F32(halves(raw, count, half, &proto.int32_data)?),
+        Some(BFLOAT16) => {
+            Data::F32(halves(raw, count, |bits| f32::from_bits(u32::from(bits) << 16), &proto.int32_data)?)
+        }
         Some(DataType::INT64) => Data::I64(words(raw, count, i64::from_le_bytes, &proto.int64_data)?),
         Some(DataType::INT32) => {
             Data::I64(words(raw, count, i32::from_le_bytes, &proto.int32_data)?.into_iter().map(i64::from).collect())
         }
+        Some(DataType::UINT8) => match raw {
+            Some(bytes) if bytes.len() == count => Data::I64(bytes.iter().copied().map(i64::from).collect()),
+            Some(bytes) if !bytes.is_empty() => return Err(format!("{} bytes for {count} values", bytes.len())),
+            _ => Data::I64(
+                words(None, count, i32::from_le_bytes, &proto.int32_data)?.into_iter().map(i64::from).collect(),
+            ),
+        },
         Some(DataType::BOOL) => match raw {
             Some(bytes) if bytes.len() == count => Data::I64(bytes.iter().map(|&b| i64::from(b != 0)).collect()),
             Some(bytes) => return Err(format!("{} bytes for {count} values", bytes.len())),
@@ -268,6 +286,27 @@ fn read_tensor(proto: &TensorProto) -> Result<Tensor, String> {
         other => return Err(format!("it is {}, which the native engine does not take", kind(other))),
     };
     Ok(Tensor { dims, data })
+}
+
+const FLOAT16: DataType = DataType(10);
+const BFLOAT16: DataType = DataType(16);
+
+/// Values of 16 bits: in the typed field each has 32.
+fn halves(raw: Option<&[u8]>, count: usize, of: fn(u16) -> f32, typed: &[i32]) -> Result<Vec<f32>, String> {
+    let typed: Vec<u16> = typed.iter().map(|&bits| bits as u16).collect();
+    Ok(words(raw, count, u16::from_le_bytes, &typed)?.into_iter().map(of).collect())
+}
+
+/// IEEE half precision: 5 bits of exponent with a bias of 15, 10 of significand.
+fn half(bits: u16) -> f32 {
+    let (exponent, significand) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => significand * 2_f32.powi(-24),
+        0x1f if significand == 0.0 => f32::INFINITY,
+        0x1f => f32::NAN,
+        _ => (1.0 + significand / 1024.0) * 2_f32.powi(exponent - 15),
+    };
+    if bits >> 15 == 0 { size } else { -size }
 }
 
 /// `count` values from the raw bytes, or from the typed field when there are none.
@@ -287,4 +326,20 @@ fn words<T: Copy, const N: usize>(
         _ => typed.to_vec(),
     };
     if values.len() == count { Ok(values) } else { Err(format!("{} values where its shape has {count}", values.len())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn halves_are_read_as_ieee_754_says() {
+        let pairs =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65_504.0), (0x0400, 6.103_515_6e-5), (0x0001, 5.960_464_5e-8)];
+        for (bits, value) in pairs {
+            assert_eq!(half(bits), value, "{bits:x}");
+        }
+        assert_eq!(half(0xfc00), f32::NEG_INFINITY);
+        assert!(half(0x7e00).is_nan() && half(0x8000).is_sign_negative());
+    }
 }

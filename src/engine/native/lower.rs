@@ -1,9 +1,15 @@
 //! From graph to plan: every shape fixed with a batch of one, constants computed now, operators turned into steps.
 
+mod channels;
+mod conv;
 mod data;
 mod dense;
+mod einsum;
 mod elementwise;
+mod fold;
+mod logic;
 mod ml;
+mod norm;
 mod recurrent;
 mod reduce;
 
@@ -11,9 +17,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
 use super::plan::{Memory, Plan, Slot, Step};
-use super::simd::Portable;
+use super::portable::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
-use super::{Options, Refusal};
+use super::{Refusal, Weights};
 use crate::engine::Shape;
 
 /// What is known of a value.
@@ -28,6 +34,8 @@ pub(super) enum Known {
 /// The plan in the making.
 pub(super) struct Lower<'a> {
     graph: &'a Graph,
+    /// How the weights of dense layers are stored.
+    weights: Weights,
     known: HashMap<Value, Known>,
     buffers: Vec<Buffer>,
     steps: Vec<Step>,
@@ -36,22 +44,30 @@ pub(super) struct Lower<'a> {
     counted: usize,
     /// How many nodes, or the graph's result, read each value.
     uses: HashMap<Value, usize>,
-    options: Options,
+    /// Buffers that several values read: one of them another view of the other.
+    shared: HashSet<Slot>,
+    /// Buffers of constants that steps read.
+    placed: HashMap<Value, Slot>,
+    /// Values that a run leaves with their channels last, by the buffer that they get when somebody wants them otherwise.
+    turned: HashMap<Slot, channels::Turned>,
     /// Buffers of sequences whose last rows lie by themselves too: by the sequence's, that of the last row, and its place.
     last_rows: HashMap<Slot, (Slot, std::ops::Range<usize>)>,
 }
 
 /// Compiles `graph` for one instrument; `shape` is the manifest's.
-pub(super) fn lower(graph: &Graph, shape: &Shape, options: Options) -> Result<Plan, Refusal> {
+pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights) -> Result<Plan, Refusal> {
     let mut lower = Lower {
         graph,
+        weights,
         known: HashMap::new(),
         buffers: Vec::new(),
         steps: Vec::new(),
         values: 0,
         counted: 0,
         uses: uses(graph),
-        options,
+        shared: HashSet::new(),
+        placed: HashMap::new(),
+        turned: HashMap::new(),
         last_rows: HashMap::new(),
     };
     let (input, entered) = lower.enter(shape)?;
@@ -154,6 +170,15 @@ impl Lower<'_> {
         Ok((slot, dims.iter().product()))
     }
 
+    /// Refuses buffers that are too large in sum, within a node that makes many.
+    fn room(&self, node: &Node) -> Result<(), Refusal> {
+        let new: usize = self.buffers[self.counted..].iter().map(|buffer| buffer.0.len() * LANES).sum();
+        if self.values + new > MOST_VALUES {
+            return Err(node.refuse("the buffers of all steps up to it are too large"));
+        }
+        Ok(())
+    }
+
     /// Refuses what grows: each buffer and constant is small enough, all together may not be.
     fn count(&mut self, node: &Node) -> Result<(), Refusal> {
         let new: usize = self.buffers[self.counted..].iter().map(|buffer| buffer.0.len() * LANES).sum();
@@ -189,6 +214,11 @@ impl Lower<'_> {
 
     /// Runs the steps from `first` on, whose inputs are all constant, and keeps their results as constants.
     fn compute_now(&mut self, first: usize, node: &Node) {
+        for &value in node.outputs.iter().flatten() {
+            if self.known.contains_key(&value) {
+                self.computed(value);
+            }
+        }
         for step in self.steps.drain(first..) {
             step.run(Portable, &mut Memory::of(&mut self.buffers));
         }
@@ -203,24 +233,36 @@ impl Lower<'_> {
 
     fn lower(&mut self, node: &Node) -> Result<(), Refusal> {
         match node.op.as_str() {
+            "Dropout" if self.ints(node, 2)?.is_some_and(|training| training.contains(&1)) => {
+                Err(node.refuse("training_mode is not taken"))
+            }
             "Identity" | "Dropout" => self.alias(node, None),
+            "Gemm" if self.is_computed(node, 1) => self.gemm_computed(node),
             "Gemm" => self.gemm(node),
+            "MatMul" if self.has_vector(node) => self.mat_mul_vector(node),
             "MatMul" => self.mat_mul(node),
             "Conv" => self.conv(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" => self.pool(node),
             "BatchNormalization" => self.batch_norm(node),
             "LayerNormalization" => self.layer_norm(node),
+            "RMSNormalization" => self.rms_norm(node),
+            "InstanceNormalization" | "GroupNormalization" => self.group_norm(node),
             "Softmax" | "LogSoftmax" => self.softmax(node),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
             | "ReduceProd" => self.reduce(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" => self.binary(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
-            "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" => self.rearrange(node),
+            "Einsum" => self.einsum(node),
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" => {
+                self.compare(node)
+            }
+            "Where" => self.choose(node),
+            "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" | "Trilu" => self.rearrange(node),
             "Concat" => self.concat(node),
             "Split" => self.split(node),
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
-            "Cast" => self.cast(node),
-            "Shape" => self.shape_of(node),
+            "Cast" | "CastLike" => self.cast(node),
+            "Shape" | "Size" => self.shape_of(node),
             op if op.starts_with("ml.") => self.ml(node),
             _ => self.unary(node),
         }
@@ -250,10 +292,28 @@ impl Lower<'_> {
         Ok((dims, slot))
     }
 
+    /// Whether input `i` is there and not constant.
+    fn is_computed(&self, node: &Node, i: usize) -> bool {
+        node.optional(i).is_some_and(|value| matches!(self.known.get(&value), Some(Known::Computed { .. })))
+    }
+
+    /// Whether one of two computed operands, or constant weights, are a vector.
+    fn has_vector(&self, node: &Node) -> bool {
+        let rank = |i| self.dims(node, i).map_or(2, |dims| dims.len());
+        rank(1) == 1 || (rank(0) == 1 && self.is_computed(node, 1))
+    }
+
     fn computed(&mut self, value: Value) -> (Vec<usize>, Slot) {
         let (dims, buffer) = match &self.known[&value] {
-            Known::Computed { dims, slot } => return (dims.clone(), *slot),
+            Known::Computed { dims, slot } => {
+                let (dims, slot) = (dims.clone(), *slot);
+                self.turn_back(slot);
+                return (dims, slot);
+            }
             Known::Constant(tensor) => {
+                if let Some(&slot) = self.placed.get(&value) {
+                    return (tensor.dims.clone(), slot);
+                }
                 let values: Vec<f32> = match &tensor.data {
                     Data::F32(values) => values.clone(),
                     Data::I64(values) => values.iter().map(|&v| v as f32).collect(),
@@ -262,6 +322,7 @@ impl Lower<'_> {
             }
         };
         self.buffers.push(buffer);
+        self.placed.insert(value, self.buffers.len() - 1);
         (dims, self.buffers.len() - 1)
     }
 
@@ -303,6 +364,11 @@ impl Lower<'_> {
             (Known::Computed { slot, .. }, Some(dims)) => Known::Computed { dims, slot },
             (Known::Constant(tensor), Some(dims)) => Known::Constant(Tensor { dims, data: tensor.data }),
         };
+        if let (Some(value), Known::Computed { slot, .. }) = (node.optional(0), &known)
+            && self.uses.get(&value) != Some(&1)
+        {
+            self.shared.insert(*slot);
+        }
         self.known.insert(node.output()?, known);
         Ok(())
     }
@@ -311,7 +377,9 @@ impl Lower<'_> {
     fn fusable(&mut self, node: &Node, i: usize) -> Option<&mut Step> {
         let value = node.optional(i)?;
         let Some(Known::Computed { slot, .. }) = self.known.get(&value) else { return None };
-        let (slot, once) = (*slot, self.uses.get(&value) == Some(&1));
+        let (slot, once) = (*slot, self.uses.get(&value) == Some(&1) && !self.shared.contains(slot));
+        let slot = self.turned.get(&slot).filter(|turned| !turned.back).map_or(slot, |turned| turned.rows);
+        let once = once && !self.shared.contains(&slot);
         self.steps.last_mut().filter(|step| once && step.target() == slot)
     }
 }
@@ -345,9 +413,4 @@ fn strides(dims: &[usize]) -> Vec<usize> {
         strides[i - 1] = strides[i] * dims[i];
     }
     strides
-}
-
-/// Whole blocks for a row of `n` values.
-const fn padded(n: usize) -> usize {
-    n.div_ceil(LANES) * LANES
 }

@@ -30,6 +30,30 @@ pub(super) enum Unary {
     ZeroToOne,
     /// 1 above the threshold, else 0 (ml.Binarizer).
     Above(f32),
+    /// x · min(1, max(0, x/6 + 1/2)).
+    HardSwish,
+    /// x · sigmoid(α x).
+    Swish(f32),
+    /// x · tanh(softplus(x)).
+    Mish,
+    /// x / (1 + |x|).
+    Softsign,
+    /// γ x above 0, γ α (e^x - 1) below.
+    Selu {
+        alpha: f32,
+        gamma: f32,
+    },
+    /// max(0, x) + min(0, α (e^(x/α) - 1)).
+    Celu(f32),
+    /// x above the threshold, else 0, also for NaN.
+    Threshold(f32),
+    Sin,
+    Cos,
+    /// Truth values are 1 and 0.
+    Not,
+    /// 1 where x is not 0; also where it is NaN.
+    NotZero,
+    IsNan,
 }
 
 impl Unary {
@@ -73,6 +97,27 @@ impl Unary {
             Self::Power(0.5) => s.if_less(x, s.splat(f32::MIN), s.splat(f32::INFINITY), s.sqrt(x)),
             Self::Power(p) => lanes(s, x, |x| x.powf(p)),
             Self::ZeroToOne => nan_of(s, x, s.if_less(zero, s.abs(x), x, one)),
+            Self::HardSwish => {
+                let gate = s.mul_add(x, s.splat(1.0 / 6.0), half);
+                s.mul(x, s.min(one, s.max(zero, gate)))
+            }
+            Self::Swish(alpha) => s.mul(x, math::sigmoid(s, s.mul(s.splat(alpha), x))),
+            Self::Mish => s.mul(x, math::tanh(s, math::softplus(s, x))),
+            Self::Softsign => s.div(x, s.add(one, s.abs(x))),
+            Self::Selu { alpha, gamma } => {
+                let below = s.mul(s.splat(alpha), s.sub(math::exp(s, x), one));
+                s.mul(s.splat(gamma), s.if_less(zero, x, x, below))
+            }
+            Self::Celu(alpha) => {
+                let below = s.mul(s.splat(alpha), s.sub(math::exp(s, s.div(x, s.splat(alpha))), one));
+                s.add(s.max(zero, x), s.min(zero, below))
+            }
+            Self::Threshold(alpha) => s.if_less(s.splat(alpha), x, x, zero),
+            Self::Sin => lanes(s, x, f32::sin),
+            Self::Cos => lanes(s, x, f32::cos),
+            Self::Not => s.sub(one, x),
+            Self::NotZero => lanes(s, x, |x| f32::from(x != 0.0)),
+            Self::IsNan => lanes(s, x, |x| f32::from(x.is_nan())),
             Self::Above(threshold) => s.if_less(s.splat(threshold), x, one, zero),
         }
     }
@@ -84,6 +129,14 @@ fn lanes<S: Simd>(s: S, x: S::V, f: impl Fn(f32) -> f32) -> S::V {
     let mut values = [0.0; LANES];
     s.store(&mut values, x);
     s.load(&values.map(f))
+}
+
+#[inline(always)]
+fn lanes_of<S: Simd>(s: S, a: S::V, b: S::V, f: impl Fn(f32, f32) -> f32) -> S::V {
+    let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
+    s.store(&mut x, a);
+    s.store(&mut y, b);
+    s.load(&std::array::from_fn(|i| f(x[i], y[i])))
 }
 
 /// A function of two values.
@@ -98,6 +151,11 @@ pub(super) enum Binary {
     Pow,
     /// The second where the first is NaN, else the first.
     IfNan,
+    /// Truth values are 1 and 0; NaN compares as false.
+    Less,
+    LessOrEqual,
+    Equal,
+    Xor,
 }
 
 impl Binary {
@@ -126,6 +184,10 @@ impl Binary {
                 s.store(&mut p, b);
                 s.load(&std::array::from_fn(|i| x[i].powf(p[i])))
             }
+            Self::Less => s.if_less(a, b, s.splat(1.0), s.splat(0.0)),
+            Self::LessOrEqual => lanes_of(s, a, b, |a, b| f32::from(a <= b)),
+            Self::Equal => lanes_of(s, a, b, |a, b| f32::from(a == b)),
+            Self::Xor => s.abs(s.sub(a, b)),
             Self::IfNan => {
                 let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
                 s.store(&mut x, a);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::ahead::Ahead;
 use super::dense::Dense;
 use super::maps::{Binary, Unary};
+use super::product::Span;
 use super::recurrent::{Layer, Sequence};
 use super::reduce::{Norm, Reduce, Softmax};
 use super::simd::{Simd, Task};
@@ -21,12 +22,18 @@ pub(super) const PAD: u32 = u32::MAX;
 /// One step. Buffers are read and written from their first value on.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// `rows` rows of x, each `dense.inputs` values, to rows of whole blocks, then closed up.
-    Dense { x: Slot, y: Slot, rows: usize, dense: Box<Dense> },
+    /// Rows of x to rows without gaps.
+    Dense { x: Slot, y: Slot, rows: Spread, dense: Box<Dense> },
+    /// Copies runs of values: from where in x, to where in y, how many. The rest of y keeps what the plan began with.
+    Copy { x: Slot, y: Slot, runs: Vec<[usize; 3]> },
+    /// `rows` rows of `n` values to columns.
+    Turn { x: Slot, y: Slot, rows: usize, n: usize },
     /// y = f(x), `len` values.
     Unary { x: Slot, y: Slot, len: usize, f: Unary },
     /// y = f(a, b), each of `len` values.
     Binary { a: Slot, b: Slot, y: Slot, len: usize, f: Binary },
+    /// y = a where c is 1, b where it is 0; each of `len` values.
+    Select { c: Slot, a: Slot, b: Slot, y: Slot, len: usize },
     /// y = x · scale + offset, value by value: constants in place.
     Affine { x: Slot, y: Slot, scale: Vec<Block>, offset: Vec<Block> },
     /// y[i] = x[index[i]], or `pad`: every way of moving values about.
@@ -96,6 +103,28 @@ impl<'a> Memory<'a> {
     #[inline(always)]
     fn take(&mut self, slot: Slot) -> Buffer {
         std::mem::take(&mut self.buffers[slot])
+    }
+}
+
+/// Where a layer's rows begin in x: in each plane, `rows` of them `apart` values from each other.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    pub planes: Vec<usize>,
+    pub rows: usize,
+    pub apart: usize,
+    /// From piece to piece of a row, where rows come in pieces.
+    pub between: usize,
+}
+
+impl Spread {
+    /// Rows without gaps.
+    pub fn dense(rows: usize, inputs: usize) -> Self {
+        Self { planes: vec![0], rows, apart: inputs, between: 0 }
+    }
+
+    /// Whether it is one row in one piece.
+    pub fn is_one(&self) -> bool {
+        self.rows == 1 && self.planes.len() == 1 && self.between == 0
     }
 }
 
@@ -198,7 +227,7 @@ impl Step {
     pub fn run<S: Simd>(&self, s: S, memory: &mut Memory) {
         match self {
             Self::Sequence { .. } | Self::Start { .. } | Self::Finish { .. } => {
-                s.apart(Recur { step: self, memory });
+                s.call(Recur { step: self, memory });
             }
             _ => {
                 let target = self.target();
@@ -223,7 +252,7 @@ impl Step {
                 y.values_mut()[*at..at + len].copy_from_slice(&memory.values(*x)[..*len]);
                 memory.buffers[*target] = y;
             }
-            _ => s.apart(Recur { step: self, memory }),
+            _ => s.call(Recur { step: self, memory }),
         }
     }
 
@@ -243,7 +272,7 @@ impl Step {
                 begin(memory, initial[1], own_c.values_mut());
                 let state = [own_h.values_mut(), own_c.values_mut()];
                 let zero = initial[0].is_none();
-                sequence.run(s, memory.values(*x), own_gates.values_mut(), state, zero, own_y.values_mut());
+                sequence.run(s, memory.values(*x), &mut own_gates.0, state, zero, own_y.values_mut());
                 for (slot, buffer) in [(*gates, own_gates), (*h, own_h), (*c, own_c)] {
                     memory.buffers[slot] = buffer;
                 }
@@ -253,7 +282,7 @@ impl Step {
             }
             Self::Start { h, gates, layer } => {
                 let mut own_gates = memory.take(*gates);
-                layer.start(s, h.map(|h| memory.values(h)), own_gates.values_mut());
+                layer.start(s, h.map(|h| memory.values(h)), &mut own_gates.0);
                 memory.buffers[*gates] = own_gates;
             }
             Self::Finish { x, gates, from, to, layer } => {
@@ -262,7 +291,7 @@ impl Step {
                     begin(memory, from[0], h.values_mut());
                     begin(memory, from[1], c.values_mut());
                 }
-                layer.step(s, memory.values(*x), own_gates.values_mut(), h.values_mut(), c.values_mut());
+                layer.step(s, memory.values(*x), &mut own_gates.0, h.values_mut(), c.values_mut());
                 for (slot, buffer) in [(*gates, own_gates), (to[0], h), (to[1], c)] {
                     memory.buffers[slot] = buffer;
                 }
@@ -277,6 +306,7 @@ impl Step {
             Self::Dense { y, .. }
             | Self::Unary { y, .. }
             | Self::Binary { y, .. }
+            | Self::Select { y, .. }
             | Self::Affine { y, .. }
             | Self::Gather { y, .. }
             | Self::Place { y, .. }
@@ -284,6 +314,8 @@ impl Step {
             | Self::Softmax { y, .. }
             | Self::Norm { y, .. }
             | Self::MatMul { y, .. }
+            | Self::Copy { y, .. }
+            | Self::Turn { y, .. }
             | Self::Trees { y, .. } => *y,
             Self::Sequence { h, .. } => *h,
             Self::Start { gates, .. } => *gates,
@@ -297,12 +329,15 @@ impl Step {
             Self::Unary { x, .. } | Self::Affine { x, .. } => read(*x, true),
             Self::Binary { a, b, .. } => [a, b].into_iter().for_each(|x| read(*x, true)),
             Self::MatMul { a, b, .. } => [a, b].into_iter().for_each(|x| read(*x, false)),
+            Self::Select { c, a, b, .. } => [c, a, b].into_iter().for_each(|x| read(*x, false)),
             Self::Dense { x, .. }
             | Self::Gather { x, .. }
             | Self::Place { x, .. }
             | Self::Reduce { x, .. }
             | Self::Softmax { x, .. }
             | Self::Norm { x, .. }
+            | Self::Copy { x, .. }
+            | Self::Turn { x, .. }
             | Self::Trees { x, .. } => read(*x, false),
             Self::Sequence { x, initial, .. } => {
                 initial.iter().flatten().chain([x]).for_each(|x| read(*x, false));
@@ -326,11 +361,37 @@ impl Step {
     #[inline(always)]
     fn write<S: Simd>(&self, s: S, from: &Memory, y: &mut Buffer) {
         match self {
-            Self::Dense { x, rows: 1, dense, .. } => dense.run(s, from.values(*x), &mut y.0),
-            Self::Dense { x, rows, dense, .. } => dense_rows(s, dense, *rows, from.values(*x), y),
+            Self::Dense { x, rows, dense, .. } if rows.is_one() => {
+                dense.run(s, &from.values(*x)[..dense.inputs], &mut y.0)
+            }
+            Self::Dense { x, rows, dense, .. } => {
+                let (x, y) = (from.values(*x), y.values_mut());
+                let &Spread { rows: n, apart, between, ref planes } = rows;
+                for (y, &start) in y.chunks_exact_mut(n * dense.outputs).zip(planes) {
+                    dense.rows(s, Span { x: &x[start..], apart, rows: n, between }, y);
+                }
+            }
+            Self::Copy { x, runs, .. } => {
+                let (x, y) = (from.values(*x), y.values_mut());
+                for &[at, to, len] in runs {
+                    y[to..to + len].copy_from_slice(&x[at..at + len]);
+                }
+            }
+            Self::Turn { x, rows, n, .. } => {
+                let x = &from.values(*x)[..rows * n];
+                for (i, y) in y.values_mut().chunks_exact_mut(*rows).enumerate().take(*n) {
+                    y.iter_mut().zip(x[i..].iter().step_by(*n)).for_each(|(y, x)| *y = *x);
+                }
+            }
             Self::Unary { x, len, f, .. } => f.run(s, from.blocks(*x, *len), &mut y.0),
             Self::Binary { a, b, len, f, .. } => {
                 f.run(s, from.blocks(*a, *len), from.blocks(*b, *len), &mut y.0);
+            }
+            Self::Select { c, a, b, len, .. } => {
+                let (c, a, b) = (from.values(*c), from.values(*a), from.values(*b));
+                for (i, y) in y.values_mut()[..*len].iter_mut().enumerate() {
+                    *y = if c[i] != 0.0 { a[i] } else { b[i] };
+                }
             }
             Self::Affine { x, scale, offset, .. } => {
                 for (((y, x), scale), offset) in y.0.iter_mut().zip(&from.buffers[*x].0).zip(scale).zip(offset) {
@@ -402,24 +463,6 @@ pub(super) fn begin(memory: &Memory, from: Option<Slot>, to: &mut [f32]) {
             to[..len].copy_from_slice(&from[..len]);
         }
         None => to.fill(0.0),
-    }
-}
-
-/// Rows of whole blocks, written one behind the other: the end of a row that is no whole block is overwritten by the next.
-#[inline(always)]
-fn dense_rows<S: Simd>(s: S, dense: &Dense, rows: usize, x: &[f32], y: &mut Buffer) {
-    let blocks = dense.outputs.div_ceil(LANES);
-    for row in 0..rows {
-        let x = &x[row * dense.inputs..];
-        if dense.outputs.is_multiple_of(LANES) {
-            dense.run(s, x, &mut y.0[row * blocks..][..blocks]);
-            continue;
-        }
-        // Not aligned to blocks: through the spare blocks at the buffer's end.
-        let spare = y.0.len() - blocks;
-        dense.run(s, x, &mut y.0[spare..]);
-        let values = y.values_mut();
-        values.copy_within(spare * LANES..spare * LANES + dense.outputs, row * dense.outputs);
     }
 }
 

@@ -1,23 +1,25 @@
 //! Recurrent layers: LSTM, GRU and plain, a step at a time or over a window.
 //!
-//! All gates of a step lie in one row of values, gate behind gate: the bias, to which x · W and h · U are added, each in one
-//! product of all gates. What a step does after that is the same for all units of a layer, sixteen at a time.
+//! A step's gates are a sum of two products, each of all gates at once: h · U, which can be known before the row, and
+//! x · W + b. What comes after is the same for all units of a layer, sixteen at a time.
+#![forbid(unsafe_code)]
 
-mod packed;
+use std::sync::Arc;
 
+use super::dense::Dense;
 use super::math;
+use super::product::Span;
 use super::simd::Simd;
-use super::tensor::{Buffer, LANES};
-pub(super) use packed::{Form, Packed};
+use super::tensor::{Block, LANES};
 
 /// What a step makes of its gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     /// Gates i, o, f, c.
     Lstm,
-    /// Gates h · U of the candidate, z, r, x · W of the candidate: the reset comes after the product.
+    /// Gates z, r, candidate: the reset comes after the product.
     GruAfter,
-    /// Gates z, r, candidate: the product is of what the reset left.
+    /// The same: the product is of what the reset left.
     GruBefore,
     /// One gate.
     Tanh,
@@ -25,30 +27,18 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    /// Gates of a unit, as they lie in the row.
+    /// Gates of a unit.
     pub fn gates(self) -> usize {
         match self {
-            Self::Lstm | Self::GruAfter => 4,
-            Self::GruBefore => 3,
+            Self::Lstm => 4,
+            Self::GruAfter | Self::GruBefore => 3,
             Self::Tanh | Self::Relu => 1,
         }
     }
 
-    /// The first gate that x · W is added to, and how many they are.
-    pub fn given(self) -> (usize, usize) {
-        match self {
-            Self::GruAfter => (1, 3),
-            _ => (0, self.gates()),
-        }
-    }
-
-    /// How many gates h · U is added to, from the first on.
+    /// How many of them h · U is known of before the row.
     pub fn own(self) -> usize {
-        match self {
-            Self::GruAfter => 3,
-            Self::GruBefore => 2,
-            _ => self.gates(),
-        }
+        if self == Self::GruBefore { 2 } else { self.gates() }
     }
 }
 
@@ -60,93 +50,112 @@ pub(super) struct Layer {
     pub inputs: usize,
     /// Units.
     pub hidden: usize,
-    /// x · W.
-    pub w: Packed,
-    /// h · U.
-    pub u: Packed,
-    /// (r · h) · U of [`Cell::GruBefore`]'s candidate.
-    pub after: Option<Packed>,
-    /// All gates' biases, and whole blocks behind them.
-    pub bias: Buffer,
+    /// x · W + b of all gates.
+    pub w: Dense,
+    /// h · U of the first gates, + b of a candidate that is reset after it.
+    pub u: Dense,
+    /// (r h) · U of a candidate that is reset before it.
+    pub after: Option<Dense>,
+    /// What `u` gives for a state of 0.
+    pub own_bias: Vec<f32>,
+}
+
+/// Whole blocks for `n` values that are read by whole blocks from any value on.
+fn readable(n: usize) -> usize {
+    n.div_ceil(LANES) + 1
 }
 
 impl Layer {
-    /// Values that a row of gates needs: products end in whole blocks, and are read by whole blocks from any value on.
-    pub fn stride(&self) -> usize {
-        let spare = if self.after.is_some() { 1 } else { 0 };
-        ((self.cell.gates() + spare) * self.hidden).next_multiple_of(LANES) + 3 * LANES
+    /// Values of scratch for `rows` rows: h · U, what the reset left and its product, and x · W + b of each row.
+    pub fn scratch(&self, rows: usize) -> usize {
+        (self.own_blocks() + rows * self.given_blocks() + 1) * LANES
+    }
+
+    fn own_blocks(&self) -> usize {
+        readable(self.cell.own() * self.hidden) + if self.after.is_some() { 2 * readable(self.hidden) } else { 0 }
+    }
+
+    /// Blocks of a row of x · W + b.
+    fn given_blocks(&self) -> usize {
+        (self.cell.gates() * self.hidden).div_ceil(LANES)
     }
 
     /// Bytes of its weights.
     pub fn bytes(&self) -> usize {
-        let after = self.after.as_ref().map_or(0, Packed::bytes);
-        self.w.bytes() + self.u.bytes() + after + size_of_val(&self.bias.0[..])
+        self.w.bytes() + self.u.bytes() + self.after.as_ref().map_or(0, Dense::bytes)
     }
 
-    /// What hangs on the state alone: gates = bias + h · U.
+    /// What hangs on the state alone; a state of 0 if there is none.
     #[inline(always)]
-    pub fn start<S: Simd>(&self, s: S, h: Option<&[f32]>, gates: &mut [f32]) {
-        let bias = self.bias.values();
-        gates[..bias.len()].copy_from_slice(bias);
-        if let Some(h) = h {
-            self.u.add(s, h, gates);
+    pub fn start<S: Simd>(&self, s: S, h: Option<&[f32]>, scratch: &mut [Block]) {
+        match h {
+            Some(h) => self.u.run(s, &h[..self.hidden], &mut scratch[..(self.own_bias.len()).div_ceil(LANES)]),
+            None => {
+                let own: &mut [f32] = bytemuck::cast_slice_mut(scratch);
+                own[..self.own_bias.len()].copy_from_slice(&self.own_bias);
+            }
         }
     }
 
-    /// The rest of a step: gates += x · W, and what h and c become by them.
+    /// The rest of a step: x · W + b, and what h and c become by the gates.
     #[inline(always)]
-    pub fn step<S: Simd>(&self, s: S, x: &[f32], gates: &mut [f32], h: &mut [f32], c: &mut [f32]) {
-        let (first, _) = self.cell.given();
-        self.w.add(s, x, &mut gates[first * self.hidden..]);
-        self.advance(s, gates, h, c);
+    pub fn step<S: Simd>(&self, s: S, x: &[f32], scratch: &mut [Block], h: &mut [f32], c: &mut [f32]) {
+        let (own, given) = scratch.split_at_mut(self.own_blocks());
+        self.w.run(s, &x[..self.inputs], &mut given[..self.given_blocks()]);
+        self.advance(s, own, bytemuck::cast_slice(given), h, c);
     }
 
-    /// h and c by the gates of a step.
+    /// h and c by the gates of a step. What is past the last unit is computed too, and nobody's.
     #[inline(always)]
-    fn advance<S: Simd>(&self, s: S, gates: &mut [f32], h: &mut [f32], c: &mut [f32]) {
+    fn advance<S: Simd>(&self, s: S, own: &mut [Block], given: &[f32], h: &mut [f32], c: &mut [f32]) {
         let n = self.hidden;
-        let (h_blocks, _) = h.as_chunks_mut::<LANES>();
-        let (c_blocks, _) = c.as_chunks_mut::<LANES>();
+        let (own, left) = own.split_at_mut(readable(self.cell.own() * n));
+        let own: &[f32] = bytemuck::cast_slice(own);
+        let (h, _) = h.as_chunks_mut::<LANES>();
+        let (c, _) = c.as_chunks_mut::<LANES>();
         match self.cell {
             Cell::Lstm => {
-                for (b, (h, c)) in h_blocks.iter_mut().zip(c_blocks).enumerate() {
-                    let [i, o, f, g] = at(s, gates, n, b);
-                    let (new, out) = lstm(s, [i, o, f, g], s.load(c));
+                for (b, (h, c)) in h.iter_mut().zip(c).enumerate() {
+                    let gates = sum(s, own, given, n, b);
+                    let (new, out) = lstm(s, gates, s.load(c));
                     s.store(c, new);
                     s.store(h, out);
                 }
             }
             Cell::GruAfter => {
-                for (b, h) in h_blocks.iter_mut().enumerate() {
-                    let [own, z, r, given] = at(s, gates, n, b);
-                    let reset = s.div(own, one_over_sigmoid(s, r));
-                    s.store(h, gru(s, z, s.add(given, reset), s.load(h)));
+                for (b, h) in h.iter_mut().enumerate() {
+                    let [z, r] = sum(s, own, given, n, b);
+                    let (own, given) = (at(s, own, 2 * n, b), at(s, given, 2 * n, b));
+                    let candidate = s.add(given, s.div(own, one_over_sigmoid(s, r)));
+                    s.store(h, gru(s, z, candidate, s.load(h)));
                 }
             }
             Cell::GruBefore => {
-                let (gates, left) = gates.split_at_mut((3 * n).next_multiple_of(LANES) + LANES);
-                for (b, (h, left)) in h_blocks.iter().zip(left.as_chunks_mut::<LANES>().0).enumerate() {
-                    let [_, r] = at(s, gates, n, b);
-                    s.store(left, s.div(s.load(h), one_over_sigmoid(s, r)));
+                let (left, product) = left.split_at_mut(readable(n));
+                for (b, (h, left)) in h.iter().zip(left.iter_mut()).enumerate() {
+                    let [_, r] = sum(s, own, given, n, b);
+                    s.store(&mut left.0, s.div(s.load(h), one_over_sigmoid(s, r)));
                 }
                 if let Some(after) = &self.after {
-                    after.add(s, left, &mut gates[2 * n..]);
+                    let left: &[f32] = bytemuck::cast_slice(left);
+                    after.run(s, &left[..n], &mut product[..n.div_ceil(LANES)]);
                 }
-                for (b, h) in h_blocks.iter_mut().enumerate() {
-                    let [z, _, candidate] = at(s, gates, n, b);
+                for (b, (h, product)) in h.iter_mut().zip(product.iter()).enumerate() {
+                    let [z] = sum(s, own, given, n, b);
+                    let candidate = s.add(at(s, given, 2 * n, b), s.load(&product.0));
                     s.store(h, gru(s, z, candidate, s.load(h)));
                 }
             }
             Cell::Tanh => {
-                for (b, h) in h_blocks.iter_mut().enumerate() {
-                    let [x] = at(s, gates, n, b);
+                for (b, h) in h.iter_mut().enumerate() {
+                    let [x] = sum(s, own, given, n, b);
                     let (top, bottom) = math::tanh_parts(s, x);
                     s.store(h, s.div(top, bottom));
                 }
             }
             Cell::Relu => {
-                for (b, h) in h_blocks.iter_mut().enumerate() {
-                    let [x] = at(s, gates, n, b);
+                for (b, h) in h.iter_mut().enumerate() {
+                    let [x] = sum(s, own, given, n, b);
                     // NaN becomes 0, as in ONNX Runtime: it is the first operand.
                     s.store(h, s.max(x, s.splat(0.0)));
                 }
@@ -155,16 +164,23 @@ impl Layer {
     }
 }
 
+/// Block `b` of the values from `first` on.
+#[inline(always)]
+fn at<S: Simd>(s: S, values: &[f32], first: usize, b: usize) -> S::V {
+    match values[first + b * LANES..].first_chunk() {
+        Some(block) => s.load(block),
+        None => s.splat(0.0),
+    }
+}
+
 /// Block `b` of each of the first `G` gates of `n` units.
 #[inline(always)]
-fn at<S: Simd, const G: usize>(s: S, gates: &[f32], n: usize, b: usize) -> [S::V; G] {
-    let mut blocks = [s.splat(0.0); G];
-    for g in 0..G {
-        if let Some(block) = gates[g * n + b * LANES..].first_chunk() {
-            blocks[g] = s.load(block);
-        }
+fn sum<S: Simd, const G: usize>(s: S, own: &[f32], given: &[f32], n: usize, b: usize) -> [S::V; G] {
+    let mut gates = [s.splat(0.0); G];
+    for (g, gate) in gates.iter_mut().enumerate() {
+        *gate = s.add(at(s, given, g * n, b), at(s, own, g * n, b));
     }
-    blocks
+    gates
 }
 
 /// 1 + e^-x.
@@ -201,7 +217,7 @@ fn gru<S: Simd>(s: S, z: S::V, n: S::V, h: S::V) -> S::V {
 /// A layer over a window.
 #[derive(Clone, Debug)]
 pub(super) struct Sequence {
-    pub layer: std::sync::Arc<Layer>,
+    pub layer: Arc<Layer>,
     /// Rows of the window.
     pub rows: usize,
     /// From the newest row to the oldest.
@@ -214,21 +230,25 @@ pub(super) struct Sequence {
 impl Sequence {
     /// From x, row behind row, to y (none when empty). `h` and `c` are the first state, 0 if `zero`, and become the last.
     #[inline(always)]
-    pub fn run<S: Simd>(&self, s: S, x: &[f32], gates: &mut [f32], [h, c]: [&mut [f32]; 2], zero: bool, y: &mut [f32]) {
-        let (layer, n, stride) = (&*self.layer, self.layer.hidden, self.layer.stride());
-        let (first, _) = layer.cell.given();
-        let bias = layer.bias.values();
-        let gates = &mut gates[..self.rows * stride];
-        // x · W of all rows at once: their weights are read once for four rows.
-        layer.w.rows(s, &x[..self.rows * layer.inputs], &bias[first * n..], &mut gates[first * n..], stride);
-        for step in 0..self.rows {
-            let t = if self.reverse { self.rows - 1 - step } else { step };
-            let gates = &mut gates[t * stride..][..stride];
-            gates[..first * n].copy_from_slice(&bias[..first * n]);
-            if step > 0 || !zero {
-                layer.u.add(s, h, gates);
-            }
-            layer.advance(s, gates, h, c);
+    pub fn run<S: Simd>(
+        &self,
+        s: S,
+        x: &[f32],
+        scratch: &mut [Block],
+        [h, c]: [&mut [f32]; 2],
+        zero: bool,
+        y: &mut [f32],
+    ) {
+        let (layer, rows, n) = (&*self.layer, self.rows, self.layer.hidden);
+        let (own, given) = scratch.split_at_mut(layer.own_blocks());
+        let blocks = layer.given_blocks();
+        // Of all rows at once: they share the weights.
+        let span = Span { x: &x[..rows * layer.inputs], apart: layer.inputs, rows, between: 0 };
+        layer.w.rows_of_blocks(s, span, given);
+        for step in 0..rows {
+            let t = if self.reverse { rows - 1 - step } else { step };
+            layer.start(s, if step == 0 && zero { None } else { Some(&*h) }, own);
+            layer.advance(s, own, bytemuck::cast_slice(&given[t * blocks..][..blocks + 1]), h, c);
             if !y.is_empty() {
                 y[t * self.stride + self.first..][..n].copy_from_slice(&h[..n]);
             }

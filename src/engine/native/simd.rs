@@ -5,15 +5,15 @@
 
 use super::tensor::LANES;
 
+pub(super) mod trees;
+
 /// What a kernel does with registers of sixteen lanes. NaN goes through every operation, `max` and `min` included.
 pub(super) trait Simd: Copy {
     /// Sixteen values.
     type V: Copy;
-    /// Values of [`Self::V`] that fit into its registers.
-    const REGISTERS: usize;
+    /// Whether 24 of them fit the machine's registers, or hardly 6.
+    const MANY: bool;
 
-    /// Runs `task` as a function of its own: a kernel called from many places is compiled once.
-    fn apart(self, task: impl Task);
     fn splat(self, x: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
     fn store(self, to: &mut [f32; LANES], x: Self::V);
@@ -38,8 +38,17 @@ pub(super) trait Simd: Copy {
     fn split(self, a: Self::V) -> (Self::V, Self::V);
     /// Sum of the lanes, in a fixed order.
     fn sum(self, a: Self::V) -> f32;
-    /// The lower 16 bits of each lane as the upper half of an f32: what two bf16 in a lane are read by.
-    fn lower_half(self, a: Self::V) -> Self::V;
+    /// Per lane `yes` where a is NaN, else `no`.
+    fn if_nan(self, a: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// The first `to.len()` lanes, at most sixteen; all of them if it is longer.
+    fn store_part(self, to: &mut [f32], x: Self::V);
+    /// Sixteen halves as IEEE 754 has them.
+    fn widen_f16(self, from: &[u16; LANES]) -> Self::V;
+    /// The lower and the upper halves of sixteen words, each the upper half of an f32.
+    fn widen_bf16(self, from: &[u32; LANES]) -> [Self::V; 2];
+    fn widen_i8(self, from: &[i8; LANES]) -> Self::V;
+    /// Runs `task` as a function of its own, compiled once for these instructions however often it is called.
+    fn call(self, task: impl Task);
 
     #[inline(always)]
     fn neg(self, a: Self::V) -> Self::V {
@@ -51,6 +60,9 @@ pub(super) trait Simd: Copy {
         let minus = self.neg(a);
         self.if_less(a, self.splat(0.0), minus, a)
     }
+
+    /// Runs work on lanes of trees with these instructions, and what goes beyond them for bytes where the machine has it.
+    fn trees(self, task: impl trees::LanesTask);
 }
 
 /// Work that is compiled once for each instruction set. Its `run` must be `inline(always)`: code that is not inlined into
@@ -59,112 +71,19 @@ pub(super) trait Task {
     fn run<S: Simd>(self, s: S);
 }
 
-/// Plain arrays: what every machine can do, and the twin that the others are tested against.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Portable;
-
-#[inline(always)]
-fn each(f: impl Fn(usize) -> f32) -> [f32; LANES] {
-    std::array::from_fn(f)
-}
-
-impl Simd for Portable {
-    type V = [f32; LANES];
-    const REGISTERS: usize = 4;
-
-    #[inline(never)]
-    fn apart(self, task: impl Task) {
-        task.run(self);
-    }
-
-    #[inline(always)]
-    fn splat(self, x: f32) -> Self::V {
-        [x; LANES]
-    }
-    #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> Self::V {
-        *from
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32; LANES], x: Self::V) {
-        *to = x;
-    }
-    #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] + b[i])
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] - b[i])
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] * b[i])
-    }
-    #[inline(always)]
-    fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] / b[i])
-    }
-    #[inline(always)]
-    fn sqrt(self, a: Self::V) -> Self::V {
-        each(|i| a[i].sqrt())
-    }
-    #[inline(always)]
-    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Two roundings: without the instruction, one would be a call into the maths library.
-        each(|i| a[i] * b[i] + c[i])
-    }
-    #[inline(always)]
-    fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| if a[i] > b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| if a[i] < b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    fn if_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
-        each(|i| if a[i] < b[i] { yes[i] } else { no[i] })
-    }
-    #[inline(always)]
-    fn round(self, a: Self::V) -> Self::V {
-        each(|i| a[i].round_ties_even())
-    }
-    #[inline(always)]
-    fn exp2_integral(self, n: Self::V) -> Self::V {
-        each(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
-    }
-    #[inline(always)]
-    fn split(self, a: Self::V) -> (Self::V, Self::V) {
-        let exponent = each(|i| ((a[i].to_bits() >> 23) as i32 - 127) as f32);
-        (exponent, each(|i| f32::from_bits(a[i].to_bits() & 0x007f_ffff | 0x3f80_0000)))
-    }
-    #[inline(always)]
-    fn sum(self, a: Self::V) -> f32 {
-        // The order of the vector instruction sets' reductions: halves onto each other.
-        let eight: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
-        let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
-        (four[0] + four[2]) + (four[1] + four[3])
-    }
-    #[inline(always)]
-    fn lower_half(self, a: Self::V) -> Self::V {
-        each(|i| f32::from_bits(a[i].to_bits() << 16))
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Simd, Task};
+    use super::{LANES, Simd, Task, trees};
     use std::arch::x86_64::*;
 
     /// Proof that the machine has AVX-512 F, VL, BW and DQ.
     #[derive(Clone, Copy, Debug)]
     pub struct Avx512(());
 
-    /// Proof that the machine has AVX2 and FMA.
+    /// Proof that the machine has AVX2, FMA and F16C.
     #[derive(Clone, Copy, Debug)]
     pub struct Avx2(());
 
@@ -181,7 +100,7 @@ mod x86 {
         /// Runs `task` compiled for these instructions.
         #[inline]
         pub fn run(self, task: impl Task) {
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
             fn with(simd: Avx512, task: impl Task) {
                 task.run(simd);
             }
@@ -193,13 +112,15 @@ mod x86 {
     impl Avx2 {
         /// The proof, if it is so.
         pub fn detect() -> Option<Self> {
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+            let all =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+            all.then_some(Self(()))
         }
 
         /// Runs `task` compiled for these instructions.
         #[inline]
         pub fn run(self, task: impl Task) {
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn with(simd: Avx2, task: impl Task) {
                 task.run(simd);
             }
@@ -218,18 +139,7 @@ mod x86 {
 
     impl Simd for Avx512 {
         type V = __m512;
-        const REGISTERS: usize = 32;
-
-        #[inline(always)]
-        fn apart(self, task: impl Task) {
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            #[inline(never)]
-            fn with(simd: Avx512, task: impl Task) {
-                task.run(simd);
-            }
-            // SAFETY: `self` is the proof that the machine has them.
-            unsafe { with(self, task) }
-        }
+        const MANY: bool = true;
 
         #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
@@ -306,8 +216,38 @@ mod x86 {
             proven!(sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))))
         }
         #[inline(always)]
-        fn lower_half(self, a: __m512) -> __m512 {
-            proven!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(a))))
+        fn if_nan(self, a: __m512, yes: __m512, no: __m512) -> __m512 {
+            proven!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), no, yes))
+        }
+        #[inline(always)]
+        fn store_part(self, to: &mut [f32], x: __m512) {
+            let mask = (1_u32 << to.len().min(LANES)) - 1;
+            // SAFETY: what it needs is proven, and what is beyond `to` is masked out.
+            unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask as u16, x) }
+        }
+        #[inline(always)]
+        fn widen_f16(self, from: &[u16; LANES]) -> __m512 {
+            proven!(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())))
+        }
+        #[inline(always)]
+        fn widen_bf16(self, from: &[u32; LANES]) -> [__m512; 2] {
+            proven!({
+                let both = _mm512_loadu_si512(from.as_ptr().cast());
+                let upper = _mm512_and_si512(both, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+                [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(both)), _mm512_castsi512_ps(upper)]
+            })
+        }
+        #[inline(always)]
+        fn widen_i8(self, from: &[i8; LANES]) -> __m512 {
+            proven!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))))
+        }
+        #[inline(always)]
+        fn call(self, task: impl Task) {
+            self.run(task);
+        }
+        #[inline(always)]
+        fn trees(self, task: impl trees::LanesTask) {
+            trees::wide(self, task);
         }
     }
 
@@ -335,18 +275,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type V = Pair;
-        const REGISTERS: usize = 8;
-
-        #[inline(always)]
-        fn apart(self, task: impl Task) {
-            #[target_feature(enable = "avx2,fma")]
-            #[inline(never)]
-            fn with(simd: Avx2, task: impl Task) {
-                task.run(simd);
-            }
-            // SAFETY: `self` is the proof that the machine has them.
-            unsafe { with(self, task) }
-        }
+        const MANY: bool = false;
 
         #[inline(always)]
         fn splat(self, x: f32) -> Pair {
@@ -435,9 +364,50 @@ mod x86 {
             proven!(sum_256(_mm256_add_ps(a.0, a.1)))
         }
         #[inline(always)]
-        fn lower_half(self, a: Pair) -> Pair {
-            let half = |a| proven!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(a))));
-            (half(a.0), half(a.1))
+        fn if_nan(self, a: Pair, yes: Pair, no: Pair) -> Pair {
+            let nan =
+                (proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.0, a.0)), proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.1, a.1)));
+            both!(_mm256_blendv_ps(no, yes, nan))
+        }
+        #[inline(always)]
+        fn store_part(self, to: &mut [f32], x: Pair) {
+            let mut all = [0.0; LANES];
+            self.store(&mut all, x);
+            to.iter_mut().zip(all).for_each(|(to, x)| *to = x);
+        }
+        #[inline(always)]
+        fn widen_f16(self, from: &[u16; LANES]) -> Pair {
+            proven!({
+                let from: *const __m128i = from.as_ptr().cast();
+                (_mm256_cvtph_ps(_mm_loadu_si128(from)), _mm256_cvtph_ps(_mm_loadu_si128(from.add(1))))
+            })
+        }
+        #[inline(always)]
+        fn widen_bf16(self, from: &[u32; LANES]) -> [Pair; 2] {
+            proven!({
+                let (first, second) = from.split_at(8);
+                let both = [first, second].map(|half| _mm256_loadu_si256(half.as_ptr().cast()));
+                let lower = both.map(|x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x)));
+                let mask = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+                let upper = both.map(|x| _mm256_castsi256_ps(_mm256_and_si256(x, mask)));
+                [(lower[0], lower[1]), (upper[0], upper[1])]
+            })
+        }
+        #[inline(always)]
+        fn widen_i8(self, from: &[i8; LANES]) -> Pair {
+            proven!({
+                let all = _mm_loadu_si128(from.as_ptr().cast());
+                let high = _mm_srli_si128::<8>(all);
+                (_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(all)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)))
+            })
+        }
+        #[inline(always)]
+        fn call(self, task: impl Task) {
+            self.run(task);
+        }
+        #[inline(always)]
+        fn trees(self, task: impl trees::LanesTask) {
+            task.run(self);
         }
     }
 }

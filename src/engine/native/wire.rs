@@ -6,6 +6,9 @@
 /// Nesting of a plain model is 7; each subgraph adds 3.
 const DEEPEST: usize = 24;
 
+/// What the parser would pass over: the nodes that call it would then mean something else.
+const FUNCTION: &str = "it has a function of its own,";
+
 /// Messages that the parser descends into.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -49,13 +52,13 @@ impl Kind {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(onnx: &[u8]) -> Result<(), &'static str> {
+pub(super) fn check(onnx: &[u8]) -> Result<(), String> {
     walk(onnx, Kind::Model, 0)
 }
 
-fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), &'static str> {
+fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
     if depth > DEEPEST {
-        return Err("its messages are nested too deeply");
+        return Err("its messages are nested too deeply".into());
     }
     while !bytes.is_empty() {
         let tag = number(&mut bytes)?;
@@ -68,15 +71,38 @@ fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), &'static str> 
             2 => {
                 let length = number(&mut bytes)?;
                 let inner = take(&mut bytes, length)?;
+                match (kind, tag >> 3) {
+                    (Kind::Model, 25) => {
+                        return Err(format!("{FUNCTION} `{}`: export with it inlined", text(inner, 1)));
+                    }
+                    (Kind::Graph, 15) => return Err("it has a sparse initializer: export with dense ones".into()),
+                    _ => {}
+                }
                 if let Some(kind) = kind.field(tag >> 3) {
                     walk(inner, kind, depth + 1)?;
                 }
             }
             5 => drop(take(&mut bytes, 4)?),
-            _ => return Err("a field is of no known kind"),
+            _ => return Err("a field is of no known kind".into()),
         }
     }
     Ok(())
+}
+
+/// A text field of a message, as far as it can be read; for refusals.
+fn text(mut message: &[u8], wanted: u64) -> String {
+    while let Ok(tag) = number(&mut message) {
+        let taken = match tag & 7 {
+            0 => number(&mut message).map(|_| &[][..]),
+            2 => number(&mut message).and_then(|length| take(&mut message, length)),
+            _ => break,
+        };
+        let Ok(taken) = taken else { break };
+        if tag >> 3 == wanted {
+            return String::from_utf8_lossy(&taken[..taken.len().min(80)]).into_owned();
+        }
+    }
+    "?".into()
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'static str> {
@@ -124,6 +150,9 @@ mod tests {
         // A packed list of integers in a tensor in a graph.
         let packed: Vec<u8> = [vec![0x3a, 14, 0x2a, 12, 0x3a, 10], vec![0x80; 10]].concat();
         says(&packed, "does not end");
+        // What the parser does not know: a function called f, and a sparse initializer.
+        says(&[0xca, 1, 3, 0x0a, 1, b'f'], "a function of its own, `f`");
+        says(&[0x3a, 3, 0x7a, 1, 0], "a sparse initializer");
         // Sequences of sequences as an input's type.
         let mut nested = Vec::new();
         for _ in 0..40 {

@@ -1,4 +1,4 @@
-//! Operators that only move values, and what is computed when a model is loaded: shapes and other constants.
+//! Operators that only move values.
 
 use super::elementwise::{broadcast, spread};
 use super::reduce::permutation;
@@ -6,7 +6,6 @@ use super::{Known, Lower, axis, strides};
 use crate::engine::native::Refusal;
 use crate::engine::native::graph::{MOST_VALUES, Node};
 use crate::engine::native::plan::{PAD, Step};
-use crate::engine::native::tensor::{Data, Tensor};
 
 impl Lower<'_> {
     /// Another shape of the same values.
@@ -19,7 +18,7 @@ impl Lower<'_> {
         self.alias(node, Some(out))
     }
 
-    fn dims(&self, node: &Node, i: usize) -> Result<Vec<usize>, Refusal> {
+    pub(super) fn dims(&self, node: &Node, i: usize) -> Result<Vec<usize>, Refusal> {
         Ok(match self.value(node, i)? {
             Known::Constant(tensor) => tensor.dims.clone(),
             Known::Computed { dims, .. } => dims.clone(),
@@ -64,6 +63,9 @@ impl Lower<'_> {
 
     /// Values picked by an index table that is made now.
     pub(super) fn rearrange(&mut self, node: &Node) -> Result<(), Refusal> {
+        if node.op == "Transpose" && self.turn(node)? {
+            return Ok(());
+        }
         let (dims, x) = self.computed_input(node, 0)?;
         let (out, index, pad) = self.picked(node, &dims)?;
         let len = dims.iter().product::<usize>();
@@ -81,7 +83,7 @@ impl Lower<'_> {
     }
 
     /// The output's shape, for each of its values the index in x, and what [`PAD`] stands for.
-    fn picked(&self, node: &Node, dims: &[usize]) -> Result<(Vec<usize>, Vec<u32>, f32), Refusal> {
+    pub(super) fn picked(&self, node: &Node, dims: &[usize]) -> Result<(Vec<usize>, Vec<u32>, f32), Refusal> {
         if dims.contains(&0) {
             return Err(node.refuse("input 0 has no values"));
         }
@@ -121,6 +123,17 @@ impl Lower<'_> {
             }
             "Slice" => self.sliced(node, dims),
             "Pad" => self.padded(node, dims),
+            "Trilu" => {
+                let &[.., rows, columns] = dims else { return Err(node.refuse(format!("{dims:?} is no matrix"))) };
+                let k = self.ints(node, 1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+                let upper = node.int("upper", 1) != 0;
+                let stays = |i: usize| {
+                    let across = (i % columns) as i64 - (i / columns % rows) as i64;
+                    if upper { across >= k } else { across <= k }
+                };
+                let index = (0..dims.iter().product()).map(|i| if stays(i) { i as u32 } else { PAD }).collect();
+                Ok((dims.to_vec(), index, 0.0))
+            }
             _ => {
                 let repeats = self.ints(node, 1)?.ok_or_else(|| node.refuse("it names no repeats"))?;
                 let mut out = dims.to_vec();
@@ -173,26 +186,34 @@ impl Lower<'_> {
     }
 
     fn padded(&self, node: &Node, dims: &[usize]) -> Result<(Vec<usize>, Vec<u32>, f32), Refusal> {
-        if !matches!(node.text("mode"), None | Some("constant")) || node.optional(3).is_some() {
-            return Err(node.refuse("only constant padding of all axes is taken"));
-        }
+        let rank = dims.len();
         let pads = match self.ints(node, 1)? {
             Some(pads) => pads,
             None => node.ints("pads").unwrap_or_default().to_vec(),
         };
+        let axes = match self.ints(node, 3)? {
+            Some(axes) => axes.iter().map(|&a| axis(node, a, rank)).collect::<Result<_, _>>()?,
+            None => (0..rank).collect::<Vec<_>>(),
+        };
         let value = self.floats(node, 2)?.and_then(|t| t.floats()?.first().copied());
-        if pads.len() != 2 * dims.len() || pads.iter().any(|p| !(0..1 << 20).contains(p)) {
+        if pads.len() != 2 * axes.len() || pads.iter().any(|p| !(-1 << 20..1 << 20).contains(p)) {
             return Err(node.refuse("its pads make no sense"));
         }
-        let rank = dims.len();
-        let out: Vec<usize> = (0..rank).map(|a| dims[a] + (pads[a] + pads[rank + a]) as usize).collect();
+        // Negative ones cut off.
+        let (mut before, mut out) = (vec![0; rank], dims.to_vec());
+        for (i, &a) in axes.iter().enumerate() {
+            before[a] = pads[i];
+            out[a] = usize::try_from(dims[a] as i64 + pads[i] + pads[axes.len() + i])
+                .map_err(|_| node.refuse(format!("pads {pads:?} leave nothing of {dims:?}")))?;
+        }
         small(node, &out)?;
+        let mode = node.text("mode").unwrap_or("constant");
+        let source = place(node, mode, dims, &out, &before)?;
         let (own, grid) = (strides(dims), strides(&out));
         let at = |i: usize| {
             let mut index = 0;
             for a in 0..rank {
-                let inside = (i / grid[a] % out[a]).checked_sub(pads[a] as usize).filter(|&p| p < dims[a]);
-                index += inside? * own[a];
+                index += source((i / grid[a] % out[a]) as i64 - before[a], dims[a])? * own[a];
             }
             Some(index as u32)
         };
@@ -202,17 +223,23 @@ impl Lower<'_> {
 
     /// Pieces behind each other along an axis.
     pub(super) fn concat(&mut self, node: &Node) -> Result<(), Refusal> {
-        let pieces = (0..node.inputs.len()).map(|i| self.computed_input(node, i)).collect::<Result<Vec<_>, _>>()?;
-        let rank = pieces.first().map_or(0, |(dims, _)| dims.len());
+        let shapes = (0..node.inputs.len()).map(|i| self.dims(node, i)).collect::<Result<Vec<_>, _>>()?;
+        let rank = shapes.first().map_or(0, Vec::len);
         let at = axis(node, node.int("axis", 0), rank)?;
-        let mut out = pieces[0].0.clone();
+        let mut out = shapes[0].clone();
         out[at] = 0;
-        for (dims, _) in &pieces {
+        for dims in &shapes {
             if dims.len() != rank || (0..rank).any(|a| a != at && dims[a] != out[a]) {
-                return Err(node.refuse(format!("{dims:?} does not go with {:?}", pieces[0].0)));
+                return Err(node.refuse(format!("{dims:?} does not go with {:?}", shapes[0])));
             }
-            out[at] += dims[at];
+            out[at] = out[at].saturating_add(dims[at]);
         }
+        // Before a constant piece gets its buffer, as often as it is named.
+        small(node, &out)?;
+        if at == 1 && self.concat_rows(node, &out)? {
+            return Ok(());
+        }
+        let pieces = (0..node.inputs.len()).map(|i| self.computed_input(node, i)).collect::<Result<Vec<_>, _>>()?;
         let outer: usize = out[..at].iter().product();
         let flat = self.define(node, out.clone())?;
         let (mut start, mut y) = (0, flat);
@@ -268,74 +295,6 @@ impl Lower<'_> {
         }
         Ok(())
     }
-
-    /// Results of a node whose inputs are all constant, where they are no matter of steps: integers and shapes.
-    pub(super) fn fold(&self, node: &Node) -> Result<Option<Vec<Tensor>>, Refusal> {
-        let tensor = |i: usize| match self.value(node, i)? {
-            Known::Constant(tensor) => Ok(tensor),
-            Known::Computed { .. } => Err(node.refuse("it hangs on the input")),
-        };
-        let integers = node.inputs.iter().flatten().all(|v| match self.known.get(v) {
-            Some(Known::Constant(tensor)) => tensor.ints().is_some(),
-            _ => false,
-        });
-        let one = |tensor| Ok(Some(vec![tensor]));
-        match node.op.as_str() {
-            "Constant" => one(constant(node)?),
-            "ConstantOfShape" => {
-                let dims = sizes(node, tensor(0)?)?;
-                let count = small(node, &dims)?;
-                let fill = node.tensor("value").transpose()?;
-                one(match fill.as_ref().and_then(|t| t.ints()?.first()) {
-                    Some(&value) => Tensor { dims, data: Data::I64(vec![value; count]) },
-                    None => {
-                        let value = fill.as_ref().and_then(|t| t.floats()?.first().copied()).unwrap_or(0.0);
-                        Tensor::f32(dims, vec![value; count])
-                    }
-                })
-            }
-            "Range" if integers => {
-                let value = |i| Ok(tensor(i)?.ints().and_then(|v| v.first().copied()).unwrap_or(0));
-                let (start, end, step) = (value(0)?, value(1)?, value(2)?);
-                let (start, end, step) = (i128::from(start), i128::from(end), i128::from(step));
-                let count = if step == 0 { 0 } else { (end - start + step - step.signum()) / step };
-                let count = small(node, &[usize::try_from(count).unwrap_or(0)])? as i128;
-                one(Tensor::i64((0..count).map(|i| (start + i * step) as i64).collect()))
-            }
-            "Cast" => one(cast(node, tensor(0)?)?),
-            "Shape" => one(part_of_shape(node, &tensor(0)?.dims)),
-            "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" if integers => one(arithmetic(node, tensor(0)?, tensor(1)?)?),
-            "Concat" if integers => {
-                if (0..node.inputs.len()).any(|i| tensor(i).is_ok_and(|t| t.dims.len() != 1)) {
-                    return Err(node.refuse("only lists of integers are joined"));
-                }
-                let parts = (0..node.inputs.len()).map(|i| Ok(tensor(i)?.ints().unwrap_or_default()));
-                one(Tensor::i64(parts.collect::<Result<Vec<_>, Refusal>>()?.concat()))
-            }
-            "Gather" | "Slice" | "Transpose" | "Expand" | "Tile" if tensor(0)?.ints().is_some() => {
-                let x = tensor(0)?;
-                let (dims, index, _) = self.picked(node, &x.dims)?;
-                let values = x.ints().unwrap_or_default();
-                one(Tensor { dims, data: Data::I64(index.iter().map(|&i| values[i as usize]).collect()) })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// `Shape` of a computed value: known, since every shape is.
-    pub(super) fn shape_of(&mut self, node: &Node) -> Result<(), Refusal> {
-        let shape = part_of_shape(node, &self.dims(node, 0)?);
-        self.known.insert(node.output()?, Known::Constant(shape));
-        Ok(())
-    }
-}
-
-/// `Shape`'s rule: from `start` to `end`, counted from the end when negative.
-fn part_of_shape(node: &Node, dims: &[usize]) -> Tensor {
-    let rank = dims.len() as i64;
-    let bound = |at: i64| (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank) as usize;
-    let (start, end) = (bound(node.int("start", 0)), bound(node.int("end", rank)));
-    Tensor::i64(dims[start..end.max(start)].iter().map(|&d| d as i64).collect())
 }
 
 /// `n` in equal parts; the last is the smaller when they do not come out even.
@@ -344,60 +303,29 @@ fn even(n: usize, parts: usize) -> Vec<i64> {
     (0..parts).map(|i| n.saturating_sub(i * each).min(each) as i64).collect()
 }
 
-fn constant(node: &Node) -> Result<Tensor, Refusal> {
-    if let Some(tensor) = node.tensor("value") {
-        return tensor;
-    }
-    if node.has("value_float") {
-        return Ok(Tensor::f32(vec![], vec![node.float("value_float", 0.0)]));
-    }
-    if node.has("value_int") {
-        return Ok(Tensor { dims: vec![], data: Data::I64(vec![node.int("value_int", 0)]) });
-    }
-    if let Some(ints) = node.ints("value_ints").filter(|ints| !ints.is_empty()) {
-        return Ok(Tensor::i64(ints.to_vec()));
-    }
-    let floats = node.floats("value_floats");
-    if floats.is_empty() {
-        return Err(node.refuse("its value is of a kind that is not taken"));
-    }
-    Ok(Tensor::f32(vec![floats.len()], floats.to_vec()))
-}
+/// Where a padded value comes from along an axis of `n`, by its place counted from the first of the input's.
+type Source = fn(i64, usize) -> Option<usize>;
 
-fn cast(node: &Node, tensor: &Tensor) -> Result<Tensor, Refusal> {
-    let data = match (node.int("to", 0), &tensor.data) {
-        (1 | 11, Data::F32(values)) => Data::F32(values.clone()),
-        (1 | 11, Data::I64(values)) => Data::F32(values.iter().map(|&v| v as f32).collect()),
-        (6 | 7, Data::F32(values)) => Data::I64(values.iter().map(|&v| v as i64).collect()),
-        (6 | 7, Data::I64(values)) => Data::I64(values.clone()),
-        (9, Data::I64(values)) => Data::I64(values.iter().map(|&v| i64::from(v != 0)).collect()),
-        (to, _) => return Err(node.refuse(format!("a cast to type {to} is not taken"))),
-    };
-    Ok(Tensor { dims: tensor.dims.clone(), data })
-}
-
-fn arithmetic(node: &Node, a: &Tensor, b: &Tensor) -> Result<Tensor, Refusal> {
-    let dims = broadcast(node, &a.dims, &b.dims)?;
-    let (x, y) = (a.ints().unwrap_or_default(), b.ints().unwrap_or_default());
-    let f = |(i, j): (u32, u32)| {
-        let (x, y) = (x[i as usize], y[j as usize]);
-        match node.op.as_str() {
-            "Add" => x.checked_add(y),
-            "Sub" => x.checked_sub(y),
-            "Mul" => x.checked_mul(y),
-            "Div" => x.checked_div(y),
-            "Max" => Some(x.max(y)),
-            _ => Some(x.min(y)),
+fn place(node: &Node, mode: &str, dims: &[usize], out: &[usize], before: &[i64]) -> Result<Source, Refusal> {
+    let inside = |i: i64, n: usize| usize::try_from(i).ok().filter(|&i| i < n);
+    let after = |a: usize| out[a] as i64 - dims[a] as i64 - before[a];
+    let widest = |a: usize| before[a].max(after(a));
+    let cuts = (0..dims.len()).any(|a| before[a] < 0 || after(a) < 0);
+    match mode {
+        "constant" => Ok(inside),
+        _ if cuts => Err(node.refuse(format!("padding by {mode} that cuts off is not taken"))),
+        "edge" => Ok(|i, n| Some(i.clamp(0, n as i64 - 1) as usize)),
+        // About the first and the last value, which are not repeated.
+        "reflect" if (0..dims.len()).all(|a| widest(a) < dims[a] as i64) => Ok(|i, n| {
+            let (last, i) = (n as i64 - 1, i.abs());
+            usize::try_from(if i > last { 2 * last - i } else { i }).ok()
+        }),
+        "wrap" if (0..dims.len()).all(|a| widest(a) <= dims[a] as i64) => {
+            Ok(|i, n| Some(i.rem_euclid(n as i64) as usize))
         }
-        .ok_or_else(|| node.refuse(format!("{x} and {y} have no result")))
-    };
-    let pairs = spread(&a.dims, &dims).into_iter().zip(spread(&b.dims, &dims));
-    Ok(Tensor { data: Data::I64(pairs.map(f).collect::<Result<_, _>>()?), dims })
-}
-
-fn sizes(node: &Node, tensor: &Tensor) -> Result<Vec<usize>, Refusal> {
-    let sizes = tensor.ints().unwrap_or_default().iter().map(|&d| usize::try_from(d).ok());
-    sizes.collect::<Option<_>>().ok_or_else(|| node.refuse("a size is negative"))
+        "reflect" | "wrap" => Err(node.refuse(format!("it pads by more than {mode} of {dims:?} gives"))),
+        _ => Err(node.refuse(format!("mode {mode} is not known"))),
+    }
 }
 
 /// Refuses a shape that is too large; its number of values.

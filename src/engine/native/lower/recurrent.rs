@@ -6,9 +6,10 @@ use super::data::small;
 use super::{Known, Lower};
 use crate::engine::native::graph::Node;
 use crate::engine::native::plan::{Slot, Step};
-use crate::engine::native::recurrent::{Cell, Form, Layer, Packed, Sequence};
-use crate::engine::native::tensor::{Buffer, LANES, Tensor};
-use crate::engine::native::{Refusal, Weights};
+use crate::engine::native::recurrent::{Cell, Layer, Sequence};
+use crate::engine::native::tensor::Tensor;
+use crate::engine::native::Refusal;
+use crate::engine::native::dense::Dense;
 
 /// Sizes of a node: rows of the window, values of a row, units, directions.
 #[derive(Clone, Copy)]
@@ -36,7 +37,7 @@ impl Lower<'_> {
             let layer = Arc::new(self.layer(node, cell, sizes, direction)?);
             let initial = [self.initial(node, 5, sizes, direction)?, self.initial(node, 6, sizes, direction)?];
             let [gates, h, c] = [
-                small(node, &[sizes.rows, layer.stride()])?,
+                small(node, &[layer.scratch(sizes.rows)])?,
                 sizes.hidden,
                 if cell == Cell::Lstm { sizes.hidden } else { 0 },
             ]
@@ -127,7 +128,7 @@ impl Lower<'_> {
             "bidirectional" => 2,
             other => return Err(node.refuse(format!("direction {other} is not known"))),
         };
-        let gates = if cell == Cell::GruAfter { 3 } else { cell.gates() };
+        let gates = cell.gates();
         let weights = self.floats(node, 2)?.ok_or_else(|| node.refuse("it has no weights"))?;
         let &[_, _, hidden] = &weights.dims[..] else {
             return Err(node.refuse(format!("recurrent weights of {:?} make no sense", weights.dims)));
@@ -158,39 +159,30 @@ impl Lower<'_> {
     /// Weights of one direction: the file's gates are i, o, f, c of an LSTM and z, r, h of a GRU.
     fn layer(&self, node: &Node, cell: Cell, sizes: Sizes, direction: usize) -> Result<Layer, Refusal> {
         let Sizes { inputs, hidden: n, .. } = sizes;
-        let form = match self.options.weights {
-            Weights::Bf16 => Form::Bf16,
-            _ => Form::F32,
-        };
         let part = |i: usize, len: usize| -> Result<&[f32], Refusal> {
             let values = self.floats(node, i)?.and_then(Tensor::floats).unwrap_or_default();
             Ok(if values.is_empty() { values } else { &values[direction * len..][..len] })
         };
-        let gates = if cell == Cell::GruAfter { 3 } else { cell.gates() };
+        let gates = cell.gates();
         let (w, u, b) = (part(1, gates * n * inputs)?, part(2, gates * n * n)?, part(3, 2 * gates * n)?);
         let of_w = |i: usize, o: usize| w[o * inputs + i];
         let of_u = |i: usize, o: usize| u[o * n + i];
-        // Where the candidate's own product comes first, it is the file's third gate.
-        let turned = |o: usize| if cell == Cell::GruAfter { (o + 2 * n) % (3 * n) } else { o };
-        let bias = |o: usize| match (b.is_empty(), cell) {
-            (true, _) => 0.0,
-            (_, Cell::GruAfter) if o < n => b[3 * n + 2 * n + o],
-            (_, Cell::GruAfter) if o < 3 * n => b[o - n] + b[3 * n + o - n],
-            (_, Cell::GruAfter) => b[o - n],
-            _ => b[o] + b[gates * n + o],
-        };
-        let values: Vec<f32> = (0..cell.gates() * n).map(bias).collect();
-        let mut bias = Buffer::zeros(values.len() + 2 * LANES);
-        bias.values_mut()[..values.len()].copy_from_slice(&values);
-        let after = (cell == Cell::GruBefore).then(|| Packed::new(n, n, form, |i, o| of_u(i, 2 * n + o)));
+        let sum = |o: usize| if b.is_empty() { 0.0 } else { b[o] + b[gates * n + o] };
+        // The candidate's own bias is reset with its product.
+        let after_reset = |o: usize| cell == Cell::GruAfter && o >= 2 * n && !b.is_empty();
+        let bias: Vec<f32> = (0..gates * n).map(|o| if after_reset(o) { b[o] } else { sum(o) }).collect();
+        let own = cell.own() * n;
+        let own_bias: Vec<f32> = (0..own).map(|o| if after_reset(o) { b[gates * n + o] } else { 0.0 }).collect();
+        let form = self.weights;
+        let candidate = || Dense::stored(form, n, n, |i, o| of_u(i, 2 * n + o), &[]);
         Ok(Layer {
             cell,
             inputs,
             hidden: n,
-            w: Packed::new(inputs, cell.given().1 * n, form, of_w),
-            u: Packed::new(n, cell.own() * n, form, |i, o| of_u(i, turned(o))),
-            after,
-            bias,
+            w: Dense::stored(form, inputs, gates * n, of_w, &bias),
+            u: Dense::stored(form, n, own, of_u, &own_bias),
+            after: (cell == Cell::GruBefore).then(candidate),
+            own_bias,
         })
     }
 
