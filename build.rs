@@ -28,7 +28,8 @@ fn count_mallocs() {
     const SOURCE: &str = "src/cold/model/mallocs.c";
     let var = |key: &str| std::env::var(key).unwrap_or_default();
     let library = Path::new(&var("OUT_DIR")).join("mallocs.so");
-    let ours = var("HOST") == var("TARGET") && var("CARGO_CFG_TARGET_OS") == "linux" && var("CARGO_CFG_TARGET_ENV") == "gnu";
+    let ours =
+        var("HOST") == var("TARGET") && var("CARGO_CFG_TARGET_OS") == "linux" && var("CARGO_CFG_TARGET_ENV") == "gnu";
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
     let mut command = Command::new(compiler);
     command.args(["-shared", "-fPIC", "-O2", "-fno-builtin", "-o"]).arg(&library).arg(SOURCE);

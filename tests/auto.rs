@@ -29,7 +29,8 @@ fn foreign(dir: &Path, onnx: &Path, inputs: usize, outputs: usize) -> PathBuf {
     let made = dir.join("foreign");
     std::fs::create_dir(&made).unwrap();
     let bytes = std::fs::read(onnx).unwrap();
-    let runtime = pillion::engine::Runtime::open(&RuntimeConfig { onnxruntime: Some(onnxruntime()), ..Default::default() });
+    let runtime =
+        pillion::engine::Runtime::open(&RuntimeConfig { onnxruntime: Some(onnxruntime()), ..Default::default() });
     let shape = pillion::engine::Shape::vector("x", inputs, "y", outputs);
     let mut engine = pillion::engine::OrtCpu::new(runtime.unwrap(), &bytes, &shape).unwrap();
     let (row, mut output) = (vec![0.5; inputs], vec![0.0; outputs]);
@@ -37,7 +38,8 @@ fn foreign(dir: &Path, onnx: &Path, inputs: usize, outputs: usize) -> PathBuf {
     let golden = serde_json::json!({ "tolerance": 1e-5, "inputs": [row], "outputs": [output] }).to_string();
     let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let set = pillion::hot::features::FeatureSet::bundled("book").unwrap();
-    let mut table: toml::Table = std::fs::read_to_string(model("mlp-k10").join("manifest.toml")).unwrap().parse().unwrap();
+    let mut table: toml::Table =
+        std::fs::read_to_string(model("mlp-k10").join("manifest.toml")).unwrap().parse().unwrap();
     for (key, value) in [
         ("name", toml::Value::from("foreign")),
         ("onnx_sha256", hash(&bytes).into()),
@@ -95,7 +97,10 @@ fn the_report_has_the_table() {
     assert_eq!(tried.iter().map(|t| t.engine.as_str()).collect::<Vec<_>>(), ["ort-cpu", "native"]);
     for engine in tried {
         assert!(engine.admitted && engine.reason.is_none(), "{engine:?}");
-        assert!(engine.p50_ns <= engine.p99_ns && engine.p99_ns <= engine.p999_ns && engine.p50_ns > Some(0), "{engine:?}");
+        assert!(
+            engine.p50_ns <= engine.p99_ns && engine.p99_ns <= engine.p999_ns && engine.p50_ns > Some(0),
+            "{engine:?}"
+        );
     }
     assert!(tried[1].p99_ns < tried[0].p99_ns, "the faster one serves: {tried:?}");
 }
@@ -117,7 +122,10 @@ fn what_our_kernels_do_not_take_onnx_runtime_serves_and_says_why() {
     let refused = Model::load(&made, &runtime, EngineChoice::Native).err().expect("forced and refused");
     assert_eq!(refused.exit_code, 2);
     let text = refused.to_string();
-    assert!(text.contains("the native engine does not take it: operator com.microsoft.Gelu") && text.contains("mend: "), "{text}");
+    assert!(
+        text.contains("the native engine does not take it: operator com.microsoft.Gelu") && text.contains("mend: "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -146,7 +154,8 @@ fn the_manifests_tolerance_decides() {
         std::fs::copy(model("mlp-k10").join(file), dir.path().join(file)).unwrap();
     }
     let manifest = std::fs::read_to_string(dir.path().join("manifest.toml")).unwrap();
-    std::fs::write(dir.path().join("manifest.toml"), manifest + "\n[tolerance]\nabsolute = 0.0\nrelative = 0.0\n").unwrap();
+    std::fs::write(dir.path().join("manifest.toml"), manifest + "\n[tolerance]\nabsolute = 0.0\nrelative = 0.0\n")
+        .unwrap();
     let runtime = RuntimeConfig { onnxruntime: Some(onnxruntime()), ..Default::default() };
     let loaded = Model::load(dir.path(), &runtime, EngineChoice::Auto).unwrap();
     assert_eq!(loaded.engine.info().engine, "ort-cpu");

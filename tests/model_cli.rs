@@ -75,7 +75,8 @@ fn a_file_without_a_manifest_is_told_in_json() {
     assert_eq!((&found["decides"], &found["input"]), (&Value::Bool(true), &Value::String("x".into())));
     let engines = &found["engines"];
     for name in ["ort-cpu", "native", "ort-cuda"] {
-        for key in ["available", "admitted", "reason", "p50_ns", "p99_ns", "p999_ns", "mallocs_per_run", "max_abs_err"] {
+        for key in ["available", "admitted", "reason", "p50_ns", "p99_ns", "p999_ns", "mallocs_per_run", "max_abs_err"]
+        {
             assert!(engines[name].get(key).is_some(), "{name} has no {key}: {engines}");
         }
     }
@@ -130,7 +131,9 @@ fn every_zoo_file_is_told_or_refused() {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "onnx"));
     // ONNX Runtime begins to compute these, of sizes that no machine has.
-    files.retain(|file| !["refused_huge_product", "refused_many_huge_sums"].iter().any(|name| file.ends_with(format!("{name}.onnx"))));
+    files.retain(|file| {
+        !["refused_huge_product", "refused_many_huge_sums"].iter().any(|name| file.ends_with(format!("{name}.onnx")))
+    });
     files.sort();
     // One in six, another kind of name each: the whole zoo is held against both engines by tests/native_zoo.rs.
     let (mut taken, mut turned_down) = (0, 0);
@@ -234,7 +237,8 @@ fn golden_rows_may_come_from_a_file() {
     assert!((10..=64).contains(&count), "{count} rows");
     let text = std::fs::read_to_string(&rows).unwrap();
     let place = text.lines().next().unwrap().split(',').position(|name| name == "spread").unwrap();
-    let spreads: Vec<f64> = text.lines().skip(1).map(|line| line.split(',').nth(place).unwrap().parse().unwrap()).collect();
+    let spreads: Vec<f64> =
+        text.lines().skip(1).map(|line| line.split(',').nth(place).unwrap().parse().unwrap()).collect();
     let spread = golden["inputs"][0][0].as_f64().unwrap();
     assert!(spreads.iter().any(|&s| (s - spread).abs() <= 1e-6 * s.abs()), "{spread} is no spread of the file");
     let made = dir.path().join("other");
@@ -261,7 +265,10 @@ fn windows_and_refusals_of_new() {
     let args = ["new", path(&onnx), "--features", "book", "-o", path(&out)];
     refused(&[&args[..], &["--outputs", "a,b"]].concat(), &["3 values", "--outputs names 2"]);
     refused(&[&args[..], &["--outputs", "a,a,b"]].concat(), &["outputs names `a` twice"]);
-    refused(&["new", path(&onnx), "--features", "book", "-o", "/nowhere/at/all"], &["/nowhere/at/all", "cannot be made"]);
+    refused(
+        &["new", path(&onnx), "--features", "book", "-o", "/nowhere/at/all"],
+        &["/nowhere/at/all", "cannot be made"],
+    );
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["set.toml"], "nothing is left of what was refused");
     // A window net of the zoo: its input tells its rows.

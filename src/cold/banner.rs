@@ -55,7 +55,8 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
             if let Some(remark) = model.engine.remark() {
                 line("    remark", remark.to_owned());
             }
-            let tried: Vec<_> = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err()).collect();
+            let tried: Vec<_> =
+                model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err()).collect();
             for tried in table::columns(&tried.into_iter().map(engine).collect::<Vec<_>>()).lines() {
                 line("    engine", tried.to_owned());
             }

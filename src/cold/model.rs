@@ -163,7 +163,8 @@ impl Golden {
                 .and_then(|()| engine.infer(&[0], &mut got))
                 .map_err(|error| Error::input(path.display(), format!("row {row}: {error}"), REEXPORT))?;
             // Written so that a NaN on either side is a difference.
-            let near = |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0) + more.of(*want);
+            let near =
+                |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0) + more.of(*want);
             if !got.iter().zip(wanted).all(near) {
                 let problem = format!(
                     "row {row}: {} gives {got:?}, expected are {wanted:?} within {}",

@@ -191,5 +191,9 @@ pub fn lane_keys(name: &str, feed: &Feed, models: &[&str]) -> String {
         })
         .collect();
     let models: Vec<_> = models.iter().map(|m| format!("{:?}", model(m).display().to_string())).collect();
-    format!("name = {name:?}\nengine = \"ort-cpu\"\nmodels = [{}]\ninstruments = [{}]\n", models.join(", "), rows.join(", "))
+    format!(
+        "name = {name:?}\nengine = \"ort-cpu\"\nmodels = [{}]\ninstruments = [{}]\n",
+        models.join(", "),
+        rows.join(", ")
+    )
 }

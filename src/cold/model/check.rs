@@ -253,7 +253,11 @@ pub(super) fn ports(path: &Path, onnx: &[u8], config: &RuntimeConfig) -> Result<
 
 /// No other engine serves what the reference does not take.
 fn taken_by_none(path: &Path, error: &EngineError) -> Error {
-    Error::input(path.display(), format!("no engine takes it: {error}"), "export the model again; models/README.md says how")
+    Error::input(
+        path.display(),
+        format!("no engine takes it: {error}"),
+        "export the model again; models/README.md says how",
+    )
 }
 
 /// The shape as far as the graph and the user tell, and how many values a run gives.
@@ -347,13 +351,7 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
     })
 }
 
-fn of_engine(
-    tried: &Tried,
-    subject: &Subject,
-    survey: &Survey,
-    floor: Option<f64>,
-    counts: &Counts,
-) -> EngineFindings {
+fn of_engine(tried: &Tried, subject: &Subject, survey: &Survey, floor: Option<f64>, counts: &Counts) -> EngineFindings {
     let times = tried.times;
     let mut findings = EngineFindings {
         available: tried.made.is_ok() || tried.weight_bytes.is_some(),

@@ -78,7 +78,8 @@ fn states_and_row<'a>(inputs: &'a [Port], outputs: &[Port], told: &Told) -> Resu
     for (input, output) in &told.states {
         for (ports, name, what) in [(inputs, input, "input"), (outputs, output, "output")] {
             if !has(ports, name) {
-                let problem = format!("--state {input}={output}: the graph has no {what} `{name}`, but {}", names(ports));
+                let problem =
+                    format!("--state {input}={output}: the graph has no {what} `{name}`, but {}", names(ports));
                 return unclear(problem, "name them as the graph does");
             }
         }
@@ -166,12 +167,16 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     let features = match (told.features, features) {
         (Some(told), _) => told,
         (None, Some(features)) => features,
-        (None, None) => return unclear(format!("{named}: how long is a row?"), "give --features N, and --window N for a window"),
+        (None, None) => {
+            return unclear(format!("{named}: how long is a row?"), "give --features N, and --window N for a window");
+        }
     };
     let rows = match (told.window, rows) {
         (Some(told), _) => told,
         (None, Some(rows)) => rows,
-        (None, None) if two => return unclear(format!("{named}: how many rows?"), "give --window N, the rows of the window"),
+        (None, None) if two => {
+            return unclear(format!("{named}: how many rows?"), "give --window N, the rows of the window");
+        }
         (None, None) => 1,
     };
     let fixed = row.dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(dim.unwrap_or(1)));
@@ -196,13 +201,16 @@ fn published(outputs: &[Port], states: &[(String, String)], told: &Told) -> Resu
     if !told.outputs.is_empty() {
         return match told.outputs.iter().find(|name| outputs.iter().all(|port| port.name != **name)) {
             None => Ok(told.outputs.clone()),
-            Some(name) => unclear(format!("the graph has no output `{name}`, but {}", names(outputs)), "name one with --output"),
+            Some(name) => {
+                unclear(format!("the graph has no output `{name}`, but {}", names(outputs)), "name one with --output")
+            }
         };
     }
     let free = |port: &&Port| port.is_float() && states.iter().all(|(_, next)| *next != port.name);
     let names_of: Vec<String> = outputs.iter().filter(free).map(|port| port.name.clone()).collect();
     if names_of.is_empty() {
-        let problem = format!("none of its outputs is a float32 tensor that is free to be published: {}", names(outputs));
+        let problem =
+            format!("none of its outputs is a float32 tensor that is free to be published: {}", names(outputs));
         return unclear(problem, "export the model with one; a classifier of scikit-learn with zipmap=False");
     }
     Ok(names_of)
@@ -217,7 +225,11 @@ mod tests {
     use super::{Port, Told, dims, shape};
 
     fn port(name: &str, dims: &[i64]) -> Port {
-        Port { name: name.into(), kind: "float32".into(), dims: dims.iter().map(|&d| usize::try_from(d).ok()).collect() }
+        Port {
+            name: name.into(),
+            kind: "float32".into(),
+            dims: dims.iter().map(|&d| usize::try_from(d).ok()).collect(),
+        }
     }
 
     #[test]

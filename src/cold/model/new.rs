@@ -89,7 +89,10 @@ fn names(plan: &Plan, shape: &Shape) -> Result<Vec<String>> {
     let count = shape.values;
     if !(1..=MAX_OUTPUTS).contains(&count) {
         let problem = format!("its outputs {} give {count} values", shape.outputs.join(", "));
-        return refused(problem, &format!("name outputs of 1 to {MAX_OUTPUTS} values, which a signal carries, with --output"));
+        return refused(
+            problem,
+            &format!("name outputs of 1 to {MAX_OUTPUTS} values, which a signal carries, with --output"),
+        );
     }
     if plan.names.is_empty() {
         let output = &shape.outputs[0];

@@ -138,7 +138,10 @@ fn decisions_are_the_same_but_at_ties() {
     // Within the tolerance, and on the other side.
     let other: Of = |x, _| [0.5, if x > 0.0 { 0.54 } else { 0.6 }];
     let wrong = judged(to_the_right, other, rules).unwrap_err();
-    assert!(wrong.contains("golden") && wrong.contains("b decides for output 1 (0.54), a for output 0 (0.5)"), "{wrong}");
+    assert!(
+        wrong.contains("golden") && wrong.contains("b decides for output 1 (0.54), a for output 0 (0.5)"),
+        "{wrong}"
+    );
     assert!(judged(to_the_right, other, Rules { decides: false, ..rules }).is_ok());
     // Where the reference hardly decides, nobody is held to it.
     let tied: Of = |x, _| [0.5, if x > 0.0 { 0.499_999 } else { 0.6 }];

@@ -248,7 +248,8 @@ fn by_places(node: &NodeProto) -> Vec<(u64, u64)> {
     let (yes_leaf, no_leaf) = (ints(node, "nodes_trueleafs"), ints(node, "nodes_falseleafs"));
     let roots: Vec<usize> = places("tree_roots").into_iter().flatten().collect();
     depths(&roots, |i| {
-        let child = |to: &[Option<usize>], leaf: &[i64]| to.get(i).copied().flatten().filter(|_| leaf.get(i) == Some(&0));
+        let child =
+            |to: &[Option<usize>], leaf: &[i64]| to.get(i).copied().flatten().filter(|_| leaf.get(i) == Some(&0));
         (i < yes.len()).then(|| [child(&yes, yes_leaf), child(&no, no_leaf)])
     })
 }

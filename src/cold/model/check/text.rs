@@ -14,7 +14,9 @@ pub(super) fn text(found: &Findings) -> String {
     for port in &found.inputs {
         let what = match found.states.iter().find(|(input, _)| *input == port.name) {
             Some((_, next)) => format!("state, 0 at first, then `{next}`"),
-            None if found.rows > 1 => format!("the latest {} rows of {} values, oldest first", found.rows, found.features),
+            None if found.rows > 1 => {
+                format!("the latest {} rows of {} values, oldest first", found.rows, found.features)
+            }
             None => format!("a row of {} values", found.features),
         };
         line("input", format!("`{}` {}: {what}", port.name, port.text()));
@@ -51,7 +53,17 @@ fn work(found: &Findings) -> String {
 }
 
 const HEAD: [&str; 11] = [
-    "engine", "admitted", "rows", "decisions", "max error", "p50 ns", "p99 ns", "p99.9 ns", "mallocs/run", "weight bytes", "x floor",
+    "engine",
+    "admitted",
+    "rows",
+    "decisions",
+    "max error",
+    "p50 ns",
+    "p99 ns",
+    "p99.9 ns",
+    "mallocs/run",
+    "weight bytes",
+    "x floor",
 ];
 
 /// A line an engine, with the numbers or the reason.
