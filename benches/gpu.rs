@@ -117,6 +117,9 @@ fn largest() -> Option<Case> {
     Some(Case { name: "lstm_c".into(), onnx: std::fs::read(path).ok()?, shape, targets: Vec::new() })
 }
 
+/// An engine, or why there is none.
+type Made = Result<Box<dyn Engine>, String>;
+
 /// One engine's figures, or why there are none.
 struct Row {
     engine: &'static str,
@@ -165,7 +168,7 @@ fn measured(runtime: &Runtime, case: &Case, batch: usize, args: &Args) -> Vec<Ro
         engine.seat(CHECKED);
         answers(&mut *engine, CHECKED)
     });
-    let mut turns: Vec<(&'static str, Result<Box<dyn Engine>, String>)> = vec![
+    let mut turns: Vec<(&'static str, Made)> = vec![
         ("ort-cpu", quick_enough(on_cpu().map_err(|error| error.to_string()), batch)),
         ("ort-cuda, graphs", on_gpu(true).map_err(|error| error.to_string())),
         ("ort-cuda, no graphs", on_gpu(false).map_err(|error| error.to_string())),
@@ -202,7 +205,7 @@ fn boxed(engine: impl Engine + 'static) -> Box<dyn Engine> {
 }
 
 /// The engine where a run of the batch takes no longer than [`SLOW`], by what a run alone takes.
-fn quick_enough(engine: Result<Box<dyn Engine>, String>, batch: usize) -> Result<Box<dyn Engine>, String> {
+fn quick_enough(engine: Made, batch: usize) -> Made {
     let mut engine = engine?;
     let mut outputs = vec![0.0; engine.info().outputs];
     let begun = Instant::now();

@@ -83,14 +83,14 @@ pub enum OnMissing {
 }
 
 impl OnMissing {
-    /// Judges an engine that was made for a GPU, or not: `Ok(Ok(engine))`, it serves; `Ok(Err(reason))`, the CPU does, and this is why.
+    /// `Ok(None)`: the GPU serves. `Ok(Some(reason))`: the CPU does, and this is why.
     ///
     /// # Errors
     /// The GPU, its libraries or a kernel is missing and may not be: the reason, with what mends it.
-    pub fn decide<T>(self, made: Result<T, String>) -> Result<Result<T, String>, String> {
-        match (self, made) {
-            (_, Ok(engine)) => Ok(Ok(engine)),
-            (Self::Cpu, Err(reason)) => Ok(Err(reason)),
+    pub fn decide(self, available: Result<(), String>) -> Result<Option<String>, String> {
+        match (self, available) {
+            (_, Ok(())) => Ok(None),
+            (Self::Cpu, Err(reason)) => Ok(Some(reason)),
             (Self::Fail, Err(reason)) => Err(reason),
         }
     }

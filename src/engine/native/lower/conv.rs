@@ -3,9 +3,9 @@
 //! A convolution is a dense layer on rows that overlap: with channels last, a window is one piece, or pieces at equal
 //! distances. Grouped ones, and windows that are neither, are gathered first.
 
+use super::Lower;
 use super::data::small;
 use super::dense::values;
-use super::Lower;
 use crate::engine::native::Refusal;
 use crate::engine::native::dense::{Activation, Dense};
 use crate::engine::native::graph::{MOST_VALUES, Node};

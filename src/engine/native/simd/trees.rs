@@ -2,8 +2,8 @@
 //!
 //! All of it is exact: comparisons, and sums in one order. So the three instruction sets give the same bytes.
 
-use super::super::tensor::LANES;
 use super::super::portable::Portable;
+use super::super::tensor::LANES;
 use bytemuck::{Pod, Zeroable};
 
 /// Trees whose bytes stand side by side.
@@ -383,7 +383,8 @@ mod x86 {
             };
             std::array::from_fn(|q| {
                 let at = half(at, q / 2);
-                let at = proven!(if q % 2 == 0 { _mm256_castsi256_si128(at) } else { _mm256_extracti128_si256::<1>(at) });
+                let at =
+                    proven!(if q % 2 == 0 { _mm256_castsi256_si128(at) } else { _mm256_extracti128_si256::<1>(at) });
                 (eight(at, &base[q][..8]), eight(proven!(_mm_srli_si128::<8>(at)), &base[q][8..]))
             })
         }

@@ -43,9 +43,8 @@ impl Ensemble {
 
     /// Whether each row gets a weight for `target` from some tree, whatever leaves it comes to.
     pub fn always_scores(&self, target: u32) -> bool {
-        let scores = |&(from, to): &(u32, u32)| {
-            self.weights[from as usize..to as usize].iter().any(|(own, _)| *own == target)
-        };
+        let scores =
+            |&(from, to): &(u32, u32)| self.weights[from as usize..to as usize].iter().any(|(own, _)| *own == target);
         self.trees.iter().any(|tree| tree.leaves.iter().all(scores))
     }
 }
@@ -156,11 +155,7 @@ fn nodes_3(operator: &Operator, leaves: &HashMap<(i64, i64), (u32, u32)>) -> Res
         let at = *places.get(&(trees[i], id)).ok_or_else(|| {
             operator.refuse(format!("tree {}: a child is missing: node {} names node {id}", trees[i], ids[i]))
         })?;
-        Ok(if modes[at as usize] == "LEAF" {
-            Child::Leaf(at)
-        } else {
-            Child::Node(at)
-        })
+        Ok(if modes[at as usize] == "LEAF" { Child::Leaf(at) } else { Child::Node(at) })
     };
     let node = |i: usize| {
         let missing = missing.get(i).is_some_and(|&m| m != 0);
@@ -223,15 +218,8 @@ fn version_5(operator: &Operator) -> Result<Ensemble, Refusal> {
 
 /// The trees whose leaves have a list of their own.
 fn nodes_5(operator: &Operator, leaves: usize) -> Result<Vec<Tree>, Refusal> {
-    const MODES: [&str; 7] = [
-        "BRANCH_LEQ",
-        "BRANCH_LT",
-        "BRANCH_GTE",
-        "BRANCH_GT",
-        "BRANCH_EQ",
-        "BRANCH_NEQ",
-        "BRANCH_MEMBER",
-    ];
+    const MODES: [&str; 7] =
+        ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"];
     let list = |field: &str| operator.ints(field).unwrap_or_default();
     let (yes, no) = (list("nodes_truenodeids"), list("nodes_falsenodeids"));
     let (yes_leaf, no_leaf) = (list("nodes_trueleafs"), list("nodes_falseleafs"));
@@ -266,7 +254,8 @@ fn nodes_5(operator: &Operator, leaves: usize) -> Result<Vec<Tree>, Refusal> {
     let mut grown = Vec::new();
     for (tree, &root) in roots.iter().enumerate() {
         let refuse = |why: &str| operator.refuse(format!("tree {tree} with root {root}: {why}"));
-        let root = u32::try_from(root).ok().filter(|&root| (root as usize) < n).ok_or_else(|| refuse("no such node"))?;
+        let root =
+            u32::try_from(root).ok().filter(|&root| (root as usize) < n).ok_or_else(|| refuse("no such node"))?;
         let made = grow(&nodes, Child::Node(root), &mut |leaf| (leaf, leaf + 1)).map_err(refuse)?;
         reached += made.splits.len();
         if reached > n {
