@@ -233,7 +233,7 @@ fn others(
             return Err("engine = \"ort-cuda\" and device = \"cpu\": name the GPU in device, as \"cuda:0\"".into());
         }
         (EngineChoice::Auto | EngineChoice::OrtCuda, Some(options)) => {
-            if let Err(reason) = serving.on_missing.decide(cuda::available(runtime, options.device))? {
+            if let Some(reason) = serving.on_missing.decide(cuda::available(runtime, options.device))? {
                 tried.push(Tried::missing(CUDA, reason));
                 return Ok(tried);
             }
