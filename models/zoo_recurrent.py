@@ -202,7 +202,7 @@ def models():
         add("sequence", 6, 4, 5, sequence(op, **more))
         add("last", 9, 5, 16, last(op, **more))
         add("no_bias", 5, 4, 17, last(op, bias=False, **more))
-        add("all", 7, 6, 33, everything(op, **more))
+        add("all", 7, 6, 31, everything(op, **more))
         add("reverse", 5, 3, 7, everything(op, direction="reverse", **more))
         add("bidirectional", 6, 4, 9, everything(op, direction="bidirectional", **both))
         add("row", 1, 7, 12, everything(op, **more))

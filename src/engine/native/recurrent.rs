@@ -58,6 +58,9 @@ pub(super) struct Layer {
     pub after: Option<Dense>,
     /// What `u` gives for a state of 0.
     pub own_bias: Vec<f32>,
+    /// A gate that is NaN opens as far as it can: ONNX Runtime bounds gates where it adds a bias, and NaN becomes the upper
+    /// bound. Else NaN stays.
+    pub bounded: bool,
 }
 
 /// Whole blocks for `n` values that are read by whole blocks from any value on.
@@ -117,7 +120,7 @@ impl Layer {
             Cell::Lstm => {
                 for (b, (h, c)) in h.iter_mut().zip(c).enumerate() {
                     let gates = sum(s, own, given, n, b);
-                    let (new, out) = lstm(s, gates, s.load(c));
+                    let (new, out) = lstm(s, gates, s.load(c), self.bounded);
                     s.store(c, new);
                     s.store(h, out);
                 }
@@ -127,14 +130,16 @@ impl Layer {
                     let [z, r] = sum(s, own, given, n, b);
                     let (own, given) = (at(s, own, 2 * n, b), at(s, given, 2 * n, b));
                     let candidate = s.add(given, s.div(own, one_over_sigmoid(s, r)));
-                    s.store(h, gru(s, z, candidate, s.load(h)));
+                    let candidate = kept_nan(s, [r], candidate, self.bounded);
+                    s.store(h, gru(s, z, candidate, s.load(h), self.bounded));
                 }
             }
             Cell::GruBefore => {
                 let (left, product) = left.split_at_mut(readable(n));
                 for (b, (h, left)) in h.iter().zip(left.iter_mut()).enumerate() {
                     let [_, r] = sum(s, own, given, n, b);
-                    s.store(&mut left.0, s.div(s.load(h), one_over_sigmoid(s, r)));
+                    let value = s.div(s.load(h), one_over_sigmoid(s, r));
+                    s.store(&mut left.0, kept_nan(s, [r], value, self.bounded));
                 }
                 if let Some(after) = &self.after {
                     let left: &[f32] = bytemuck::cast_slice(left);
@@ -143,7 +148,7 @@ impl Layer {
                 for (b, (h, product)) in h.iter_mut().zip(product.iter()).enumerate() {
                     let [z] = sum(s, own, given, n, b);
                     let candidate = s.add(at(s, given, 2 * n, b), s.load(&product.0));
-                    s.store(h, gru(s, z, candidate, s.load(h)));
+                    s.store(h, gru(s, z, candidate, s.load(h), self.bounded));
                 }
             }
             Cell::Tanh => {
@@ -189,29 +194,42 @@ fn one_over_sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     s.add(s.splat(1.0), math::exp_within(s, s.neg(x)))
 }
 
-/// A gate that is NaN opens as far as it can, as in ONNX Runtime, which bounds gates so that NaN becomes the upper bound.
+/// What a bound makes of NaN.
 #[inline(always)]
 fn large_if_nan<S: Simd>(s: S, x: S::V) -> S::V {
     s.min(x, s.splat(f32::MAX))
 }
 
+/// `value`, but NaN where a gate is NaN that is not bounded.
+#[inline(always)]
+fn kept_nan<S: Simd, const G: usize>(s: S, gates: [S::V; G], mut value: S::V, bounded: bool) -> S::V {
+    if !bounded {
+        for gate in gates {
+            value = s.if_nan(gate, gate, value);
+        }
+    }
+    value
+}
+
 /// c' = σ(f) c + σ(i) tanh g and σ(o) tanh c', each over one denominator: a division takes as long as ten products.
 #[inline(always)]
-fn lstm<S: Simd>(s: S, [i, o, f, g]: [S::V; 4], c: S::V) -> (S::V, S::V) {
-    let (i, o, f) = (one_over_sigmoid(s, i), one_over_sigmoid(s, o), one_over_sigmoid(s, f));
+fn lstm<S: Simd>(s: S, [i, o, f, g]: [S::V; 4], c: S::V, bounded: bool) -> (S::V, S::V) {
+    let (over_i, over_o, over_f) = (one_over_sigmoid(s, i), one_over_sigmoid(s, o), one_over_sigmoid(s, f));
     let (top, bottom) = math::tanh_parts(s, large_if_nan(s, g));
-    let entry = s.mul(i, bottom);
-    let c = s.div(s.mul_add(c, entry, s.mul(top, f)), s.mul(entry, f));
+    let entry = s.mul(over_i, bottom);
+    let c = s.div(s.mul_add(c, entry, s.mul(top, over_f)), s.mul(entry, over_f));
+    let c = kept_nan(s, [i, f, g], c, bounded);
     let (top, bottom) = math::tanh_parts(s, c);
-    (c, s.div(top, s.mul(o, bottom)))
+    (c, kept_nan(s, [o], s.div(top, s.mul(over_o, bottom)), bounded))
 }
 
 /// σ(z) h + (1 - σ(z)) tanh n, over one denominator.
 #[inline(always)]
-fn gru<S: Simd>(s: S, z: S::V, n: S::V, h: S::V) -> S::V {
+fn gru<S: Simd>(s: S, z: S::V, n: S::V, h: S::V, bounded: bool) -> S::V {
     let e = math::exp_within(s, s.neg(z));
     let (top, bottom) = math::tanh_parts(s, large_if_nan(s, n));
-    s.div(s.mul_add(e, top, s.mul(h, bottom)), s.mul(s.add(s.splat(1.0), e), bottom))
+    let h = s.div(s.mul_add(e, top, s.mul(h, bottom)), s.mul(s.add(s.splat(1.0), e), bottom));
+    kept_nan(s, [z, n], h, bounded)
 }
 
 /// A layer over a window.

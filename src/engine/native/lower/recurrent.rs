@@ -183,6 +183,7 @@ impl Lower<'_> {
             u: Dense::stored(form, n, own, of_u, &own_bias),
             after: (cell == Cell::GruBefore).then(candidate),
             own_bias,
+            bounded: !b.is_empty(),
         })
     }
 
