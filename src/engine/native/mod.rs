@@ -4,6 +4,7 @@
 //! steps of a `plan`, and a run walks that list over buffers made once: no allocation, no dispatch but one match a step.
 //! The kernels are written once and compiled for AVX-512, AVX2 and plain arrays; the widest that the machine has is taken.
 
+mod batch;
 mod dense;
 mod graph;
 mod lower;
@@ -21,6 +22,7 @@ mod wire;
 
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
+use batch::Batch;
 use graph::Graph;
 use plan::Plan;
 use portable::Portable;
@@ -69,6 +71,18 @@ impl Isa {
             "avx2" => Avx2::detect().map(Self::Avx2),
             "portable" => Some(Self::Portable),
             _ => None,
+        }
+    }
+
+    /// Runs `task` with it.
+    #[inline]
+    fn run(self, task: impl Task) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => isa.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => isa.run(task),
+            Self::Portable => task.run(Portable),
         }
     }
 
@@ -133,6 +147,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Native {
     plan: Plan,
+    /// For several instruments.
+    batch: Option<Batch>,
     isa: Isa,
     seats: Seats,
     info: EngineInfo,
@@ -156,18 +172,25 @@ impl Native {
         let isa = options.isa.unwrap_or_else(widest);
         let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
         let graph = Graph::read(onnx)?;
-        let plan = lower::lower(&graph, shape, options.weights)?;
+        let plan = lower::lower(&graph, shape, options.weights, 1)?;
+        let batch = Batch::new(&graph, shape, options.weights, options.batch, &plan);
         let info = EngineInfo {
             engine: options.weights.engine(),
             isa: isa.name().to_owned(),
-            runtime: format!("pillion {}, 1 thread", env!("CARGO_PKG_VERSION")),
+            runtime: format!("pillion {}, 1 thread{}", env!("CARGO_PKG_VERSION"), plan.kept(options.weights)),
             inputs: shape.features,
             outputs: shape.values,
             rows: shape.rows,
             stateful: !shape.states.is_empty(),
         };
         let seats = Seats::new(shape, plan.states());
-        Ok(Self { plan, isa, seats, info })
+        Ok(Self { plan, batch, isa, seats, info })
+    }
+
+    /// Most instruments of one run; each of more is answered in another, and 1 where rows cannot go together.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch.as_ref().map_or(1, |batch| batch.most)
     }
 
     /// Bytes of weights that a run reads.
@@ -192,6 +215,21 @@ impl Task for Run<'_> {
     }
 }
 
+/// One run of a plan for several instruments.
+struct RunMany<'a> {
+    batch: &'a mut Batch,
+    seats: &'a Seats,
+    of: &'a [usize],
+    outputs: &'a mut [f32],
+}
+
+impl Task for RunMany<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.batch.run(s, self.seats, self.of, self.outputs);
+    }
+}
+
 impl Engine for Native {
     fn info(&self) -> &EngineInfo {
         &self.info
@@ -209,15 +247,16 @@ impl Engine for Native {
     fn infer(&mut self, seats: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
         let n = self.info.outputs;
         check_length("output", seats.len() * n, outputs.len())?;
-        for (&seat, output) in seats.iter().zip(outputs.chunks_exact_mut(n)) {
-            let run = Run { plan: &mut self.plan, seats: &mut self.seats, seat, output };
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512(isa) => isa.run(run),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2(isa) => isa.run(run),
-                Isa::Portable => run.run(Portable),
+        if seats.len() > 1
+            && let Some(batch) = &mut self.batch
+        {
+            for (of, outputs) in seats.chunks(batch.most).zip(outputs.chunks_mut(batch.most * n)) {
+                self.isa.run(RunMany { batch: &mut *batch, seats: &self.seats, of, outputs });
             }
+            return Ok(());
+        }
+        for (&seat, output) in seats.iter().zip(outputs.chunks_exact_mut(n)) {
+            self.isa.run(Run { plan: &mut self.plan, seats: &mut self.seats, seat, output });
         }
         Ok(())
     }
