@@ -75,7 +75,13 @@ impl<U: Pair> Product<'_, U> {
         }
         for row in many..span.rows {
             let x = &span.x[row * span.apart..];
-            s.call(Row { product: self, x, between: span.between, y: &mut y[row * width..][..width] });
+            let y = &mut y[row * width..][..width];
+            // A row in one piece is spared the loop over pieces.
+            if self.piece == self.inputs {
+                s.call(Row::<_, false> { product: self, x, between: 0, y });
+            } else {
+                s.call(Row::<_, true> { product: self, x, between: span.between, y });
+            }
         }
     }
 
@@ -140,28 +146,28 @@ impl<U: Pair> Product<'_, U> {
 }
 
 /// All panels on one row.
-struct Row<'a, U> {
+struct Row<'a, U, const PIECES: bool> {
     product: Product<'a, U>,
     x: &'a [f32],
     between: usize,
     y: &'a mut [f32],
 }
 
-impl<U: Pair> Task for Row<'_, U> {
+impl<U: Pair, const PIECES: bool> Task for Row<'_, U, PIECES> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { product, x, between, y } = self;
         for (first, width, weights) in product.panels() {
             // With sixteen registers of eight lanes, half as much is in flight.
             match (width, S::MANY) {
-                (8, true) => product.row::<S, 8, 8, 1>(s, (x, between), weights, first, y),
-                (4, true) => product.row::<S, 4, 4, 2>(s, (x, between), weights, first, y),
-                (2, true) => product.row::<S, 2, 2, 4>(s, (x, between), weights, first, y),
-                (_, true) => product.row::<S, 1, 1, 8>(s, (x, between), weights, first, y),
-                (8, false) => product.row::<S, 8, 4, 1>(s, (x, between), weights, first, y),
-                (4, false) => product.row::<S, 4, 4, 1>(s, (x, between), weights, first, y),
-                (2, false) => product.row::<S, 2, 2, 2>(s, (x, between), weights, first, y),
-                (_, false) => product.row::<S, 1, 1, 4>(s, (x, between), weights, first, y),
+                (8, true) => product.row::<S, 8, 8, 1, PIECES>(s, (x, between), weights, first, y),
+                (4, true) => product.row::<S, 4, 4, 2, PIECES>(s, (x, between), weights, first, y),
+                (2, true) => product.row::<S, 2, 2, 4, PIECES>(s, (x, between), weights, first, y),
+                (_, true) => product.row::<S, 1, 1, 8, PIECES>(s, (x, between), weights, first, y),
+                (8, false) => product.row::<S, 8, 4, 1, PIECES>(s, (x, between), weights, first, y),
+                (4, false) => product.row::<S, 4, 4, 1, PIECES>(s, (x, between), weights, first, y),
+                (2, false) => product.row::<S, 2, 2, 2, PIECES>(s, (x, between), weights, first, y),
+                (_, false) => product.row::<S, 1, 1, 4, PIECES>(s, (x, between), weights, first, y),
             }
         }
     }
@@ -170,7 +176,7 @@ impl<U: Pair> Task for Row<'_, U> {
 impl<U: Pair> Product<'_, U> {
     /// A panel of `W` registers, `P` at a time, the inputs dealt out to `C` sums.
     #[inline(always)]
-    fn row<S: Simd, const W: usize, const P: usize, const C: usize>(
+    fn row<S: Simd, const W: usize, const P: usize, const C: usize, const PIECES: bool>(
         &self,
         s: S,
         (x, between): (&[f32], usize),
@@ -178,30 +184,47 @@ impl<U: Pair> Product<'_, U> {
         first: usize,
         y: &mut [f32],
     ) {
-        let group = C.div_ceil(2);
         for at in (0..W).step_by(P) {
             let mut sums: [[[S::V; P]; C]; 1] = [self.begin(s, first + at)];
-            for (i, weights) in weights.chunks_exact(self.piece.div_ceil(2) * W).enumerate() {
-                let (groups, rest) = x[i * between..][..self.piece].split_at(self.piece / (2 * group) * (2 * group));
-                let (weights, rest_weights) = weights.split_at(groups.len() / 2 * W);
-                for (x, weights) in groups.chunks_exact(2 * group).zip(weights.chunks_exact(group * W)) {
-                    let pairs = x.as_chunks().0;
-                    for j in 0..group {
-                        multiply(s, [&pairs[j]], &weights[j * W + at..][..P], 2 * j, &mut sums);
-                    }
+            if PIECES {
+                let pieces = weights.chunks_exact(self.piece.div_ceil(2) * W);
+                for (i, weights) in pieces.enumerate() {
+                    row_piece::<S, U, W, P, C>(s, &x[i * between..][..self.piece], weights, at, &mut sums);
                 }
-                if !rest.is_empty() {
-                    // A known number of times: sums of a computed number would not stay in registers.
-                    for j in 0..group {
-                        if let Some(&x) = rest.get(2 * j) {
-                            let pair = [x, rest.get(2 * j + 1).copied().unwrap_or(0.0)];
-                            multiply(s, [&pair], &rest_weights[j * W + at..][..P], 2 * j, &mut sums);
-                        }
-                    }
-                }
+            } else {
+                row_piece::<S, U, W, P, C>(s, &x[..self.inputs], weights, at, &mut sums);
             }
             let [sums] = sums;
             self.end(s, sums, first + at, y);
+        }
+    }
+}
+
+/// Adds a piece of a row, times its weights, to the sums of the panel's registers from `at` on.
+#[inline(always)]
+fn row_piece<S: Simd, U: Pair, const W: usize, const P: usize, const C: usize>(
+    s: S,
+    x: &[f32],
+    weights: &[U],
+    at: usize,
+    sums: &mut [[[S::V; P]; C]; 1],
+) {
+    let group = C.div_ceil(2);
+    let (groups, rest) = x.split_at(x.len() / (2 * group) * (2 * group));
+    let (weights, rest_weights) = weights.split_at(groups.len() / 2 * W);
+    for (x, weights) in groups.chunks_exact(2 * group).zip(weights.chunks_exact(group * W)) {
+        let pairs = x.as_chunks().0;
+        for j in 0..group {
+            multiply(s, [&pairs[j]], &weights[j * W + at..][..P], 2 * j, sums);
+        }
+    }
+    if !rest.is_empty() {
+        // A known number of times: sums of a computed number would not stay in registers.
+        for j in 0..group {
+            if let Some(&x) = rest.get(2 * j) {
+                let pair = [x, rest.get(2 * j + 1).copied().unwrap_or(0.0)];
+                multiply(s, [&pair], &rest_weights[j * W + at..][..P], 2 * j, sums);
+            }
         }
     }
 }
