@@ -67,8 +67,8 @@ fn targets(name: &str) -> Vec<Target> {
 /// A model and its aims.
 pub struct Case {
     pub name: String,
-    onnx: Vec<u8>,
-    shape: Shape,
+    pub onnx: Vec<u8>,
+    pub shape: Shape,
     pub targets: Vec<Target>,
 }
 
@@ -89,7 +89,7 @@ struct Entry {
 
 /// The models that are there.
 pub fn cases() -> Result<Vec<Case>, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-models");
+    let folder = Path::new("target/bench-models");
     let missing = |path: &Path| format!("{} is not there: {MAKE} makes it", path.display());
     let index = folder.join("index.toml");
     let text = std::fs::read_to_string(&index).map_err(|_| missing(&index))?;
@@ -108,7 +108,7 @@ pub fn cases() -> Result<Vec<Case>, String> {
 
 /// A net of DeepLOB's kind that others exported, from the data beside the repository.
 fn foreign() -> Option<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/onnx/deeplob-style-b1.onnx");
+    let path = Path::new("../shared/data/onnx/deeplob-style-b1.onnx");
     let shape = Shape::vector("lob_window", 40, "logits", 3).window(100);
     Some(Case { name: "deeplob_ext".into(), onnx: std::fs::read(path).ok()?, shape, targets: Vec::new() })
 }

@@ -101,6 +101,11 @@ impl Node {
         self.attributes.contains_key(name)
     }
 
+    /// What a tensor attribute is of.
+    pub fn tensor_kind(&self, name: &str) -> Option<DataType> {
+        self.attributes.get(name)?.t.as_ref()?.data_type
+    }
+
     /// A tensor attribute.
     pub fn tensor(&self, name: &str) -> Option<Result<Tensor, Refusal>> {
         let tensor = self.attributes.get(name)?.t.as_ref()?;
@@ -264,6 +269,13 @@ fn read_tensor(proto: &TensorProto) -> Result<Tensor, String> {
         Some(DataType::INT32) => {
             Data::I64(words(raw, count, i32::from_le_bytes, &proto.int32_data)?.into_iter().map(i64::from).collect())
         }
+        Some(DataType::UINT8) => match raw {
+            Some(bytes) if bytes.len() == count => Data::I64(bytes.iter().copied().map(i64::from).collect()),
+            Some(bytes) if !bytes.is_empty() => return Err(format!("{} bytes for {count} values", bytes.len())),
+            _ => Data::I64(
+                words(None, count, i32::from_le_bytes, &proto.int32_data)?.into_iter().map(i64::from).collect(),
+            ),
+        },
         Some(DataType::BOOL) => match raw {
             Some(bytes) if bytes.len() == count => Data::I64(bytes.iter().map(|&b| i64::from(b != 0)).collect()),
             Some(bytes) => return Err(format!("{} bytes for {count} values", bytes.len())),

@@ -242,6 +242,7 @@ impl Lower<'_> {
             "Identity" | "Dropout" => self.alias(node, None),
             "Gemm" if self.is_computed(node, 1) => self.gemm_computed(node),
             "Gemm" => self.gemm(node),
+            "MatMul" if self.has_vector(node) => self.mat_mul_vector(node),
             "MatMul" => self.mat_mul(node),
             "Conv" => self.conv(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" => self.pool(node),
@@ -296,6 +297,12 @@ impl Lower<'_> {
     /// Whether input `i` is there and not constant.
     fn is_computed(&self, node: &Node, i: usize) -> bool {
         node.optional(i).is_some_and(|value| matches!(self.known.get(&value), Some(Known::Computed { .. })))
+    }
+
+    /// Whether one of two computed operands, or constant weights, are a vector.
+    fn has_vector(&self, node: &Node) -> bool {
+        let rank = |i| self.dims(node, i).map_or(2, |dims| dims.len());
+        rank(1) == 1 || (rank(0) == 1 && self.is_computed(node, 1))
     }
 
     fn computed(&mut self, value: Value) -> (Vec<usize>, Slot) {

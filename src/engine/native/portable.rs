@@ -1,7 +1,7 @@
 //! Plain arrays in the place of registers.
 #![forbid(unsafe_code)]
 
-use super::simd::{Simd, Task};
+use super::simd::{Simd, Task, trees};
 use super::tensor::LANES;
 
 /// Plain arrays: what every machine can do, and the twin that the others are tested against.
@@ -114,6 +114,10 @@ impl Simd for Portable {
     }
     #[inline]
     fn call(self, task: impl Task) {
+        task.run(self);
+    }
+    #[inline(always)]
+    fn trees(self, task: impl trees::LanesTask) {
         task.run(self);
     }
 }

@@ -5,6 +5,8 @@
 
 use super::tensor::LANES;
 
+pub(super) mod trees;
+
 /// What a kernel does with registers of sixteen lanes. NaN goes through every operation, `max` and `min` included.
 pub(super) trait Simd: Copy {
     /// Sixteen values.
@@ -58,6 +60,9 @@ pub(super) trait Simd: Copy {
         let minus = self.neg(a);
         self.if_less(a, self.splat(0.0), minus, a)
     }
+
+    /// Runs work on lanes of trees with these instructions, and what goes beyond them for bytes where the machine has it.
+    fn trees(self, task: impl trees::LanesTask);
 }
 
 /// Work that is compiled once for each instruction set. Its `run` must be `inline(always)`: code that is not inlined into
@@ -71,7 +76,7 @@ pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{LANES, Simd, Task};
+    use super::{LANES, Simd, Task, trees};
     use std::arch::x86_64::*;
 
     /// Proof that the machine has AVX-512 F, VL, BW and DQ.
@@ -240,6 +245,10 @@ mod x86 {
         fn call(self, task: impl Task) {
             self.run(task);
         }
+        #[inline(always)]
+        fn trees(self, task: impl trees::LanesTask) {
+            trees::wide(self, task);
+        }
     }
 
     /// # Safety
@@ -395,6 +404,10 @@ mod x86 {
         #[inline(always)]
         fn call(self, task: impl Task) {
             self.run(task);
+        }
+        #[inline(always)]
+        fn trees(self, task: impl trees::LanesTask) {
+            task.run(self);
         }
     }
 }

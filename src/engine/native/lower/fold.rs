@@ -58,6 +58,8 @@ impl Lower<'_> {
                     return Err(node.refuse("only lists of integers are joined"));
                 }
                 let parts = (0..node.inputs.len()).map(|i| Ok(tensor(i)?.ints().unwrap_or_default()));
+                let lens = parts.clone().map(|part| part.map(<[i64]>::len));
+                small(node, &[lens.sum::<Result<usize, Refusal>>()?])?;
                 one(Tensor::i64(parts.collect::<Result<Vec<_>, Refusal>>()?.concat()))
             }
             "Gather" | "Slice" | "Transpose" | "Expand" | "Tile" if tensor(0)?.ints().is_some() => {

@@ -8,12 +8,12 @@ use crate::engine::native::maps::{Binary, Unary};
 use crate::engine::native::plan::{Slot, Spread, Step};
 use crate::engine::native::reduce::{Reduce, Softmax};
 use crate::engine::native::tensor::Buffer;
-use crate::engine::native::trees::{Post, Trees};
+use crate::engine::native::trees::{Post, Trees, classes};
 
 impl Lower<'_> {
     pub(super) fn ml(&mut self, node: &Node) -> Result<(), Refusal> {
         match node.op.as_str() {
-            "ml.TreeEnsembleRegressor" | "ml.TreeEnsembleClassifier" => self.trees(node),
+            "ml.TreeEnsembleRegressor" | "ml.TreeEnsembleClassifier" | "ml.TreeEnsemble" => self.trees(node),
             "ml.LinearRegressor" | "ml.LinearClassifier" => self.linear(node),
             "ml.Scaler" => self.scaler(node),
             "ml.Normalizer" => self.normalizer(node),
@@ -48,15 +48,14 @@ impl Lower<'_> {
         if trees.features > n {
             return Err(node.refuse(format!("it looks at feature {}, its input has {n}", trees.features - 1)));
         }
-        let classes = classes(node);
-        if classes == 2 && trees.targets == 1 {
+        if trees.classes == 2 && trees.targets == 1 {
             return self.two_classes(node, x, trees);
         }
-        if classes != 0 && classes != trees.targets {
-            return Err(node.refuse(format!("{classes} labels for {} scores", trees.targets)));
-        }
-        if classes == 0 && trees.targets == 1 && trees.post != Post::None {
+        if trees.classes < 2 && trees.targets == 1 && !matches!(trees.post, Post::None | Post::Probit) {
             return Err(node.refuse("ONNX Runtime leaves the post_transform of one target out"));
+        }
+        if trees.classes > 0 && trees.post == Post::Probit {
+            return Err(node.refuse("post_transform PROBIT of a classifier is not taken"));
         }
         let y = self.scores(node, trees.targets)?;
         self.steps.push(Step::Trees { x, y, trees: Box::new(trees) });
@@ -64,10 +63,13 @@ impl Lower<'_> {
     }
 
     /// One score for two classes: the second's, and the first's from it.
-    fn two_classes(&mut self, node: &Node, x: Slot, trees: Trees) -> Result<(), Refusal> {
-        let probability = trees.post == Post::Logistic || trees.all_at_least_0();
-        if trees.post == Post::Softmax || trees.post == Post::SoftmaxZero {
-            return Err(node.refuse("softmax of one score for two classes is not taken"));
+    fn two_classes(&mut self, node: &Node, x: Slot, mut trees: Trees) -> Result<(), Refusal> {
+        let probability = trees.post == Post::Logistic || trees.all_at_least_0;
+        match trees.post {
+            Post::None | Post::Logistic => {}
+            // The runtime leaves them out.
+            Post::Softmax | Post::SoftmaxZero => trees.post = Post::None,
+            Post::Probit => return Err(node.refuse("post_transform PROBIT of a classifier is not taken")),
         }
         let one = self.buffer(1);
         self.steps.push(Step::Trees { x, y: one, trees: Box::new(trees) });
@@ -198,11 +200,4 @@ impl Lower<'_> {
         self.steps.push(Step::Unary { x, y, len, f });
         Ok(())
     }
-}
-
-/// Labels of a classifier; 0 for a regressor.
-fn classes(node: &Node) -> usize {
-    let ints =
-        ["classlabels_int64s", "classlabels_ints"].iter().find_map(|name| node.ints(name)).map_or(0, <[i64]>::len);
-    if ints > 0 { ints } else { node.texts("classlabels_strings").len() }
 }
