@@ -105,7 +105,8 @@ impl Columns {
         // Nothing is above the infinities past the end; one at least stands there.
         let rows = values.len() / LANES + 1;
         let value = |i: usize| values.get(i).copied().unwrap_or(f32::INFINITY);
-        self.rows.push(std::array::from_fn(|row| if row < rows { value(row * LANES + LANES - 1) } else { f32::INFINITY }));
+        self.rows
+            .push(std::array::from_fn(|row| if row < rows { value(row * LANES + LANES - 1) } else { f32::INFINITY }));
         self.rows.extend((0..rows).map(|row| std::array::from_fn(|i| value(row * LANES + i))));
     }
 
