@@ -7,7 +7,7 @@ INPUT ?=
 RATE ?= 50000/s
 PREFIX ?= /usr/local
 
-.PHONY: demo test loom fuzz lint bench soak models release onnxruntime toolchain install python crash
+.PHONY: demo test loom fuzz lint bench bench-gpu soak models release onnxruntime toolchain install python crash
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
@@ -48,6 +48,10 @@ bench: onnxruntime release
 	cargo bench --bench engines
 	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
+
+# The GPU against the CPU, with and without CUDA graphs, 1, 64 and 1,024 instruments a run. Without a GPU it says so.
+bench-gpu:
+	scripts/bench-gpu run
 
 # Whole days at several rates, ten million ticks at flat memory, ten times the kills, and the fuzzer for an hour.
 soak: onnxruntime release

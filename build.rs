@@ -1,5 +1,6 @@
-//! Records what the binary was built from, for banners and reports.
+//! Records what the binary was built from, for banners and reports, and compiles the counter of `pillion model check`.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -19,4 +20,22 @@ fn main() {
         println!("cargo:rerun-if-changed={file}");
     }
     println!("cargo:rerun-if-changed=build.rs");
+    count_mallocs();
+}
+
+/// The library that `model check` preloads into itself; an empty file where no C compiler makes one for the target.
+fn count_mallocs() {
+    const SOURCE: &str = "src/cold/model/mallocs.c";
+    let var = |key: &str| std::env::var(key).unwrap_or_default();
+    let library = Path::new(&var("OUT_DIR")).join("mallocs.so");
+    let ours =
+        var("HOST") == var("TARGET") && var("CARGO_CFG_TARGET_OS") == "linux" && var("CARGO_CFG_TARGET_ENV") == "gnu";
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+    let mut command = Command::new(compiler);
+    command.args(["-shared", "-fPIC", "-O2", "-fno-builtin", "-o"]).arg(&library).arg(SOURCE);
+    if !ours || !command.output().is_ok_and(|output| output.status.success()) {
+        std::fs::write(&library, []).expect("OUT_DIR can be written");
+    }
+    println!("cargo:rerun-if-changed={SOURCE}");
+    println!("cargo:rerun-if-env-changed=CC");
 }

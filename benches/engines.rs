@@ -61,7 +61,8 @@ fn run() -> Result<(), String> {
     let args = Args::parse()?;
     let runtime = Runtime::open(&RuntimeConfig::default()).map_err(|error| error.to_string())?;
     let all = cases::cases()?;
-    let cases: Vec<_> = all.into_iter().filter(|case| args.only.as_ref().is_none_or(|only| case.name.contains(only))).collect();
+    let cases: Vec<_> =
+        all.into_iter().filter(|case| args.only.as_ref().is_none_or(|only| case.name.contains(only))).collect();
     if cases.is_empty() {
         return Err(format!("no model is called {}", args.only.unwrap_or_default()));
     }
@@ -70,8 +71,16 @@ fn run() -> Result<(), String> {
     }
     let clock = Clock::new();
     println!("{}", host());
-    println!("CPU {}, {} rounds; two reads of the clock, {:.0} ns, are taken off\n", args.core, args.rounds.0, clock.cost_ns());
-    println!("{:<13}{:<24}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}  target", "model", "engine", "p50", "p99", "p99.9", "p99/50", "x ort", "ahead", "kB");
+    println!(
+        "CPU {}, {} rounds; two reads of the clock, {:.0} ns, are taken off\n",
+        args.core,
+        args.rounds.0,
+        clock.cost_ns()
+    );
+    println!(
+        "{:<13}{:<24}{:>9}{:>9}{:>9}{:>7}{:>7}{:>9}{:>9}  target",
+        "model", "engine", "p50", "p99", "p99.9", "p99/50", "x ort", "ahead", "kB"
+    );
     let mut lines = Vec::new();
     for case in cases {
         lines.extend(table(&case, runtime, &clock, args.rounds)?);
@@ -84,7 +93,12 @@ fn run() -> Result<(), String> {
 }
 
 /// Measures one model, prints its rows, and gives them for the record.
-fn table(case: &Case, runtime: &Runtime, clock: &Clock, rounds: (usize, u64)) -> Result<Vec<serde_json::Value>, String> {
+fn table(
+    case: &Case,
+    runtime: &Runtime,
+    clock: &Clock,
+    rounds: (usize, u64),
+) -> Result<Vec<serde_json::Value>, String> {
     let (mut turns, refused) = case.turns(runtime)?;
     let figures = measure::interleaved(&mut turns, clock, rounds);
     let reference = &figures[0];
@@ -128,7 +142,8 @@ fn print_row(case: &Case, turn: &Turn, figures: &Figures, ratio: f64, target: Op
 /// What ran it.
 fn host() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
+    let model =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, name)| name);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();

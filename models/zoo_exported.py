@@ -104,6 +104,8 @@ def products(add):
     einsum("inner", "bij,bij->b", (2, 3, 4), (2, 3, 4))
     einsum("sum_of_one", "ij,jk->k", (3, 4), (4, 5))
     add("einsum_computed", 24, lambda n: n.op("Einsum", n.shaped(2, 3, 4), n.op("Tanh", n.shaped(2, 4, 3)), equation="bij,bjk->bik"), batch=1)
+    add("matmul_by_vector", 24, lambda n: n.op("MatMul", n.shaped(2, 3, 4), n.random(4)), batch=1)
+    add("matmul_of_vector", 12, lambda n: n.op("MatMul", n.op("Slice", n.shaped(12), [0], [3], [0]), n.op("Tanh", n.shaped(2, 3, 2))), batch=1)
     add("gemm_computed", 12, lambda n: n.op("Gemm", n.shaped(3, 4), n.op("Tanh", n.shaped(4, 3)), n.random(3), alpha=0.5, beta=0.3), batch=1)
     add("gemm_computed_turned", 12, lambda n: n.op(
         "Gemm", n.shaped(4, 3), n.op("Tanh", n.shaped(3, 4)), transA=1, transB=1), batch=1)

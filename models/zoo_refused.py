@@ -121,7 +121,7 @@ def models():
         n.constants.append(helper.make_tensor("w", TensorProto.FLOAT8E4M3FN, (1,), [1.0])), n.op("Add", "x", n.op("Cast", "w", to=1)))[1])
     branch = lambda name, op: helper.make_graph([helper.make_node(op, ["x"], [name])], name, [], [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
-    add("if", "operator If (node `if1`): it holds a subgraph", lambda n: n.op(
+    add("if", "operator If (node `if2`): it holds a subgraph", lambda n: n.op(
         "If", n.op("Greater", n.op("ReduceSum", "x", keepdims=0), F(0)),
         then_branch=branch("above", "Relu"), else_branch=branch("below", "Neg")))
     add("function", "it has a function of its own, `Twice`", lambda n: n.op("Twice", "x", domain="own"), change=lambda m: (

@@ -21,7 +21,10 @@ const SIGNAL_SLOTS: usize = 1 << 19;
 /// What the replay of `input`, Rust on both sides, says.
 fn replay(dir: &Path, input: &Path) -> ReplayReport {
     let models = MODELS.map(|m| format!("{:?}", model(m).display().to_string()));
-    let config = config(dir, &format!("[lane]\nmodels = [{}]\nsignal_slots = {SIGNAL_SLOTS}\n", models.join(", ")));
+    let config = config(
+        dir,
+        &format!("[lane]\nengine = \"ort-cpu\"\nmodels = [{}]\nsignal_slots = {SIGNAL_SLOTS}\n", models.join(", ")),
+    );
     let json = dir.join("replay.json");
     let mut command = pillion();
     command.arg("replay").arg("--config").arg(config).arg("--input").arg(input).args(["--rate", "max"]);

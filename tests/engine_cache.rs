@@ -85,7 +85,7 @@ fn not_used(onnx: &[u8], shape: &Shape, cache: &Path) -> String {
     let mut engine = start(onnx, shape, Some(cache));
     assert_eq!(answers(&mut engine), answers(&mut start(onnx, shape, None)));
     let Graph::Uncached(reason) = engine.graph().clone() else { panic!("{:?}", engine.graph()) };
-    assert!(engine.info().runtime.contains(&format!("model_cache not used: {reason}")), "{}", engine.info().runtime);
+    assert_eq!(engine.remark(), Some(&*format!("model_cache not used: {reason}")));
     reason
 }
 
@@ -171,4 +171,36 @@ fn a_broken_model_is_refused_with_or_without_a_cache() {
     let refused = |cache| OrtCpu::cached(runtime, b"no model", &one().1, cache).err().expect("a refusal").to_string();
     assert_eq!(refused(Some(folder.path())), refused(None));
     assert!(entries(folder.path()).is_empty());
+}
+
+/// The key of the configuration: the first check writes, the second one reads, a broken cache is said to be one.
+#[test]
+fn the_banner_says_where_the_graph_came_from() {
+    if !runtime_is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    let text = format!(
+        "[process]\nmodel_cache = \"graphs\"\nshm_dir = {:?}\nlock = \"no\"\n[lane]\nengine = \"ort-cpu\"\nmodels = [{:?}]\n\
+         instruments = [{{ id = 1, symbol = \"A\", tick_size = \"0.01\" }}]\n",
+        folder.path(),
+        root().join("models/mlp-k10"),
+    );
+    fs::write(&config, text).unwrap();
+    let check = || {
+        let mut pillion = std::process::Command::new(env!("CARGO_BIN_EXE_pillion"));
+        let out = pillion.arg("check").arg("--config").arg(&config).current_dir(root()).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let said = |text: &str| {
+        let banner = check();
+        assert!(banner.contains(text), "no {text:?} in: {banner}");
+    };
+    said("optimised graph written to model_cache");
+    said("optimised graph from model_cache");
+    let path = entries(&folder.path().join("graphs")).remove(0);
+    fs::write(&path, "broken").unwrap();
+    said(&format!("model_cache not used: {}: not a graph of this cache", path.display()));
 }

@@ -8,6 +8,8 @@ mod dbn;
 mod decode;
 #[path = "../fuzz/src/input.rs"]
 mod input;
+#[path = "../fuzz/src/onnx.rs"]
+mod onnx;
 #[path = "../fuzz/src/regions.rs"]
 mod regions;
 #[path = "../fuzz/src/tables.rs"]
@@ -64,4 +66,8 @@ fn tables_are_refused_or_read() {
 #[test]
 fn market_data_files_are_refused_or_read() {
     replay("dbn", 4_000, dbn::run);
+}
+#[test]
+fn models_are_refused_or_run() {
+    replay("onnx", 4_000, onnx::run);
 }

@@ -29,7 +29,8 @@ fn engines(set: &FeatureSet) -> Vec<Box<dyn Engine>> {
         Box::new(Native::new(&onnx("state"), &state).unwrap()),
     ];
     if has_onnxruntime() {
-        let runtime = Runtime::open(&RuntimeConfig { onnxruntime: Some(onnxruntime()) }).unwrap();
+        let runtime =
+            Runtime::open(&RuntimeConfig { onnxruntime: Some(onnxruntime()), ..RuntimeConfig::default() }).unwrap();
         engines.push(Box::new(OrtCpu::new(runtime, &onnx("window"), &window).unwrap()));
         engines.push(Box::new(OrtCpu::new(runtime, &onnx("state"), &state).unwrap()));
     }

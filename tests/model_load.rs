@@ -34,7 +34,7 @@ fn bundled_manifests_say_what_the_numbers_mean() {
         assert!(manifest.name.ends_with(&format!("-k{}", manifest.horizon_events)));
         assert_eq!(manifest.missing, Missing::Never);
         assert_eq!(manifest.scores.keys().collect::<Vec<_>>(), ["logistic", "majority", "model"]);
-        assert!(manifest.training.rows.iter().all(|&rows| rows > 10_000));
+        assert!(manifest.training.as_ref().unwrap().rows.iter().all(|&rows| rows > 10_000));
     }
 }
 

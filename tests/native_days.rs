@@ -22,7 +22,7 @@ const MODELS: [&str; 4] = ["mlp-k10", "mlp-k50", "lgbm-k10", "lgbm-k50"];
 const CHUNK: usize = 4_096;
 
 fn engines() -> Vec<Box<dyn Engine>> {
-    let runtime = RuntimeConfig { onnxruntime: Some(onnxruntime()) };
+    let runtime = RuntimeConfig { onnxruntime: Some(onnxruntime()), ..RuntimeConfig::default() };
     let load = |name: &str, choice| Model::load(&model(name), &runtime, choice).expect("a bundled model").engine;
     MODELS.iter().flat_map(|name| [load(name, EngineChoice::OrtCpu), load(name, EngineChoice::Native)]).collect()
 }

@@ -33,7 +33,7 @@ fn a_foreign_deeplob_answers_as_onnx_runtime_does() {
             Err(refusal) if refusal.to_string().contains("this machine has no") => continue,
             Err(refusal) => panic!("{isa}: {refusal}"),
         };
-        let agreement = admission::compare(&mut ort, &mut native, &golden, Default::default()).unwrap();
+        let agreement = admission::compare(&mut ort, &mut native, &golden, admission::Tolerance::default()).unwrap();
         println!("{isa}: {} windows, worst {:.1e}", agreement.rows, agreement.max_abs_err);
         assert!(agreement.rows > 250, "{isa}: {agreement:?}");
         tried += 1;

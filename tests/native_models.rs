@@ -21,7 +21,7 @@ fn bundled_models_answer_as_onnx_runtime_does() {
         let mut ort = OrtCpu::new(runtime, &onnx, &shape).unwrap();
         for isa in ISAS {
             let mut native = Native::with(&onnx, &shape, Options { isa: Some(isa), ..Options::default() }).unwrap();
-            let agreement = admission::compare(&mut ort, &mut native, &rows, Default::default()).unwrap();
+            let agreement = admission::compare(&mut ort, &mut native, &rows, admission::Tolerance::default()).unwrap();
             let worst = agreement.max_abs_err;
             let time = |engine: &mut dyn Engine| {
                 let mut out = vec![0.0; outputs];

@@ -20,7 +20,7 @@ fn replay(dir: &Path, config: &Path, input: &Path, rate: &str) -> ReplayReport {
 
 fn two_models(dir: &Path, more: &str) -> std::path::PathBuf {
     let models = [model("mlp-k10"), model("lgbm-k10")].map(|m| format!("{:?}", m.display().to_string()));
-    config(dir, &format!("[lane]\nmodels = [{}]\n{more}", models.join(", ")))
+    config(dir, &format!("[lane]\nengine = \"ort-cpu\"\nmodels = [{}]\n{more}", models.join(", ")))
 }
 
 /// A recording gives the same signals at any speed: the rates of the README on a slice of the ES day, and max twice.

@@ -94,6 +94,7 @@ fn unsafe_is_fenced() {
         "shm/src/region.rs",
         "shm/src/records.rs",
         "src/engine/runtime.rs",
+        "src/engine/ort/cudart.rs",
         "src/engine/native/simd.rs",
         "src/engine/native/simd/trees/x86.rs",
     ];

@@ -67,8 +67,8 @@ fn targets(name: &str) -> Vec<Target> {
 /// A model and its aims.
 pub struct Case {
     pub name: String,
-    onnx: Vec<u8>,
-    shape: Shape,
+    pub onnx: Vec<u8>,
+    pub shape: Shape,
     pub targets: Vec<Target>,
 }
 
@@ -89,7 +89,7 @@ struct Entry {
 
 /// The models that are there.
 pub fn cases() -> Result<Vec<Case>, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-models");
+    let folder = Path::new("target/bench-models");
     let missing = |path: &Path| format!("{} is not there: {MAKE} makes it", path.display());
     let index = folder.join("index.toml");
     let text = std::fs::read_to_string(&index).map_err(|_| missing(&index))?;
@@ -108,7 +108,7 @@ pub fn cases() -> Result<Vec<Case>, String> {
 
 /// A net of DeepLOB's kind that others exported, from the data beside the repository.
 fn foreign() -> Option<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/onnx/deeplob-style-b1.onnx");
+    let path = Path::new("../shared/data/onnx/deeplob-style-b1.onnx");
     let shape = Shape::vector("lob_window", 40, "logits", 3).window(100);
     Some(Case { name: "deeplob_ext".into(), onnx: std::fs::read(path).ok()?, shape, targets: Vec::new() })
 }
@@ -120,7 +120,8 @@ impl Case {
     /// Every engine and option that means something for this model.
     pub fn turns(&self, runtime: &Runtime) -> Result<Turns, String> {
         let ort = |seats| {
-            let engine = OrtCpu::new(runtime, &self.onnx, &self.shape).map_err(|error| format!("{}: {error}", self.name))?;
+            let engine =
+                OrtCpu::new(runtime, &self.onnx, &self.shape).map_err(|error| format!("{}: {error}", self.name))?;
             let name = if seats > 1 { format!("ort-cpu, {seats} rows") } else { "ort-cpu".into() };
             Ok::<_, String>(self.turn(name, Box::new(engine), seats, None))
         };
@@ -143,7 +144,8 @@ impl Case {
         let narrow = [(Weights::F32, ""), (Weights::Bf16, " bf16"), (Weights::F16, " f16"), (Weights::Int8, " int8")];
         for (weights, name) in narrow {
             let options = Options { weights, ..Options::default() };
-            let smaller = weights == Weights::F32 || self.native(options).is_ok_and(|native| native.weight_bytes() < bytes);
+            let smaller =
+                weights == Weights::F32 || self.native(options).is_ok_and(|native| native.weight_bytes() < bytes);
             if !smaller {
                 continue;
             }
@@ -153,7 +155,8 @@ impl Case {
                 add(turn, &name, turns, refused);
             }
             let name = format!("native{name} sliding");
-            let ahead = self.native(Options { precompute: true, ..options }).map(|native| self.native_turn(&name, native, 1));
+            let ahead =
+                self.native(Options { precompute: true, ..options }).map(|native| self.native_turn(&name, native, 1));
             if ahead.as_ref().is_ok_and(|turn| turn.prepares) {
                 add(ahead, &name, turns, refused);
             }

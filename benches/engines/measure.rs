@@ -65,7 +65,8 @@ pub struct Figures {
 impl Figures {
     /// How many times the reference's run is as long: the median of the rounds.
     pub fn ratio_to(&self, reference: &Self) -> f64 {
-        let mut ratios: Vec<f64> = reference.medians.iter().zip(&self.medians).map(|(theirs, own)| theirs / own).collect();
+        let mut ratios: Vec<f64> =
+            reference.medians.iter().zip(&self.medians).map(|(theirs, own)| theirs / own).collect();
         quantile(&mut ratios, 0.5)
     }
 }

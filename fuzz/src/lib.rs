@@ -7,5 +7,7 @@ pub mod dbn;
 #[cfg(feature = "records")]
 pub mod decode;
 pub mod input;
+#[cfg(feature = "records")]
+pub mod onnx;
 pub mod regions;
 pub mod tables;

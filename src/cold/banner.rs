@@ -1,9 +1,11 @@
 //! What a starting sidecar says: what it will do and with what.
 
 use super::config::Config;
+use super::model::Candidate;
 use super::prepare::Prepared;
 use super::report::{Build, Host};
 use super::sidecar::short;
+use super::table;
 
 /// The banner's text, one fact a line.
 pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
@@ -50,16 +52,13 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
                 "  model",
                 format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime),
             );
-            for candidate in &model.candidates {
-                let said = match (&candidate.admitted, candidate.times) {
-                    (Ok(a), Some(t)) => format!(
-                        "p50 {} ns, p99 {} ns, {:.1e} from ONNX Runtime at most over {} rows",
-                        t.p50_ns, t.p99_ns, a.max_abs_err, a.rows
-                    ),
-                    (Ok(_), None) => continue,
-                    (Err(reason), _) => format!("does not serve: {reason}"),
-                };
-                line("    engine", format!("{}: {said}", candidate.engine));
+            if let Some(remark) = model.engine.remark() {
+                line("    remark", remark.to_owned());
+            }
+            // An engine that was forced and served without a trial has nothing to show.
+            let shown = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err());
+            for tried in table::columns(&shown.map(engine).collect::<Vec<_>>()).lines() {
+                line("    engine", tried.to_owned());
             }
         }
         if lane.models.is_empty() {
@@ -67,4 +66,26 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
         }
     }
     text
+}
+
+/// An engine that was tried: its name, admitted or not, p50, p99 and p99.9 of a run, how far it was from ONNX Runtime at most.
+fn engine(tried: &Candidate) -> Vec<String> {
+    let mut cells = vec![tried.engine.to_owned()];
+    match (&tried.admitted, tried.times) {
+        (Err(reason), _) => cells.push(format!("refused: {reason}")),
+        (Ok(_), None) => cells.push("admitted".into()),
+        (Ok(agreement), Some(times)) => {
+            cells.push("admitted".into());
+            let each = [("p50", times.p50_ns), ("p99", times.p99_ns), ("p99.9", times.p999_ns)];
+            cells.extend(each.map(|(name, ns)| format!("{name} {:>7} ns", table::thousands(ns))));
+            if times.prepare_p99_ns > 0 {
+                cells.push(format!("prepared before in {} ns", table::thousands(times.prepare_p99_ns)));
+            }
+            cells.push(match agreement.rows {
+                0 => "the reference".into(),
+                rows => format!("max error {:.1e} over {rows} rows", agreement.plain_max_abs_err),
+            });
+        }
+    }
+    cells
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::engine::CudaOptions;
 use crate::error::{Error, Result};
 
 /// The embedded defaults: every key, with its unit and reason.
@@ -145,6 +146,14 @@ pub struct Lane {
     pub models: Vec<PathBuf>,
     /// Which engine runs them.
     pub engine: EngineChoice,
+    /// The GPU of `engine = "ort-cuda"`, or the CPU alone.
+    pub device: Device,
+    /// Run captured CUDA graphs.
+    pub graphs: bool,
+    /// Multiply with TF32 on the GPU.
+    pub tf32: bool,
+    /// What to do where the GPU is missing.
+    pub on_missing: OnMissing,
     /// When models run.
     pub trigger: Trigger,
     /// Skip runs under backlog.
@@ -166,7 +175,19 @@ pub struct Lane {
 }
 
 pub use super::model::EngineChoice;
+pub use crate::engine::cuda::{Device, OnMissing};
 pub use crate::hot::{Stamps, Trigger};
+
+impl Lane {
+    /// How the lane uses its GPU, if it names one.
+    #[must_use]
+    pub fn cuda(&self) -> Option<CudaOptions> {
+        match self.device {
+            Device::Cpu => None,
+            Device::Cuda(device) => Some(CudaOptions { device, graphs: self.graphs, tf32: self.tf32 }),
+        }
+    }
+}
 
 /// One instrument of a lane.
 #[derive(Clone, Debug, Deserialize, Serialize)]

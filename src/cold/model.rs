@@ -9,14 +9,20 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::engine::admission::Tolerance;
 use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, runtime};
 
 use crate::error::{Error, Result};
+use choose::Case;
 
+pub mod check;
 mod choose;
+pub mod guess;
+mod mallocs;
 mod manifest;
-pub use choose::{Candidate, EngineChoice};
-pub use manifest::{Hash, Manifest, Missing, Scores, Training};
+pub mod new;
+pub use choose::{Candidate, EngineChoice, Serving};
+pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Training};
 
 /// File names inside a model directory.
 const MANIFEST: &str = "manifest.toml";
@@ -80,8 +86,8 @@ impl Model {
     ///
     /// # Errors
     /// Those of both.
-    pub fn load(dir: &Path, runtime: &RuntimeConfig, choice: EngineChoice) -> Result<LoadedModel> {
-        Self::read(dir)?.start(runtime, choice)
+    pub fn load(dir: &Path, runtime: &RuntimeConfig, serving: impl Into<Serving>) -> Result<LoadedModel> {
+        Self::read(dir)?.start(runtime, serving)
     }
 
     /// What the model says of itself.
@@ -90,22 +96,29 @@ impl Model {
         &self.manifest
     }
 
-    /// Starts it on ONNX Runtime, checks every golden row there, and lets the native engine stand in for it as `choice` says.
+    /// Starts it on ONNX Runtime, checks every golden row there, and lets another engine stand in for it as `serving` says.
     ///
     /// # Errors
     /// No usable ONNX Runtime; a file that is not a model; another shape than the manifest's; golden rows that differ; an engine
     /// that was forced and does not take the model.
-    pub fn start(self, config: &RuntimeConfig, choice: EngineChoice) -> Result<LoadedModel> {
-        let onnx = self.dir.join(ONNX);
-        let shape = self.manifest.shape();
-        let started = Runtime::open(config).map_err(EngineError::from);
-        let engine = started.and_then(|runtime| OrtCpu::new(runtime, &self.onnx, &shape));
-        let mut reference: Box<dyn Engine> = Box::new(engine.map_err(|error| refused(&onnx, error))?);
-        self.golden.check(&self.dir.join(GOLDEN), reference.as_mut())?;
-        let (mut engine, candidates) = choose::choose(choice, reference, &self.onnx, &shape, &self.golden.inputs)
-            .map_err(|problem| Error::input(onnx.display(), problem, choose::MEND))?;
-        self.golden.check(&self.dir.join(GOLDEN), engine.as_mut())?;
+    pub fn start(self, config: &RuntimeConfig, serving: impl Into<Serving>) -> Result<LoadedModel> {
+        let serving = serving.into();
+        let reference = self.reference(config)?;
+        let case = Case::of(&self.manifest, &self.onnx, &self.golden.inputs, serving.batch);
+        let runtime = Runtime::open(config).map_err(|error| refused(&self.dir.join(ONNX), error.into()))?;
+        let (mut engine, candidates) = choose::choose(serving, runtime, reference, &case)
+            .map_err(|problem| Error::input(self.dir.join(ONNX).display(), problem, choose::MEND))?;
+        self.golden.check(&self.dir.join(GOLDEN), engine.as_mut(), self.manifest.tolerance)?;
         Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine, candidates })
+    }
+
+    /// ONNX Runtime on the CPU with the golden rows checked: what every other engine is held against.
+    fn reference(&self, config: &RuntimeConfig) -> Result<Box<dyn Engine>> {
+        let started = Runtime::open(config).map_err(EngineError::from);
+        let engine = started.and_then(|runtime| OrtCpu::new(runtime, &self.onnx, &self.manifest.shape()));
+        let mut engine = Box::new(engine.map_err(|error| refused(&self.dir.join(ONNX), error))?);
+        self.golden.check(&self.dir.join(GOLDEN), engine.as_mut(), Tolerance { absolute: 0.0, relative: 0.0 })?;
+        Ok(engine)
     }
 }
 
@@ -139,7 +152,8 @@ impl Golden {
         Ok(golden)
     }
 
-    fn check(&self, path: &Path, engine: &mut dyn Engine) -> Result<()> {
+    /// Runs every row. `more`: what the manifest lets an engine that is not the reference differ by, on top.
+    fn check(&self, path: &Path, engine: &mut dyn Engine, more: Tolerance) -> Result<()> {
         let mut got = vec![0.0; engine.info().outputs];
         let width = engine.info().inputs;
         // For a model with state the rows are the steps of one run.
@@ -150,7 +164,8 @@ impl Golden {
                 .and_then(|()| engine.infer(&[0], &mut got))
                 .map_err(|error| Error::input(path.display(), format!("row {row}: {error}"), REEXPORT))?;
             // Written so that a NaN on either side is a difference.
-            let near = |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0);
+            let near =
+                |(got, want): (&f32, &f32)| (got - want).abs() <= self.tolerance * want.abs().max(1.0) + more.of(*want);
             if !got.iter().zip(wanted).all(near) {
                 let problem = format!(
                     "row {row}: {} gives {got:?}, expected are {wanted:?} within {}",
@@ -175,12 +190,16 @@ fn check_widths(rows: &[Vec<f32>], what: &str, expected: usize) -> std::result::
 /// The file's bytes and SHA-256, which must be the one in the manifest.
 fn read_hashed(path: &Path, key: &str, wanted: &Hash) -> Result<(Vec<u8>, [u8; 32])> {
     let bytes = read_file(path)?;
-    let found = Hash(Sha256::digest(&bytes).into());
+    let found = sha256(&bytes);
     if found == *wanted {
         return Ok((bytes, found.0));
     }
     let problem = format!("its SHA-256 is {found}, {MANIFEST} says {key} = {wanted}");
     Err(Error::input(path.display(), problem, format!("restore the file, or {REEXPORT}")))
+}
+
+fn sha256(bytes: &[u8]) -> Hash {
+    Hash(Sha256::digest(bytes).into())
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {

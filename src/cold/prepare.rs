@@ -7,7 +7,7 @@ use pillion_shm::{
 
 use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
-use super::model::{Candidate, LoadedModel, Model};
+use super::model::{Candidate, LoadedModel, Model, Serving};
 use super::report::{EngineTried, FeaturesInUse, LaneReport, ModelInUse, hex};
 use crate::engine::RuntimeConfig;
 use crate::error::{Error, Result};
@@ -77,10 +77,11 @@ fn tried(candidate: &Candidate) -> EngineTried {
         engine: candidate.engine.to_owned(),
         admitted: agreement.is_some(),
         reason,
-        max_abs_err: agreement.map(|a| a.max_abs_err),
+        max_abs_err: agreement.map(|a| a.plain_max_abs_err),
         p50_ns: candidate.times.map(|t| t.p50_ns),
         p99_ns: candidate.times.map(|t| t.p99_ns),
         p999_ns: candidate.times.map(|t| t.p999_ns),
+        prepare_p99_ns: candidate.times.map(|t| t.prepare_p99_ns).filter(|&ns| ns > 0),
     }
 }
 
@@ -120,11 +121,13 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
         onnxruntime: named(&config.process.onnxruntime),
         model_cache: named(&config.process.model_cache),
     };
+    let (engine, on_missing, cuda) = (lane.engine, lane.on_missing, lane.cuda());
+    let serving = Serving { engine, core: Some(core), batch: lane.batch, cuda, on_missing };
     let mut models = Vec::with_capacity(lane.models.len());
     for dir in &lane.models {
         let model = Model::read(dir)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
-        let mut model = model.start(&runtime, lane.engine)?;
+        let mut model = model.start(&runtime, serving)?;
         if lane.conflate && model.engine.info().stateful {
             let problem =
                 format!("lane {:?}: conflate = true with `{}`, which carries a state", lane.name, model.manifest.name);

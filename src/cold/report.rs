@@ -149,7 +149,7 @@ pub struct EngineTried {
     pub admitted: bool,
     /// Why it may not: operator and node, or the row on which it differs from ONNX Runtime.
     pub reason: Option<String>,
-    /// Largest absolute difference from ONNX Runtime.
+    /// Largest absolute difference from ONNX Runtime on golden and ordinary rows.
     pub max_abs_err: Option<f32>,
     /// Median of a run at start, ns.
     pub p50_ns: Option<u64>,
@@ -157,6 +157,9 @@ pub struct EngineTried {
     pub p99_ns: Option<u64>,
     /// 99.9th percentile, ns.
     pub p999_ns: Option<u64>,
+    /// What was prepared between two runs, 99th percentile, ns; only of models with something to prepare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare_p99_ns: Option<u64>,
 }
 
 /// One lane's side of a run, written by the sidecar.

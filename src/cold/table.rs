@@ -35,9 +35,10 @@ pub fn stages(stages: &Stages) -> String {
     text
 }
 
-/// Rows in columns as wide as their widest cell; the last one takes what it needs.
+/// Rows in columns as wide as their widest cell; the last cell of a row takes what it needs.
 pub fn columns(rows: &[Vec<String>]) -> String {
-    let width = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max();
+    let cell = |row: &Vec<String>, i: usize| row.get(i).filter(|_| i + 1 < row.len()).map(|cell| cell.chars().count());
+    let width = |i: usize| rows.iter().filter_map(|row| cell(row, i)).max();
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell:<width$}", width = width(i).unwrap_or(0)));
@@ -100,6 +101,9 @@ mod tests {
     fn columns_line_up() {
         let rows = [["a", "bcd", "e"], ["fgh", "i", ""]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(columns(&rows), "a    bcd  e\nfgh  i\n");
+        let uneven = [vec!["a", "takes what it needs"], vec!["bc", "d", "e"]];
+        let uneven = uneven.map(|row| row.into_iter().map(str::to_owned).collect());
+        assert_eq!(columns(&uneven), "a   takes what it needs\nbc  d  e\n");
     }
 
     #[test]

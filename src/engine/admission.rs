@@ -1,23 +1,29 @@
 //! Whether an engine may stand in for the reference, and which of those that may is the fastest. Cold: at load only.
 
-use std::time::Instant;
+mod times;
+mod trials;
 
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64;
+pub use self::times::{Times, time};
 
+use self::trials::{Kind, Trial, trials};
 use super::{Engine, EngineError};
 
-/// Rows of each kind that are tried.
-const ROWS: usize = 256;
-/// Runs that are timed, in rounds that take turns between the engines.
-const ROUNDS: usize = 8;
-const RUNS: usize = 250;
+/// Seats that are tried side by side.
+const SEATS: usize = 3;
 
-/// What rounding alone may cost where large terms cancel, as a share of the largest term.
+/// What rounding alone may cost where large terms cancel, as a share of the largest term: 3 to 4 units in the last place.
 const ROUNDING: f32 = 4e-7;
+/// The largest row that counts where it is a share of the answer: 0.4 % of it at most.
+const EXPONENT: f32 = 1e4;
 
-/// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|, and what rounding costs where
-/// large inputs cancel: 4e-7 of the row's largest input, or of the output's largest answer on any row where that is less.
+/// How near an engine's answer must be: |difference| ≤ `absolute` + `relative` · |reference|.
+///
+/// Rows far outside of what a model was made for get what rounding costs there on top. A dense layer whose terms of 1e6 cancel
+/// to nearly 0 is off by some units in the last place of those terms in *every* order of summation, the reference's included:
+/// 4e-7 of the row's largest value, or of the output's largest answer on any row where that is less. And an exponential
+/// behind it carries what its exponent is off by as a share of the answer: 4e-7 of the row's largest value, counted up to 1e4.
+/// Without, which of two right engines is refused would be chance. Rows such as the model is made for, golden and ordinary
+/// ones, get none.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tolerance {
@@ -33,6 +39,35 @@ impl Default for Tolerance {
     }
 }
 
+impl Tolerance {
+    /// Largest difference from a reference of this size.
+    #[must_use]
+    pub fn of(self, want: f32) -> f32 {
+        self.absolute + self.relative * want.abs()
+    }
+}
+
+/// What a comparison goes by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// How near answers must be.
+    pub tolerance: Tolerance,
+    /// The place of the largest value is a decision, and the same on golden and ordinary rows, but where the reference's two
+    /// largest are nearer to each other than the default tolerance.
+    pub decides: bool,
+    /// The model is made for NaN in its rows: then it comes out exactly where the reference has it, and decisions hold there
+    /// too. Else it must come out where the reference has it, so that a fault upstream shows, and may where it does not.
+    pub missing: bool,
+    /// Most seats of a run.
+    pub batch: usize,
+}
+
+impl From<Tolerance> for Rules {
+    fn from(tolerance: Tolerance) -> Self {
+        Self { tolerance, decides: false, missing: true, batch: SEATS }
+    }
+}
+
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Agreement {
@@ -40,21 +75,18 @@ pub struct Agreement {
     pub rows: usize,
     /// Largest absolute difference of finite answers.
     pub max_abs_err: f32,
-}
-
-/// Nanoseconds of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    /// Median.
-    pub p50_ns: u64,
-    /// 99th percentile.
-    pub p99_ns: u64,
-    /// 99.9th percentile.
-    pub p999_ns: u64,
+    /// The same on golden and ordinary rows alone.
+    pub plain_max_abs_err: f32,
+    /// Decisions that were the same.
+    pub decisions: usize,
+    /// Rows on which the reference itself hardly decides.
+    pub ties: usize,
 }
 
 /// Holds `candidate` against `reference` on `golden` and on rows made from it: mixed and shaken, far outside, so small that
-/// they are denormal, all zero, with infinities and with NaN in them. NaN must come out exactly where the reference has it.
+/// they are denormal, all zero, with infinities and with NaN in them. A window is filled row by row; a model with state gets
+/// them in sequences with a reset before each. Then several seats take turns and share runs, with all that can be prepared
+/// prepared between them, and must answer as the reference did to each alone.
 ///
 /// # Errors
 /// The first row on which they differ, or a run that failed, in words.
@@ -62,54 +94,149 @@ pub fn compare(
     reference: &mut dyn Engine,
     candidate: &mut dyn Engine,
     golden: &[Vec<f32>],
-    tolerance: Tolerance,
+    rules: impl Into<Rules>,
 ) -> Result<Agreement, String> {
-    let outputs = reference.info().outputs;
-    let trials = trials(golden);
-    let mut wants = vec![vec![0.0; outputs]; trials.len()];
-    let mut largest = vec![0.0; outputs];
-    for (i, (want, (kind, _))) in wants.iter_mut().zip(&trials).enumerate() {
-        answer(reference, &trials, i, want).map_err(|error| format!("{kind}: {error}"))?;
-        largest.iter_mut().zip(want).for_each(|(largest, want)| *largest = finite(*want).max(*largest));
-    }
-    let mut got = vec![0.0; outputs];
-    let mut agreement = Agreement::default();
-    for (n, ((kind, row), want)) in trials.iter().zip(&wants).enumerate() {
-        answer(candidate, &trials, n, &mut got).map_err(|error| format!("{kind}: {error}"))?;
-        let widest = row.iter().copied().map(finite).fold(0.0, f32::max);
-        for (i, (&want, &got)) in want.iter().zip(&got).enumerate() {
-            let difference = (want - got).abs();
-            let rounding = ROUNDING * widest.min(largest[i]);
-            let near = difference <= tolerance.absolute + tolerance.relative * want.abs() + rounding;
-            // An infinite answer must be that very infinity: it would swallow any tolerance.
-            if !((near && want.is_finite()) || want == got || (want.is_nan() && got.is_nan())) {
-                let (own, other) = (candidate.info().engine, reference.info().engine);
-                return Err(format!("output {i} of a row that is {kind}: {own} says {got}, {other} {want}"));
-            }
-            if difference.is_finite() {
-                agreement.max_abs_err = agreement.max_abs_err.max(difference);
-            }
+    let (trials, rules) = (trials(golden), rules.into());
+    let mut judge = Judge::new(reference, candidate.info().engine, &trials, rules)?;
+    let mut got = vec![0.0; reference.info().outputs];
+    for (i, trial) in trials.iter().enumerate() {
+        let ran = take(candidate, 0, trial).and_then(|()| candidate.infer(&[0], &mut got));
+        if judge.wants[i].is_some() {
+            ran.map_err(|error| format!("a row that is {}: {error}", trial.kind))?;
+            judge.judge(trial, i, &got, "")?;
+            judge.agreement.rows += 1;
         }
-        agreement.rows += 1;
     }
-    Ok(agreement)
+    side_by_side(candidate, &trials, &mut judge)?;
+    candidate.seat(1);
+    reference.reset(0);
+    Ok(judge.agreement)
 }
 
-/// Runs trial `i`: a window is taken row by row. What one kind of row leaves in a state is not carried into the next, and
-/// the golden rows are one run of steps.
-fn answer(
-    engine: &mut dyn Engine,
-    trials: &[(&'static str, Vec<f32>)],
-    i: usize,
-    output: &mut [f32],
-) -> Result<(), EngineError> {
-    let (kind, rows) = &trials[i];
-    if i == 0 || trials[i - 1].0 != *kind {
-        engine.reset(0);
+/// Several seats, each at another place of the golden and ordinary sequences: one run each, and all of them in one.
+fn side_by_side(candidate: &mut dyn Engine, trials: &[Trial], judge: &mut Judge) -> Result<(), String> {
+    let plain: Vec<usize> = (0..trials.len()).filter(|&i| trials[i].kind.is_plain()).collect();
+    let firsts: Vec<usize> = (0..plain.len()).filter(|&place| trials[plain[place]].first).collect();
+    let n = candidate.info().outputs;
+    let mut got = vec![0.0; SEATS * n];
+    for together in [1, SEATS.min(judge.rules.batch)] {
+        candidate.seat(SEATS);
+        for step in 0..plain.len() {
+            let at: [usize; SEATS] =
+                std::array::from_fn(|seat| plain[(firsts[seat * firsts.len() / SEATS] + step) % plain.len()]);
+            let failed = |error: EngineError| format!("with {SEATS} seats: {error}");
+            for (seat, &i) in at.iter().enumerate() {
+                take(candidate, seat, &trials[i]).map_err(failed)?;
+            }
+            // Another order each time: an answer must not hang on the place in the run.
+            let order: [usize; SEATS] = std::array::from_fn(|place| (place + step) % SEATS);
+            for (seats, got) in order.chunks(together).zip(got.chunks_mut(together * n)) {
+                candidate.infer(seats, &mut got[..seats.len() * n]).map_err(failed)?;
+            }
+            for (&seat, got) in order.iter().zip(got.chunks(n)) {
+                let how = if together == 1 { ", seats taking turns" } else { ", seats in one run" };
+                judge.judge(&trials[at[seat]], at[seat], got, how)?;
+            }
+            while candidate.prepare() {}
+        }
+    }
+    Ok(())
+}
+
+/// A seat takes a trial's rows, after a reset where a sequence begins.
+fn take(engine: &mut dyn Engine, seat: usize, trial: &Trial) -> Result<(), EngineError> {
+    if trial.first {
+        engine.reset(seat);
     }
     let width = engine.info().inputs.max(1);
-    rows.chunks(width).try_for_each(|row| engine.take(0, row))?;
-    engine.infer(&[0], output)
+    trial.values.chunks(width).try_for_each(|row| engine.take(seat, row))
+}
+
+/// What the reference said, and how far from it one may be.
+struct Judge {
+    rules: Rules,
+    /// The two engines.
+    names: [&'static str; 2],
+    /// Answers; none where the reference itself fails on a row that the model is not made for.
+    wants: Vec<Option<Vec<f32>>>,
+    /// Of each output the largest finite answer.
+    largest: Vec<f32>,
+    agreement: Agreement,
+}
+
+impl Judge {
+    fn new(reference: &mut dyn Engine, own: &'static str, trials: &[Trial], rules: Rules) -> Result<Self, String> {
+        let (n, other) = (reference.info().outputs, reference.info().engine);
+        let (mut wants, mut largest) = (Vec::with_capacity(trials.len()), vec![0.0_f32; n]);
+        for trial in trials {
+            let mut want = vec![0.0; n];
+            match take(reference, 0, trial).and_then(|()| reference.infer(&[0], &mut want)) {
+                Ok(()) => wants.push(Some(want)),
+                Err(_) if trial.kind.is_missing() && !rules.missing => wants.push(None),
+                Err(error) => return Err(format!("a row that is {}: {error}", trial.kind)),
+            }
+            let answers = wants.last().and_then(Option::as_ref);
+            largest.iter_mut().zip(answers.into_iter().flatten()).for_each(|(l, w)| *l = finite(*w).max(*l));
+        }
+        Ok(Self { rules, names: [own, other], wants, largest, agreement: Agreement::default() })
+    }
+
+    /// Holds one answer against the reference's.
+    fn judge(&mut self, trial: &Trial, i: usize, got: &[f32], how: &str) -> Result<(), String> {
+        let Some(want) = &self.wants[i] else { return Ok(()) };
+        let widest = trial.values.iter().copied().map(finite).fold(0.0, f32::max);
+        let [own, other] = self.names;
+        for (place, ((&want, &got), &largest)) in want.iter().zip(got).zip(&self.largest).enumerate() {
+            let difference = (want - got).abs();
+            let near = difference <= self.rules.tolerance.of(want) + rounding(trial.kind, widest, largest, want);
+            let careful = got.is_nan() && trial.kind.is_missing() && !self.rules.missing;
+            // The reference's MaxPool begins at the lowest finite value, and so does not see -∞.
+            let lowest = trial.kind == Kind::Infinite && want == f32::MIN && got == f32::NEG_INFINITY;
+            // An infinite answer must be that very infinity: it would swallow any tolerance.
+            let same = want == got || (want.is_nan() && got.is_nan());
+            if !((near && want.is_finite()) || same || careful || lowest) {
+                let row = format!("a row that is {}{how}", trial.kind);
+                return Err(format!("output {place} of {row}: {own} says {got}, {other} {want}"));
+            }
+            if difference.is_finite() {
+                let agreement = &mut self.agreement;
+                agreement.max_abs_err = agreement.max_abs_err.max(difference);
+                if trial.kind.is_plain() {
+                    agreement.plain_max_abs_err = agreement.plain_max_abs_err.max(difference);
+                }
+            }
+        }
+        let decides = trial.kind.is_plain() || (trial.kind == Kind::Missing && self.rules.missing);
+        if !(self.rules.decides && decides) || want.iter().any(|x| x.is_nan()) {
+            return Ok(());
+        }
+        let (class, tie) = decision(want);
+        let said = decision(got).0;
+        if class != said && !tie {
+            let (kind, ours, theirs) = (trial.kind, got[said], want[class]);
+            let text = format!("the decision on a row that is {kind}{how}: {own} decides for output {said} ({ours})");
+            return Err(format!("{text}, {other} for output {class} ({theirs})"));
+        }
+        let (decisions, ties) = (&mut self.agreement.decisions, &mut self.agreement.ties);
+        *if tie { ties } else { decisions } += usize::from(how.is_empty());
+        Ok(())
+    }
+}
+
+/// What rounding alone may cost: the row's largest value, the output's largest answer on any row, the reference's on this one.
+fn rounding(kind: Kind, widest: f32, largest: f32, want: f32) -> f32 {
+    if kind.is_plain() {
+        return 0.0;
+    }
+    ROUNDING * (widest.min(largest) + widest.min(EXPONENT) * finite(want))
+}
+
+/// The place of the largest value, the first of equals, and whether another is nearer to it than the default tolerance.
+fn decision(values: &[f32]) -> (usize, bool) {
+    let class = (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best });
+    let second = values.iter().enumerate().filter(|&(i, _)| i != class).map(|(_, &x)| x);
+    let gap = values[class] - second.fold(f32::NEG_INFINITY, f32::max);
+    (class, gap < Tolerance::default().of(values[class]))
 }
 
 /// |x|, and 0 where it is not finite.
@@ -117,135 +244,5 @@ fn finite(x: f32) -> f32 {
     if x.is_finite() { x.abs() } else { 0.0 }
 }
 
-/// Rows with what they are; the same ones for the same golden rows.
-fn trials(golden: &[Vec<f32>]) -> Vec<(&'static str, Vec<f32>)> {
-    let mut rng = Pcg64::seed_from_u64(0x0070_696c_6c69_6f6e);
-    let mut rows: Vec<_> = golden.iter().map(|row| ("golden", row.clone())).collect();
-    let width = golden.first().map_or(0, Vec::len);
-    for i in 0..ROWS {
-        // Each feature of another golden row, shaken: within or near what the model was trained on.
-        let mut row: Vec<f32> = (0..width)
-            .map(|f| {
-                golden[rng.random_range(0..golden.len())][f] * rng.random_range(0.5..1.5) + rng.random_range(-0.5..0.5)
-            })
-            .collect();
-        let f = rng.random_range(0..width.max(1));
-        let kind = match i % 8 {
-            0..4 => "ordinary",
-            4 => {
-                let far = 10_f32.powi(rng.random_range(1..7));
-                row.iter_mut().for_each(|x| *x *= far);
-                "far outside"
-            }
-            5 => {
-                row.iter_mut().for_each(|x| *x *= 1e-39);
-                "denormal"
-            }
-            6 => {
-                row[f] = if i % 16 == 6 { f32::INFINITY } else { f32::NEG_INFINITY };
-                "infinite in one feature"
-            }
-            _ => {
-                row[f] = f32::NAN;
-                "NaN in one feature"
-            }
-        };
-        rows.push((kind, row));
-    }
-    rows.push(("all zero", vec![0.0; width]));
-    rows.push(("all NaN", vec![f32::NAN; width]));
-    rows
-}
-
-/// Times each engine on the golden rows, in turns, so that a busy spell falls on all of them.
-pub fn time(engines: &mut [&mut dyn Engine], golden: &[Vec<f32>]) -> Vec<Times> {
-    let mut samples = vec![Vec::with_capacity(ROUNDS * RUNS); engines.len()];
-    for _ in 0..ROUNDS {
-        for (engine, samples) in engines.iter_mut().zip(&mut samples) {
-            let mut output = vec![0.0; engine.info().outputs];
-            let width = engine.info().inputs.max(1);
-            let rows = golden.iter().flat_map(|rows| rows.chunks(width));
-            for row in rows.cycle().take(RUNS) {
-                let begun = Instant::now();
-                // A run that fails has failed in `compare` already.
-                let _ = std::hint::black_box(engine.run(row, &mut output));
-                samples.push(begun.elapsed().as_nanos() as u64);
-            }
-        }
-    }
-    samples.into_iter().map(percentiles).collect()
-}
-
-fn percentiles(mut samples: Vec<u64>) -> Times {
-    samples.sort_unstable();
-    let at = |share: f64| samples.get(((samples.len() as f64 * share) as usize).min(samples.len() - 1)).copied();
-    let at = |share| at(share).unwrap_or(0);
-    Times { p50_ns: at(0.5), p99_ns: at(0.99), p999_ns: at(0.999) }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{Tolerance, compare};
-    use crate::engine::{Engine, EngineError, EngineInfo};
-
-    struct Function(fn(f32) -> f32, EngineInfo, f32);
-
-    impl Engine for Function {
-        fn take(&mut self, _: usize, input: &[f32]) -> Result<(), EngineError> {
-            self.2 = input[0];
-            Ok(())
-        }
-
-        fn infer(&mut self, _: &[usize], output: &mut [f32]) -> Result<(), EngineError> {
-            output[0] = (self.0)(self.2);
-            Ok(())
-        }
-
-        fn info(&self) -> &EngineInfo {
-            &self.1
-        }
-
-        fn seat(&mut self, _: usize) {}
-
-        fn reset(&mut self, _: usize) {}
-
-        fn filled(&self, _: usize) -> bool {
-            true
-        }
-    }
-
-    fn compared(reference: fn(f32) -> f32, candidate: fn(f32) -> f32) -> Result<usize, String> {
-        let engine = |f, engine| {
-            Function(f, EngineInfo { engine, inputs: 1, outputs: 1, rows: 1, ..EngineInfo::default() }, 0.0)
-        };
-        let golden: Vec<Vec<f32>> = [-1.0, 0.5, 2.0].map(|x| vec![x]).to_vec();
-        let (mut a, mut b) = (engine(reference, "a"), engine(candidate, "b"));
-        compare(&mut a, &mut b, &golden, Tolerance::default()).map(|agreement| agreement.rows)
-    }
-
-    fn off(x: f32, share: f32) -> f32 {
-        if x.is_finite() { x.abs().min(3e6) * share } else { 0.0 }
-    }
-
-    #[test]
-    fn only_the_same_answers_are_admitted() {
-        assert_eq!(compared(|x| x * 3.0, |x| x * 3.0), Ok(3 + 256 + 2));
-        // Where terms of the input's size cancel, to 0 in most rows, their rounding is nobody's fault.
-        let mostly_0 = |x: f32| if x > 2.5e6 { x } else { 0.0 };
-        let rounded = |x: f32| if x > 2.5e6 { x } else { off(x, 2e-7) };
-        let careless = |x: f32| if x > 2.5e6 { x } else { off(x, 2e-6) };
-        assert!(compared(mostly_0, rounded).is_ok());
-        assert!(compared(mostly_0, careless).unwrap_err().contains("far outside"));
-        assert!(compared(|x| x, |x| x * 1.001).unwrap_err().contains("golden"));
-        // No allowance by the input's size where the answer is a probability.
-        let wrong = compared(|x| 1.0 / (1.0 + x * x), |x| (1.0 / (1.0 + x * x)).max(1e-3));
-        assert!(wrong.as_ref().is_err_and(|why| why.contains("far outside")), "{wrong:?}");
-        // An infinite answer is not near to anything else.
-        for other in [|x: f32| x.min(9e30), |x: f32| if x == f32::INFINITY { -x } else { x }] {
-            let wrong = compared(|x| x, other);
-            assert!(wrong.as_ref().is_err_and(|why| why.contains("infinite in one feature")), "{wrong:?}");
-        }
-        assert!(compared(|x| x, |x| if x.is_nan() { 0.0 } else { x }).unwrap_err().contains("NaN"));
-        assert!(compared(|x| x.max(0.0), |x| if x.is_nan() { x } else { x.max(0.0) }).unwrap_err().contains("NaN"));
-    }
-}
+mod tests;

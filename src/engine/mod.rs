@@ -1,6 +1,7 @@
 //! Inference engines behind one small interface: fixed-shape f32 in, f32 out, caller-owned buffers.
 
 pub mod admission;
+pub mod inspect;
 pub mod native;
 pub mod ort;
 pub mod runtime;
@@ -10,6 +11,7 @@ use std::fmt::Display;
 
 pub use self::native::{Native, Options, Weights};
 pub use self::ort::OrtCpu;
+pub use self::ort::cuda::{self, CudaOptions, OrtCuda};
 pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
 
 /// One model, ready to run. An engine belongs to one hot thread.
@@ -50,6 +52,11 @@ pub trait Engine: Send {
     /// Runs whose preparation was not done in time, since the start: they did it on the clock.
     fn unprepared(&self) -> u64 {
         0
+    }
+
+    /// What a person should know of how it started, for the banner: an optimised graph from disk, or why not.
+    fn remark(&self) -> Option<&str> {
+        None
     }
 
     /// [`Engine::take`] and [`Engine::infer`] for the first seat.
@@ -137,6 +144,9 @@ pub enum EngineError {
     /// The runtime does not take the model file; its own words.
     #[error("ONNX Runtime does not take the file: {0}")]
     Refused(String),
+    /// The GPU that was asked for is missing, in whole or in part, or does not run this model: what is missing, and what mends it.
+    #[error("{0}")]
+    Device(String),
     /// The graph does not have the input or output it was said to have.
     #[error("{0}")]
     Graph(String),

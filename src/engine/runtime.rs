@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ::ort::environment::Environment;
@@ -231,6 +232,24 @@ fn open_library(path: &Path) -> Result<*mut c_void, RuntimeError> {
     }
     // SAFETY: not null, so it is a string that ends in NUL and stands until the next failure on this thread.
     Err(unloadable(unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned()))
+}
+
+/// A library that [`load`] opened, which nobody closes.
+#[derive(Clone, Copy)]
+pub(super) struct Loaded(*mut c_void);
+
+/// Loads a library for good, by path or by name: the loader's own words where it does not.
+pub(super) fn load(path: &Path) -> Result<Loaded, String> {
+    open_library(path).map(Loaded).map_err(|error| match error {
+        RuntimeError::Unloadable { reason, .. } => reason,
+        other => other.to_string(),
+    })
+}
+
+/// A function or datum of a library.
+pub(super) fn symbol(Loaded(library): Loaded, name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: the handle is open and the name ends in NUL.
+    NonNull::new(unsafe { dlsym(library, name.as_ptr()) })
 }
 
 /// The version string, and whether our API is served; none where the library does not answer at all.

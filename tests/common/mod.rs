@@ -180,7 +180,7 @@ pub fn config(dir: &Path, lanes: &str) -> PathBuf {
     path
 }
 
-/// `[lane]` keys for a recording's instruments and models.
+/// `[lane]` keys for a recording's instruments and models, whose engine is named so that runs can be compared byte by byte.
 pub fn lane_keys(name: &str, feed: &Feed, models: &[&str]) -> String {
     let rows: Vec<_> = feed
         .instruments
@@ -191,5 +191,9 @@ pub fn lane_keys(name: &str, feed: &Feed, models: &[&str]) -> String {
         })
         .collect();
     let models: Vec<_> = models.iter().map(|m| format!("{:?}", model(m).display().to_string())).collect();
-    format!("name = {name:?}\nmodels = [{}]\ninstruments = [{}]\n", models.join(", "), rows.join(", "))
+    format!(
+        "name = {name:?}\nengine = \"ort-cpu\"\nmodels = [{}]\ninstruments = [{}]\n",
+        models.join(", "),
+        rows.join(", ")
+    )
 }

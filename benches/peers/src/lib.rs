@@ -1,7 +1,8 @@
-//! Pillion's shared memory beside others of its kind: links behind one small interface, and how they are measured.
+//! Pillion's parts beside others of their kind: links and engines behind small interfaces, and how they are measured.
 
 pub mod cpp;
 pub mod iceoryx;
 pub mod links;
 pub mod measure;
 pub mod plain;
+pub mod rivals;

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod ctl;
 pub mod features;
 pub mod feed;
+pub mod model;
 pub mod replay;
 pub mod run;
 pub mod shm;

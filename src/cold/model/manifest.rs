@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{MAX_OUTPUTS, REEXPORT, read_file};
-use crate::engine::admission::Tolerance;
+use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
 
@@ -69,9 +69,12 @@ pub struct Manifest {
     pub precompute: bool,
     /// How far ahead it looks, in book events.
     pub horizon_events: u32,
-    /// How it was trained.
-    pub training: Training,
-    /// Out-of-sample scores: `model` and its baselines.
+    /// Whether the largest value is a decision; `"argmax"` when left out and one output has several values, else `"none"`.
+    pub decides: Option<Decides>,
+    /// How it was trained, where someone has said so.
+    pub training: Option<Training>,
+    /// Out-of-sample scores: `model` and its baselines; none where nobody has said so.
+    #[serde(default)]
     pub scores: BTreeMap<String, Scores>,
 }
 
@@ -107,6 +110,16 @@ impl Names {
             Self::Several(names) => names.clone(),
         }
     }
+}
+
+/// What the values say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decides {
+    /// The class with the largest one.
+    Argmax,
+    /// Nothing: each stands for itself.
+    None,
 }
 
 /// What a value that is not there looks like to the model.
@@ -179,6 +192,22 @@ impl Manifest {
         }
     }
 
+    /// What another engine's answers are judged by.
+    #[must_use]
+    pub fn rules(&self, batch: usize) -> Rules {
+        let by_default = if self.may_decide() { Decides::Argmax } else { Decides::None };
+        Rules {
+            tolerance: self.tolerance,
+            decides: self.decides.unwrap_or(by_default) == Decides::Argmax,
+            missing: self.missing == Missing::Nan,
+            batch,
+        }
+    }
+
+    fn may_decide(&self) -> bool {
+        self.output.list().len() == 1 && self.outputs.len() > 1
+    }
+
     /// Refuses a lane whose features are not, one by one and in every parameter, those the model was trained on.
     ///
     /// # Errors
@@ -223,8 +252,11 @@ impl Manifest {
         check_unique("output", &self.output.list())?;
         check_unique("features", &self.features)?;
         check_unique("outputs", &self.outputs)?;
-        if !self.scores.contains_key("model") {
-            return Err("[scores.model] is missing".into());
+        if !self.scores.is_empty() && !self.scores.contains_key("model") {
+            return Err("[scores.model] is missing, and there are [scores]".into());
+        }
+        if self.decides == Some(Decides::Argmax) && !self.may_decide() {
+            return Err("decides = \"argmax\" needs one output with two values or more".into());
         }
         Ok(())
     }

@@ -1,12 +1,11 @@
-//! y = act(x · W + b), one row of x at a time: what dense nets, recurrent cells and convolutions spend their time in.
-//!
-//! Outputs go in panels of up to eight registers. A panel's weights lie in the order they are read: for each input, the
-//! panel's registers side by side. A panel of fewer than eight splits the inputs between several sums, so that eight
-//! chains of multiply-adds are always in flight and none waits for the one before.
+//! Layers y = act(x · W + b): weights packed for the kernel in `product`, and what is done to its sums.
+#![forbid(unsafe_code)]
 
-use super::math;
-use super::simd::Simd;
+use super::product::{Product, Span, panels};
+use super::simd::{Simd, Task};
 use super::tensor::{Block, LANES};
+use super::weights::{Bf16, F16, F32, Int8, Pair, int8_scale};
+use super::{Weights, math};
 
 /// Function applied to each output.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,9 +27,7 @@ impl Activation {
     pub fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
         let zero = s.splat(0.0);
         match self {
-            Self::None => x,
-            Self::Relu => s.max(zero, x),
-            Self::Leaky(slope) => s.if_less(x, zero, s.mul(x, s.splat(slope)), x),
+            Self::None | Self::Relu | Self::Leaky(_) | Self::Clip(..) => self.quick(s, x),
             Self::Elu(alpha) => {
                 let below = s.mul(s.splat(alpha), s.sub(math::exp(s, x), s.splat(1.0)));
                 s.if_less(x, zero, below, x)
@@ -41,8 +38,24 @@ impl Activation {
             }
             Self::Tanh => math::tanh(s, x),
             Self::Softplus => math::softplus(s, x),
-            Self::Clip(low, high) => s.min(s.splat(high), s.max(s.splat(low), x)),
         }
+    }
+
+    /// Those that cost an instruction or two; the others leave x as it is.
+    #[inline(always)]
+    pub fn quick<S: Simd>(self, s: S, x: S::V) -> S::V {
+        let zero = s.splat(0.0);
+        match self {
+            Self::Relu => s.max(zero, x),
+            Self::Leaky(slope) => s.if_less(x, zero, s.mul(x, s.splat(slope)), x),
+            Self::Clip(low, high) => s.min(s.splat(high), s.max(s.splat(low), x)),
+            _ => x,
+        }
+    }
+
+    /// Whether it is applied to all values when the sums are done.
+    fn is_late(self) -> bool {
+        !matches!(self, Self::None | Self::Relu | Self::Leaky(_) | Self::Clip(..))
     }
 }
 
@@ -53,26 +66,66 @@ pub(super) struct Dense {
     pub inputs: usize,
     /// Outputs of a row.
     pub outputs: usize,
-    weights: Vec<Block>,
+    /// Inputs of each piece that a row is made of.
+    piece: usize,
+    weights: Stored,
     bias: Vec<Block>,
     pub activation: Activation,
+    /// Factor and summand of each output, after the activation.
+    after: Option<[Vec<Block>; 2]>,
+}
+
+#[derive(Clone, Debug)]
+enum Stored {
+    F32(Vec<F32>),
+    Bf16(Vec<Bf16>),
+    F16(Vec<F16>),
+    /// With the scale of each output.
+    Int8(Vec<Int8>, Vec<Block>),
 }
 
 impl Dense {
-    /// Packs `weight(input, output)`; `bias` has `outputs` values, or none.
+    /// Packs `weight(input, output)` as f32; `bias` has `outputs` values, or none.
     pub fn new(inputs: usize, outputs: usize, weight: impl Fn(usize, usize) -> f32, bias: &[f32]) -> Self {
-        let blocks = outputs.div_ceil(LANES);
-        let lane = |block: usize, f: &dyn Fn(usize) -> f32| {
-            Block(std::array::from_fn(|l| if block * LANES + l < outputs { f(block * LANES + l) } else { 0.0 }))
-        };
-        let mut weights = Vec::with_capacity(blocks * inputs);
-        for (first, width) in panels(blocks) {
-            for input in 0..inputs {
-                weights.extend((first..first + width).map(|block| lane(block, &|output| weight(input, output))));
+        Self::stored(Weights::F32, inputs, outputs, weight, bias)
+    }
+
+    /// The same in another form. Weights that it does not hold stay f32: see [`Dense::form`].
+    pub fn stored(
+        form: Weights,
+        inputs: usize,
+        outputs: usize,
+        weight: impl Fn(usize, usize) -> f32,
+        bias: &[f32],
+    ) -> Self {
+        let all = (0..outputs).flat_map(|o| (0..inputs).map(move |i| (i, o)));
+        let weights = match form {
+            _ if !form.holds(all.map(|(i, o)| weight(i, o))) => Stored::F32(packed(inputs, outputs, weight)),
+            Weights::F32 => Stored::F32(packed(inputs, outputs, weight)),
+            Weights::Bf16 => Stored::Bf16(packed(inputs, outputs, weight)),
+            Weights::F16 => Stored::F16(packed(inputs, outputs, weight)),
+            Weights::Int8 => {
+                let scales: Vec<f32> = (0..outputs).map(|o| int8_scale((0..inputs).map(|i| weight(i, o)))).collect();
+                Stored::Int8(packed(inputs, outputs, |i, o| weight(i, o) / scales[o]), blocks(outputs, &scales))
             }
+        };
+        let bias = blocks(outputs, bias);
+        Self { inputs, outputs, piece: inputs, weights, bias, activation: Activation::None, after: None }
+    }
+
+    /// Rows come in pieces of so many inputs, an even number of which `inputs` is a multiple.
+    pub fn in_pieces(self, piece: usize) -> Self {
+        Self { piece, ..self }
+    }
+
+    /// How its weights are stored.
+    pub fn form(&self) -> Weights {
+        match self.weights {
+            Stored::F32(_) => Weights::F32,
+            Stored::Bf16(_) => Weights::Bf16,
+            Stored::F16(_) => Weights::F16,
+            Stored::Int8(..) => Weights::Int8,
         }
-        let bias = (0..blocks).map(|block| lane(block, &|output| bias.get(output).copied().unwrap_or(0.0))).collect();
-        Self { inputs, outputs, weights, bias, activation: Activation::None }
     }
 
     /// Adds to the bias.
@@ -81,9 +134,29 @@ impl Dense {
         own.iter_mut().zip(bias).for_each(|(own, more)| *own += more);
     }
 
+    /// Lets each output be multiplied and added to after its activation. False, and nothing done, where that is not possible.
+    pub fn affine_after(&mut self, scale: &[f32], offset: &[f32]) -> bool {
+        let possible = self.after.is_none() && !self.activation.is_late();
+        if possible {
+            self.after = Some([blocks(self.outputs, scale), blocks(self.outputs, offset)]);
+        }
+        possible
+    }
+
+    /// Whether an activation may still be set.
+    pub fn is_plain(&self) -> bool {
+        self.activation == Activation::None && self.after.is_none()
+    }
+
     /// Bytes of its weights.
     pub fn bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * size_of::<Block>()
+        let weights = match &self.weights {
+            Stored::F32(weights) => size_of_val(&weights[..]),
+            Stored::Bf16(weights) => size_of_val(&weights[..]),
+            Stored::F16(weights) => size_of_val(&weights[..]),
+            Stored::Int8(weights, scales) => size_of_val(&weights[..]) + size_of_val(&scales[..]),
+        };
+        weights + self.bias.len() * size_of::<Block>()
     }
 
     /// One row: `x` has `inputs` values, `y` whole blocks for `outputs`.
@@ -95,74 +168,80 @@ impl Dense {
     /// [`Dense::run`] with `start` in the place of the bias.
     #[inline(always)]
     pub fn add_to<S: Simd>(&self, s: S, x: &[f32], start: &[Block], y: &mut [Block]) {
-        let x = &x[..self.inputs];
-        let mut at = 0;
-        for (first, width) in panels(self.bias.len()) {
-            let weights = &self.weights[at..at + width * self.inputs];
-            at += weights.len();
-            let (start, y) = (&start[first..first + width], &mut y[first..first + width]);
-            match width {
-                8 => panel::<S, 8, 1>(s, x, weights, start, self.activation, y),
-                4 => panel::<S, 4, 2>(s, x, weights, start, self.activation, y),
-                2 => panel::<S, 2, 4>(s, x, weights, start, self.activation, y),
-                _ => panel::<S, 1, 8>(s, x, weights, start, self.activation, y),
-            }
+        let width = self.bias.len() * LANES;
+        self.call(s, Span::row(x), start, bytemuck::cast_slice_mut(y), width);
+    }
+
+    /// Many rows, which may overlap in x; rows of y have `outputs` values and no gaps.
+    #[inline(always)]
+    pub fn rows<S: Simd>(&self, s: S, span: Span<'_>, y: &mut [f32]) {
+        self.call(s, span, &self.bias, y, self.outputs);
+    }
+
+    /// The same to rows of whole blocks.
+    #[inline(always)]
+    pub fn rows_of_blocks<S: Simd>(&self, s: S, span: Span<'_>, y: &mut [Block]) {
+        self.call(s, span, &self.bias, bytemuck::cast_slice_mut(y), self.bias.len() * LANES);
+    }
+
+    #[inline(always)]
+    fn call<S: Simd>(&self, s: S, span: Span<'_>, start: &[Block], y: &mut [f32], width: usize) {
+        let y = &mut y[..span.rows * width];
+        match &self.weights {
+            Stored::F32(weights) => self.product(weights, &[], start).run(s, span, y, width),
+            Stored::Bf16(weights) => self.product(weights, &[], start).run(s, span, y, width),
+            Stored::F16(weights) => self.product(weights, &[], start).run(s, span, y, width),
+            Stored::Int8(weights, scales) => self.product(weights, scales, start).run(s, span, y, width),
         }
+        if self.activation.is_late() {
+            s.call(Late { activation: self.activation, y });
+        }
+    }
+
+    #[inline(always)]
+    fn product<'a, U>(&'a self, weights: &'a [U], scales: &'a [Block], start: &'a [Block]) -> Product<'a, U> {
+        let (inputs, piece, activation, after) = (self.inputs, self.piece, self.activation, self.after.as_ref());
+        Product { inputs, piece, weights, scales, start, activation, after }
     }
 }
 
-/// First block and width of each panel: eights, then what is left as 4, 2, 1.
-fn panels(blocks: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut first = 0;
-    std::iter::from_fn(move || {
-        let left = blocks - first;
-        let width = [8, 4, 2, 1].into_iter().find(|&width| width <= left)?;
-        first += width;
-        Some((first - width, width))
-    })
+/// Values as blocks, 0 where there are none.
+fn blocks(outputs: usize, values: &[f32]) -> Vec<Block> {
+    let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
+    (0..outputs.div_ceil(LANES)).map(|b| Block(std::array::from_fn(|l| at(b * LANES + l)))).collect()
 }
 
-/// `P` registers of outputs, the inputs dealt out to `C` sums each.
-#[inline(always)]
-fn panel<S: Simd, const P: usize, const C: usize>(
-    s: S,
-    x: &[f32],
-    weights: &[Block],
-    start: &[Block],
+fn packed<U: Pair>(inputs: usize, outputs: usize, weight: impl Fn(usize, usize) -> f32) -> Vec<U> {
+    let at = |i: usize, o: usize| if i < inputs && o < outputs { weight(i, o) } else { 0.0 };
+    let blocks = outputs.div_ceil(LANES);
+    let mut pairs = Vec::with_capacity(blocks * inputs.div_ceil(2));
+    for (first, width) in panels(blocks) {
+        for i in (0..inputs).step_by(2) {
+            let pair = |block: usize| [i, i + 1].map(|i| std::array::from_fn(|l| at(i, block * LANES + l)));
+            pairs.extend((first..first + width).map(|block| U::pack(pair(block))));
+        }
+    }
+    pairs
+}
+
+/// An activation on values that a kernel left.
+struct Late<'a> {
     activation: Activation,
-    y: &mut [Block],
-) {
-    let mut sums = [[s.splat(0.0); P]; C];
-    for p in 0..P {
-        sums[0][p] = s.load(&start[p].0);
-    }
-    let (groups, rest) = x.as_chunks::<C>();
-    let (weights, rest_weights) = weights.split_at(groups.len() * C * P);
-    for (xs, ws) in groups.iter().zip(weights.chunks_exact(C * P)) {
-        for c in 0..C {
-            let value = s.splat(xs[c]);
-            for p in 0..P {
-                sums[c][p] = s.mul_add(value, s.load(&ws[c * P + p].0), sums[c][p]);
-            }
+    y: &'a mut [f32],
+}
+
+impl Task for Late<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (blocks, rest) = self.y.as_chunks_mut::<LANES>();
+        for y in blocks {
+            let value = self.activation.apply(s, s.load(y));
+            s.store(y, value);
         }
-    }
-    for (i, (&x, ws)) in rest.iter().zip(rest_weights.chunks_exact(P)).enumerate() {
-        let value = s.splat(x);
-        for p in 0..P {
-            sums[i % C][p] = s.mul_add(value, s.load(&ws[p].0), sums[i % C][p]);
+        if !rest.is_empty() {
+            let mut last = [0.0; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            s.store_part(rest, self.activation.apply(s, s.load(&last)));
         }
-    }
-    let mut width = C;
-    while width > 1 {
-        width /= 2;
-        let (low, high) = sums.split_at_mut(width);
-        for (low, high) in low.iter_mut().zip(high) {
-            for (low, high) in low.iter_mut().zip(high) {
-                *low = s.add(*low, *high);
-            }
-        }
-    }
-    for p in 0..P {
-        s.store(&mut y[p].0, activation.apply(s, sums[0][p]));
     }
 }

@@ -334,7 +334,8 @@ mod tests {
 
     #[test]
     fn halves_are_read_as_ieee_754_says() {
-        let pairs = [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65_504.0), (0x0400, 6.103_515_6e-5), (0x0001, 5.960_464_5e-8)];
+        let pairs =
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65_504.0), (0x0400, 6.103_515_6e-5), (0x0001, 5.960_464_5e-8)];
         for (bits, value) in pairs {
             assert_eq!(half(bits), value, "{bits:x}");
         }

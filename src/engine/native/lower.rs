@@ -1,5 +1,7 @@
 //! From graph to plan: every shape fixed with a batch of one, constants computed now, operators turned into steps.
 
+mod channels;
+mod conv;
 mod data;
 mod dense;
 mod einsum;
@@ -12,11 +14,11 @@ mod reduce;
 
 use std::collections::{HashMap, HashSet};
 
-use super::Refusal;
 use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
 use super::plan::{Plan, Slot, Step};
-use super::simd::Portable;
+use super::portable::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
+use super::{Refusal, Weights};
 use crate::engine::Shape;
 
 /// What is known of a value.
@@ -31,6 +33,8 @@ pub(super) enum Known {
 /// The plan in the making.
 pub(super) struct Lower<'a> {
     graph: &'a Graph,
+    /// How the weights of dense layers are stored.
+    weights: Weights,
     known: HashMap<Value, Known>,
     buffers: Vec<Buffer>,
     steps: Vec<Step>,
@@ -43,12 +47,15 @@ pub(super) struct Lower<'a> {
     shared: HashSet<Slot>,
     /// Buffers of constants that steps read.
     placed: HashMap<Value, Slot>,
+    /// Values that a run leaves with their channels last, by the buffer that they get when somebody wants them otherwise.
+    turned: HashMap<Slot, channels::Turned>,
 }
 
 /// Compiles `graph` for one instrument; `shape` is the manifest's.
-pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
+pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights) -> Result<Plan, Refusal> {
     let mut lower = Lower {
         graph,
+        weights,
         known: HashMap::new(),
         buffers: Vec::new(),
         steps: Vec::new(),
@@ -57,6 +64,7 @@ pub(super) fn lower(graph: &Graph, shape: &Shape) -> Result<Plan, Refusal> {
         uses: uses(graph),
         shared: HashSet::new(),
         placed: HashMap::new(),
+        turned: HashMap::new(),
     };
     let (input, entered) = lower.enter(shape)?;
     for (&value, tensor) in &graph.constants {
@@ -200,6 +208,11 @@ impl Lower<'_> {
 
     /// Runs the steps from `first` on, whose inputs are all constant, and keeps their results as constants.
     fn compute_now(&mut self, first: usize, node: &Node) {
+        for &value in node.outputs.iter().flatten() {
+            if self.known.contains_key(&value) {
+                self.computed(value);
+            }
+        }
         for step in self.steps.drain(first..) {
             step.run(Portable, &mut self.buffers);
         }
@@ -220,6 +233,7 @@ impl Lower<'_> {
             "Identity" | "Dropout" => self.alias(node, None),
             "Gemm" if self.is_computed(node, 1) => self.gemm_computed(node),
             "Gemm" => self.gemm(node),
+            "MatMul" if self.has_vector(node) => self.mat_mul_vector(node),
             "MatMul" => self.mat_mul(node),
             "Conv" => self.conv(node),
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" => self.pool(node),
@@ -233,7 +247,9 @@ impl Lower<'_> {
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" => self.binary(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
             "Einsum" => self.einsum(node),
-            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" => self.compare(node),
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" => {
+                self.compare(node)
+            }
             "Where" => self.choose(node),
             "Transpose" | "Slice" | "Gather" | "Expand" | "Pad" | "Tile" | "Trilu" => self.rearrange(node),
             "Concat" => self.concat(node),
@@ -274,9 +290,19 @@ impl Lower<'_> {
         node.optional(i).is_some_and(|value| matches!(self.known.get(&value), Some(Known::Computed { .. })))
     }
 
+    /// Whether one of two computed operands, or constant weights, are a vector.
+    fn has_vector(&self, node: &Node) -> bool {
+        let rank = |i| self.dims(node, i).map_or(2, |dims| dims.len());
+        rank(1) == 1 || (rank(0) == 1 && self.is_computed(node, 1))
+    }
+
     fn computed(&mut self, value: Value) -> (Vec<usize>, Slot) {
         let (dims, buffer) = match &self.known[&value] {
-            Known::Computed { dims, slot } => return (dims.clone(), *slot),
+            Known::Computed { dims, slot } => {
+                let (dims, slot) = (dims.clone(), *slot);
+                self.turn_back(slot);
+                return (dims, slot);
+            }
             Known::Constant(tensor) => {
                 if let Some(&slot) = self.placed.get(&value) {
                     return (tensor.dims.clone(), slot);
@@ -345,6 +371,8 @@ impl Lower<'_> {
         let value = node.optional(i)?;
         let Some(Known::Computed { slot, .. }) = self.known.get(&value) else { return None };
         let (slot, once) = (*slot, self.uses.get(&value) == Some(&1) && !self.shared.contains(slot));
+        let slot = self.turned.get(&slot).filter(|turned| !turned.back).map_or(slot, |turned| turned.rows);
+        let once = once && !self.shared.contains(&slot);
         self.steps.last_mut().filter(|step| once && step.target() == slot)
     }
 }
@@ -378,9 +406,4 @@ fn strides(dims: &[usize]) -> Vec<usize> {
         strides[i - 1] = strides[i] * dims[i];
     }
     strides
-}
-
-/// Whole blocks for a row of `n` values.
-const fn padded(n: usize) -> usize {
-    n.div_ceil(LANES) * LANES
 }

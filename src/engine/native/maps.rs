@@ -39,7 +39,10 @@ pub(super) enum Unary {
     /// x / (1 + |x|).
     Softsign,
     /// γ x above 0, γ α (e^x - 1) below.
-    Selu { alpha: f32, gamma: f32 },
+    Selu {
+        alpha: f32,
+        gamma: f32,
+    },
     /// max(0, x) + min(0, α (e^(x/α) - 1)).
     Celu(f32),
     /// x above the threshold, else 0, also for NaN.

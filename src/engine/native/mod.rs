@@ -9,20 +9,28 @@ mod graph;
 mod lower;
 mod maps;
 mod math;
+mod peak;
 mod plan;
+mod portable;
+mod product;
 mod reduce;
 mod simd;
+mod survey;
 mod tensor;
 mod trees;
+mod weights;
 mod wire;
 
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use graph::Graph;
+pub use peak::peak_macs_per_ns;
 use plan::Plan;
+use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use simd::{Avx2, Avx512};
-use simd::{Portable, Simd, Task};
+use simd::{Simd, Task};
+pub use survey::{Survey, Work};
 
 /// Why the native engine does not take a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,6 +87,11 @@ impl Isa {
     }
 }
 
+/// The widest of this machine.
+fn widest() -> Isa {
+    ISAS.into_iter().find_map(Isa::named).unwrap_or(Isa::Portable)
+}
+
 /// How weights are stored. All but `F32` cost accuracy that the manifest must allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -92,6 +105,18 @@ pub enum Weights {
     F16,
     /// Whole numbers from -127 to 127 times one scale for each output.
     Int8,
+}
+
+impl Weights {
+    /// The engine's name with weights stored so.
+    pub(crate) const fn engine(self) -> &'static str {
+        match self {
+            Self::F32 => "native",
+            Self::Bf16 => "native-bf16",
+            Self::F16 => "native-f16",
+            Self::Int8 => "native-int8",
+        }
+    }
 }
 
 /// What a native plan is compiled for.
@@ -136,13 +161,12 @@ impl Native {
     /// # Errors
     /// Also when the machine does not have the instruction set.
     pub fn with(onnx: &[u8], shape: &Shape, options: Options) -> Result<Self, Refusal> {
-        let widest = || ISAS.into_iter().find(|name| Isa::named(name).is_some()).unwrap_or("portable");
-        let isa = options.isa.unwrap_or_else(widest);
-        let isa = Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")))?;
+        let named = |isa| Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")));
+        let isa = options.isa.map_or(Ok(widest()), named)?;
         let graph = Graph::read(onnx)?;
-        let plan = lower::lower(&graph, shape)?;
+        let plan = lower::lower(&graph, shape, options.weights)?;
         let info = EngineInfo {
-            engine: "native",
+            engine: options.weights.engine(),
             isa: isa.name().to_owned(),
             runtime: format!("pillion {}, 1 thread", env!("CARGO_PKG_VERSION")),
             inputs: shape.features,

@@ -2,6 +2,7 @@
 
 use super::dense::Dense;
 use super::maps::{Binary, Unary};
+use super::product::Span;
 use super::reduce::{Norm, Reduce, Softmax};
 use super::simd::Simd;
 use super::tensor::{Block, Buffer, LANES};
@@ -17,8 +18,12 @@ pub(super) const PAD: u32 = u32::MAX;
 /// One step. Buffers are read and written from their first value on.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// `rows` rows of x, each `dense.inputs` values, to rows of whole blocks, then closed up.
-    Dense { x: Slot, y: Slot, rows: usize, dense: Box<Dense> },
+    /// Rows of x to rows without gaps.
+    Dense { x: Slot, y: Slot, rows: Spread, dense: Box<Dense> },
+    /// Copies runs of values: from where in x, to where in y, how many. The rest of y keeps what the plan began with.
+    Copy { x: Slot, y: Slot, runs: Vec<[usize; 3]> },
+    /// `rows` rows of `n` values to columns.
+    Turn { x: Slot, y: Slot, rows: usize, n: usize },
     /// y = f(x), `len` values.
     Unary { x: Slot, y: Slot, len: usize, f: Unary },
     /// y = f(a, b), each of `len` values.
@@ -41,6 +46,28 @@ pub(super) enum Step {
     MatMul { a: Slot, b: Slot, y: Slot, batch: usize, m: usize, k: usize, n: usize },
     /// Ensemble of trees on one row.
     Trees { x: Slot, y: Slot, trees: Box<Trees> },
+}
+
+/// Where a layer's rows begin in x: in each plane, `rows` of them `apart` values from each other.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    pub planes: Vec<usize>,
+    pub rows: usize,
+    pub apart: usize,
+    /// From piece to piece of a row, where rows come in pieces.
+    pub between: usize,
+}
+
+impl Spread {
+    /// Rows without gaps.
+    pub fn dense(rows: usize, inputs: usize) -> Self {
+        Self { planes: vec![0], rows, apart: inputs, between: 0 }
+    }
+
+    /// Whether it is one row in one piece.
+    pub fn is_one(&self) -> bool {
+        self.rows == 1 && self.planes.len() == 1 && self.between == 0
+    }
 }
 
 /// A compiled model.
@@ -129,6 +156,8 @@ impl Step {
             | Self::Softmax { y, .. }
             | Self::Norm { y, .. }
             | Self::MatMul { y, .. }
+            | Self::Copy { y, .. }
+            | Self::Turn { y, .. }
             | Self::Trees { y, .. } => *y,
         }
     }
@@ -136,8 +165,28 @@ impl Step {
     #[inline(always)]
     fn write<S: Simd>(&self, s: S, from: &[Buffer], y: &mut Buffer) {
         match self {
-            Self::Dense { x, rows: 1, dense, .. } => dense.run(s, from[*x].values(), &mut y.0),
-            Self::Dense { x, rows, dense, .. } => dense_rows(s, dense, *rows, from[*x].values(), y),
+            Self::Dense { x, rows, dense, .. } if rows.is_one() => {
+                dense.run(s, &from[*x].values()[..dense.inputs], &mut y.0)
+            }
+            Self::Dense { x, rows, dense, .. } => {
+                let (x, y) = (from[*x].values(), y.values_mut());
+                let &Spread { rows: n, apart, between, ref planes } = rows;
+                for (y, &start) in y.chunks_exact_mut(n * dense.outputs).zip(planes) {
+                    dense.rows(s, Span { x: &x[start..], apart, rows: n, between }, y);
+                }
+            }
+            Self::Copy { x, runs, .. } => {
+                let (x, y) = (from[*x].values(), y.values_mut());
+                for &[at, to, len] in runs {
+                    y[to..to + len].copy_from_slice(&x[at..at + len]);
+                }
+            }
+            Self::Turn { x, rows, n, .. } => {
+                let x = &from[*x].values()[..rows * n];
+                for (i, y) in y.values_mut().chunks_exact_mut(*rows).enumerate().take(*n) {
+                    y.iter_mut().zip(x[i..].iter().step_by(*n)).for_each(|(y, x)| *y = *x);
+                }
+            }
             Self::Unary { x, len, f, .. } => f.run(s, &from[*x].0[..len.div_ceil(LANES)], &mut y.0),
             Self::Binary { a, b, len, f, .. } => {
                 let blocks = len.div_ceil(LANES);
@@ -190,24 +239,6 @@ impl Step {
             }
             Self::Trees { x, trees, .. } => trees.run(s, from[*x].values(), y.values_mut()),
         }
-    }
-}
-
-/// Rows of whole blocks, written one behind the other: the end of a row that is no whole block is overwritten by the next.
-#[inline(always)]
-fn dense_rows<S: Simd>(s: S, dense: &Dense, rows: usize, x: &[f32], y: &mut Buffer) {
-    let blocks = dense.outputs.div_ceil(LANES);
-    for row in 0..rows {
-        let x = &x[row * dense.inputs..];
-        if dense.outputs.is_multiple_of(LANES) {
-            dense.run(s, x, &mut y.0[row * blocks..][..blocks]);
-            continue;
-        }
-        // Not aligned to blocks: through the spare blocks at the buffer's end.
-        let spare = y.0.len() - blocks;
-        dense.run(s, x, &mut y.0[spare..]);
-        let values = y.values_mut();
-        values.copy_within(spare * LANES..spare * LANES + dense.outputs, row * dense.outputs);
     }
 }
 

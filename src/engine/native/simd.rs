@@ -11,6 +11,8 @@ pub(super) mod trees;
 pub(super) trait Simd: Copy {
     /// Sixteen values.
     type V: Copy;
+    /// Whether 24 of them fit the machine's registers, or hardly 6.
+    const MANY: bool;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
@@ -36,6 +38,17 @@ pub(super) trait Simd: Copy {
     fn split(self, a: Self::V) -> (Self::V, Self::V);
     /// Sum of the lanes, in a fixed order.
     fn sum(self, a: Self::V) -> f32;
+    /// Per lane `yes` where a is NaN, else `no`.
+    fn if_nan(self, a: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// The first `to.len()` lanes, at most sixteen; all of them if it is longer.
+    fn store_part(self, to: &mut [f32], x: Self::V);
+    /// Sixteen halves as IEEE 754 has them.
+    fn widen_f16(self, from: &[u16; LANES]) -> Self::V;
+    /// The lower and the upper halves of sixteen words, each the upper half of an f32.
+    fn widen_bf16(self, from: &[u32; LANES]) -> [Self::V; 2];
+    fn widen_i8(self, from: &[i8; LANES]) -> Self::V;
+    /// Runs `task` as a function of its own, compiled once for these instructions however often it is called.
+    fn call(self, task: impl Task);
 
     #[inline(always)]
     fn neg(self, a: Self::V) -> Self::V {
@@ -58,93 +71,6 @@ pub(super) trait Task {
     fn run<S: Simd>(self, s: S);
 }
 
-/// Plain arrays: what every machine can do, and the twin that the others are tested against.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Portable;
-
-#[inline(always)]
-fn each(f: impl Fn(usize) -> f32) -> [f32; LANES] {
-    std::array::from_fn(f)
-}
-
-impl Simd for Portable {
-    type V = [f32; LANES];
-
-    #[inline(always)]
-    fn splat(self, x: f32) -> Self::V {
-        [x; LANES]
-    }
-    #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> Self::V {
-        *from
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32; LANES], x: Self::V) {
-        *to = x;
-    }
-    #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] + b[i])
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] - b[i])
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] * b[i])
-    }
-    #[inline(always)]
-    fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| a[i] / b[i])
-    }
-    #[inline(always)]
-    fn sqrt(self, a: Self::V) -> Self::V {
-        each(|i| a[i].sqrt())
-    }
-    #[inline(always)]
-    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Two roundings: without the instruction, one would be a call into the maths library.
-        each(|i| a[i] * b[i] + c[i])
-    }
-    #[inline(always)]
-    fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| if a[i] > b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        each(|i| if a[i] < b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    fn if_less(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
-        each(|i| if a[i] < b[i] { yes[i] } else { no[i] })
-    }
-    #[inline(always)]
-    fn round(self, a: Self::V) -> Self::V {
-        each(|i| a[i].round_ties_even())
-    }
-    #[inline(always)]
-    fn exp2_integral(self, n: Self::V) -> Self::V {
-        each(|i| f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
-    }
-    #[inline(always)]
-    fn split(self, a: Self::V) -> (Self::V, Self::V) {
-        let exponent = each(|i| ((a[i].to_bits() >> 23) as i32 - 127) as f32);
-        (exponent, each(|i| f32::from_bits(a[i].to_bits() & 0x007f_ffff | 0x3f80_0000)))
-    }
-    #[inline(always)]
-    fn sum(self, a: Self::V) -> f32 {
-        // The order of the vector instruction sets' reductions: halves onto each other.
-        let eight: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
-        let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
-        (four[0] + four[2]) + (four[1] + four[3])
-    }
-    #[inline(always)]
-    fn trees(self, task: impl trees::LanesTask) {
-        task.run(self);
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
 
@@ -157,7 +83,7 @@ mod x86 {
     #[derive(Clone, Copy, Debug)]
     pub struct Avx512(());
 
-    /// Proof that the machine has AVX2 and FMA.
+    /// Proof that the machine has AVX2, FMA and F16C.
     #[derive(Clone, Copy, Debug)]
     pub struct Avx2(());
 
@@ -174,7 +100,7 @@ mod x86 {
         /// Runs `task` compiled for these instructions.
         #[inline]
         pub fn run(self, task: impl Task) {
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")]
             fn with(simd: Avx512, task: impl Task) {
                 task.run(simd);
             }
@@ -186,13 +112,15 @@ mod x86 {
     impl Avx2 {
         /// The proof, if it is so.
         pub fn detect() -> Option<Self> {
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+            let all =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+            all.then_some(Self(()))
         }
 
         /// Runs `task` compiled for these instructions.
         #[inline]
         pub fn run(self, task: impl Task) {
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn with(simd: Avx2, task: impl Task) {
                 task.run(simd);
             }
@@ -211,6 +139,7 @@ mod x86 {
 
     impl Simd for Avx512 {
         type V = __m512;
+        const MANY: bool = true;
 
         #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
@@ -287,6 +216,36 @@ mod x86 {
             proven!(sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))))
         }
         #[inline(always)]
+        fn if_nan(self, a: __m512, yes: __m512, no: __m512) -> __m512 {
+            proven!(_mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), no, yes))
+        }
+        #[inline(always)]
+        fn store_part(self, to: &mut [f32], x: __m512) {
+            let mask = (1_u32 << to.len().min(LANES)) - 1;
+            // SAFETY: what it needs is proven, and what is beyond `to` is masked out.
+            unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask as u16, x) }
+        }
+        #[inline(always)]
+        fn widen_f16(self, from: &[u16; LANES]) -> __m512 {
+            proven!(_mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())))
+        }
+        #[inline(always)]
+        fn widen_bf16(self, from: &[u32; LANES]) -> [__m512; 2] {
+            proven!({
+                let both = _mm512_loadu_si512(from.as_ptr().cast());
+                let upper = _mm512_and_si512(both, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+                [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(both)), _mm512_castsi512_ps(upper)]
+            })
+        }
+        #[inline(always)]
+        fn widen_i8(self, from: &[i8; LANES]) -> __m512 {
+            proven!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.as_ptr().cast()))))
+        }
+        #[inline(always)]
+        fn call(self, task: impl Task) {
+            self.run(task);
+        }
+        #[inline(always)]
         fn trees(self, task: impl trees::LanesTask) {
             trees::wide(self, task);
         }
@@ -316,6 +275,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type V = Pair;
+        const MANY: bool = false;
 
         #[inline(always)]
         fn splat(self, x: f32) -> Pair {
@@ -402,6 +362,48 @@ mod x86 {
         #[inline(always)]
         fn sum(self, a: Pair) -> f32 {
             proven!(sum_256(_mm256_add_ps(a.0, a.1)))
+        }
+        #[inline(always)]
+        fn if_nan(self, a: Pair, yes: Pair, no: Pair) -> Pair {
+            let nan =
+                (proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.0, a.0)), proven!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a.1, a.1)));
+            both!(_mm256_blendv_ps(no, yes, nan))
+        }
+        #[inline(always)]
+        fn store_part(self, to: &mut [f32], x: Pair) {
+            let mut all = [0.0; LANES];
+            self.store(&mut all, x);
+            to.iter_mut().zip(all).for_each(|(to, x)| *to = x);
+        }
+        #[inline(always)]
+        fn widen_f16(self, from: &[u16; LANES]) -> Pair {
+            proven!({
+                let from: *const __m128i = from.as_ptr().cast();
+                (_mm256_cvtph_ps(_mm_loadu_si128(from)), _mm256_cvtph_ps(_mm_loadu_si128(from.add(1))))
+            })
+        }
+        #[inline(always)]
+        fn widen_bf16(self, from: &[u32; LANES]) -> [Pair; 2] {
+            proven!({
+                let (first, second) = from.split_at(8);
+                let both = [first, second].map(|half| _mm256_loadu_si256(half.as_ptr().cast()));
+                let lower = both.map(|x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x)));
+                let mask = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+                let upper = both.map(|x| _mm256_castsi256_ps(_mm256_and_si256(x, mask)));
+                [(lower[0], lower[1]), (upper[0], upper[1])]
+            })
+        }
+        #[inline(always)]
+        fn widen_i8(self, from: &[i8; LANES]) -> Pair {
+            proven!({
+                let all = _mm_loadu_si128(from.as_ptr().cast());
+                let high = _mm_srli_si128::<8>(all);
+                (_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(all)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(high)))
+            })
+        }
+        #[inline(always)]
+        fn call(self, task: impl Task) {
+            self.run(task);
         }
         #[inline(always)]
         fn trees(self, task: impl trees::LanesTask) {

@@ -72,7 +72,9 @@ fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
                 let length = number(&mut bytes)?;
                 let inner = take(&mut bytes, length)?;
                 match (kind, tag >> 3) {
-                    (Kind::Model, 25) => return Err(format!("{FUNCTION} `{}`: export with it inlined", text(inner, 1))),
+                    (Kind::Model, 25) => {
+                        return Err(format!("{FUNCTION} `{}`: export with it inlined", text(inner, 1)));
+                    }
                     (Kind::Graph, 15) => return Err("it has a sparse initializer: export with dense ones".into()),
                     _ => {}
                 }

@@ -31,13 +31,13 @@ pub enum Graph {
 }
 
 impl Graph {
-    /// What the runtime's description adds for it.
-    pub(super) fn said(&self) -> String {
+    /// The banner's words for it.
+    pub(super) fn said(&self) -> Option<String> {
         match self {
-            Self::Optimised => String::new(),
-            Self::Written => ", graph written to model_cache".into(),
-            Self::Cached => ", graph from model_cache".into(),
-            Self::Uncached(reason) => format!(", model_cache not used: {reason}"),
+            Self::Optimised => None,
+            Self::Written => Some("optimised graph written to model_cache".into()),
+            Self::Cached => Some("optimised graph from model_cache".into()),
+            Self::Uncached(reason) => Some(format!("model_cache not used: {reason}")),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! ONNX Runtime through the `ort` crate's safe interface: on the CPU, one thread; and, in [`cuda`], on a GPU.
-#![forbid(unsafe_code)]
+//! ONNX Runtime through the `ort` crate: on the CPU, one thread; and, in [`cuda`], on a GPU.
+#![deny(unsafe_code)]
 
 mod cache;
+pub mod cuda;
+#[allow(unsafe_code)]
+mod cudart;
 mod options;
 mod shapes;
 
@@ -35,6 +38,9 @@ pub struct OrtCpu {
     seats: Seats,
     info: EngineInfo,
     graph: Graph,
+    remark: Option<String>,
+    /// Whether it is known that seats answer alone as together.
+    judged: bool,
 }
 
 impl OrtCpu {
@@ -57,11 +63,11 @@ impl OrtCpu {
         model_cache: Option<&Path>,
     ) -> Result<Self, EngineError> {
         let (mut session, graph) = cache::session(runtime, onnx, model_cache)?;
-        let mut layout = probe(&mut session, shape)?;
+        let layout = probe(&mut session, shape)?;
         let info = EngineInfo {
             engine: "ort-cpu",
             isa: isa().to_owned(),
-            runtime: format!("onnxruntime {}, 1 thread, no spinning{}", runtime.version(), graph.said()),
+            runtime: format!("onnxruntime {}, 1 thread, no spinning", runtime.version()),
             inputs: shape.features,
             outputs: shape.values,
             rows: shape.rows,
@@ -69,9 +75,9 @@ impl OrtCpu {
         };
         let options = RunOptions::new().map_err(EngineError::refused)?;
         let bound = vec![Bound::new(&session, &layout, 1)?];
-        layout.batches = layout.batches && independent(&mut session, &options, &layout);
         let seats = Seats::new(shape, layout.states);
-        let mut engine = Self { session, options, layout, bound, seats, info, graph };
+        let remark = graph.said();
+        let mut engine = Self { session, options, layout, bound, seats, info, graph, remark, judged: false };
         (0..WARM_RUNS).try_for_each(|_| engine.bound[0].run(&mut engine.session, &engine.options))?;
         Ok(engine)
     }
@@ -88,6 +94,20 @@ impl OrtCpu {
         self.bound.last().map_or(1, |bound| bound.n)
     }
 
+    /// What the graph takes and gives.
+    fn into_layout(mut self) -> Layout {
+        self.judge();
+        self.layout
+    }
+
+    /// Allows batches only where seats answer alone as together. Ten runs: left until there is more than one seat.
+    fn judge(&mut self) {
+        if self.layout.batches && !self.judged {
+            self.layout.batches = independent(&mut self.session, &self.options, &self.layout);
+        }
+        self.judged = true;
+    }
+
     fn infer_batch(&mut self, chosen: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
         let bound = &mut self.bound[chosen.len().next_power_of_two().trailing_zeros() as usize];
         for (i, tensor) in bound.inputs.iter_mut().enumerate() {
@@ -96,7 +116,7 @@ impl OrtCpu {
         bound.run(&mut self.session, &self.options)?;
         for (i, tensor) in bound.outputs.iter().enumerate() {
             let values = tensor.extract_tensor().1;
-            self.layout.scatter(i, bound.n, chosen, &mut self.seats, values, outputs, self.info.outputs);
+            self.layout.scatter(i, bound.n, chosen, &mut self.seats, values, outputs);
         }
         Ok(())
     }
@@ -110,6 +130,9 @@ impl Engine for OrtCpu {
     fn seat(&mut self, instruments: usize) {
         self.seats.seat(instruments);
         self.bound.truncate(1);
+        if instruments > 1 {
+            self.judge();
+        }
         let largest = if self.layout.batches { instruments.clamp(1, LARGEST_BATCH).next_power_of_two() } else { 1 };
         while self.bound.last().is_some_and(|bound| bound.n < largest) {
             // Where the runtime has no memory for a larger batch, the smaller ones do its work.
@@ -139,6 +162,10 @@ impl Engine for OrtCpu {
 
     fn filled(&self, seat: usize) -> bool {
         self.seats.filled(seat)
+    }
+
+    fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 }
 
@@ -213,14 +240,14 @@ fn independent(session: &mut Session, options: &RunOptions<NoSelectedOutputs>, l
         let mut bound = Bound::new(session, layout, n)?;
         for (port, tensor) in layout.inputs.iter().zip(&mut bound.inputs) {
             let tensor = tensor.extract_tensor_mut().1;
-            let own: Vec<f32> = (0..port.values()).map(|i| (i as f32 * 0.7 + 1.0).sin()).collect();
+            let own: Vec<f32> = (0..port.values).map(|i| (i as f32 * 0.7 + 1.0).sin()).collect();
             let beside: Vec<f32> = own.iter().map(|&x| other(x)).collect();
             (0..n).for_each(|b| port.put(n, b, tensor, if b == at { &own } else { &beside }));
         }
         bound.run(session, options)?;
         let mut all = Vec::new();
         for (port, tensor) in layout.outputs.iter().zip(&bound.outputs) {
-            let mut values = vec![0.0; port.values()];
+            let mut values = vec![0.0; port.values];
             port.get(n, at, tensor.extract_tensor().1, &mut values);
             all.extend(values);
         }

@@ -28,10 +28,20 @@ pub(super) struct Port {
     dims: Vec<i64>,
     /// Which of them is the batch; none where the graph has one seat at a time.
     batch: Option<usize>,
+    /// Values of one seat.
+    pub values: usize,
+    /// Values that lie together: those behind the batch.
+    run: usize,
     pub places: Vec<Place>,
 }
 
 impl Port {
+    fn new(name: &str, dims: Vec<i64>, batch: Option<usize>, places: Vec<Place>) -> Self {
+        let values = product(&dims) as usize;
+        let run = batch.map_or(values, |at| product(&dims[at + 1..]) as usize);
+        Self { name: name.to_owned(), dims, batch, values, run, places }
+    }
+
     /// Dimensions for a batch of `n`.
     pub fn dims(&self, n: usize) -> Vec<i64> {
         let mut dims = self.dims.clone();
@@ -39,20 +49,10 @@ impl Port {
         dims
     }
 
-    /// Values of one seat.
-    pub fn values(&self) -> usize {
-        product(&self.dims) as usize
-    }
-
-    /// Values that lie together: those behind the batch.
-    fn run(&self) -> usize {
-        self.batch.map_or(self.values(), |at| product(&self.dims[at + 1..]) as usize)
-    }
-
     /// Writes one seat's values into a tensor of a batch of `n`, as seat `b` of it.
     #[inline]
     pub fn put(&self, n: usize, b: usize, tensor: &mut [f32], values: &[f32]) {
-        let run = self.run();
+        let run = self.run;
         for (outer, part) in values.chunks_exact(run).enumerate() {
             tensor[(outer * n + b) * run..][..run].copy_from_slice(part);
         }
@@ -61,7 +61,7 @@ impl Port {
     /// The way back.
     #[inline]
     pub fn get(&self, n: usize, b: usize, tensor: &[f32], values: &mut [f32]) {
-        let run = self.run();
+        let run = self.run;
         for (outer, part) in values.chunks_exact_mut(run).enumerate() {
             part.copy_from_slice(&tensor[(outer * n + b) * run..][..run]);
         }
@@ -90,14 +90,14 @@ impl Layout {
                 b,
                 tensor,
                 match port.places[0] {
-                    Place::State(at) => &seats.states(seat)[at..][..port.values()],
+                    Place::State(at) => &seats.states(seat)[at..][..port.values],
                     Place::Window | Place::Output(_) => seats.window(seat),
                 },
             );
         }
     }
 
-    /// Hands what output `i` holds after a run to the seats and to `outputs`, `each` values a seat.
+    /// Hands what output `i` holds after a run to the seats, at least one, and to `outputs`, as many values for each of them.
     #[inline]
     pub fn scatter(
         &self,
@@ -107,9 +107,8 @@ impl Layout {
         seats: &mut Seats,
         tensor: &[f32],
         outputs: &mut [f32],
-        each: usize,
     ) {
-        let port = &self.outputs[i];
+        let (port, each) = (&self.outputs[i], outputs.len() / chosen.len());
         for (b, &seat) in chosen.iter().enumerate() {
             for &place in &port.places {
                 let (to, at) = match place {
@@ -117,7 +116,7 @@ impl Layout {
                     Place::Output(at) => (&mut outputs[b * each..][..each], at),
                     Place::Window => continue,
                 };
-                port.get(n, b, tensor, &mut to[at..][..port.values()]);
+                port.get(n, b, tensor, &mut to[at..][..port.values]);
             }
         }
     }
@@ -159,7 +158,7 @@ pub(super) fn inputs(graph: &[Outlet], given: &[Outlet], shape: &Shape) -> Resul
             states += product(&dims) as usize;
             Place::State(states - product(&dims) as usize)
         };
-        ports.push(Port { name: input.name().to_owned(), dims, batch: at, places: vec![place] });
+        ports.push(Port::new(input.name(), dims, at, vec![place]));
     }
     let of = |name: &str| graph.iter().position(|input| input.name() == name);
     ports.sort_by_key(|port| of(&port.name));
@@ -188,15 +187,15 @@ pub(super) fn outputs(
         }
         for (state, _) in shape.states.iter().filter(|(_, next)| next == name) {
             let input = inputs.iter().find(|input| input.name == *state).expect("every state is an input: checked");
-            if input.values() != len(name) {
-                let (got, wanted) = (len(name), input.values());
+            if input.values != len(name) {
+                let (got, wanted) = (len(name), input.values);
                 let text = format!("output `{name}` gives {got} values, and is to be the next `{state}` of {wanted}");
                 return Err(EngineError::Graph(text));
             }
             places.push(input.places[0]);
         }
         let batch = two.and_then(|two| doubled(dims, &two[i].1));
-        ports.push(Port { name: name.clone(), dims: dims.clone(), batch, places });
+        ports.push(Port::new(name, dims.clone(), batch, places));
     }
     Ok(ports)
 }

@@ -63,6 +63,9 @@ impl Lower<'_> {
 
     /// Values picked by an index table that is made now.
     pub(super) fn rearrange(&mut self, node: &Node) -> Result<(), Refusal> {
+        if node.op == "Transpose" && self.turn(node)? {
+            return Ok(());
+        }
         let (dims, x) = self.computed_input(node, 0)?;
         let (out, index, pad) = self.picked(node, &dims)?;
         let y = self.define(node, out)?;
@@ -224,6 +227,9 @@ impl Lower<'_> {
         }
         // Before a constant piece gets its buffer, as often as it is named.
         small(node, &out)?;
+        if at == 1 && self.concat_rows(node, &out)? {
+            return Ok(());
+        }
         let pieces = (0..node.inputs.len()).map(|i| self.computed_input(node, i)).collect::<Result<Vec<_>, _>>()?;
         let outer: usize = out[..at].iter().product();
         let flat = self.define(node, out.clone())?;
@@ -305,7 +311,9 @@ fn place(node: &Node, mode: &str, dims: &[usize], out: &[usize], before: &[i64])
             let (last, i) = (n as i64 - 1, i.abs());
             usize::try_from(if i > last { 2 * last - i } else { i }).ok()
         }),
-        "wrap" if (0..dims.len()).all(|a| widest(a) <= dims[a] as i64) => Ok(|i, n| Some(i.rem_euclid(n as i64) as usize)),
+        "wrap" if (0..dims.len()).all(|a| widest(a) <= dims[a] as i64) => {
+            Ok(|i, n| Some(i.rem_euclid(n as i64) as usize))
+        }
         "reflect" | "wrap" => Err(node.refuse(format!("it pads by more than {mode} of {dims:?} gives"))),
         _ => Err(node.refuse(format!("mode {mode} is not known"))),
     }

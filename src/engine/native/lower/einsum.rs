@@ -1,8 +1,8 @@
 //! Products of two computed operands: `Gemm` without constant weights, and `Einsum` as a product of matrices between moves.
 
+use super::Lower;
 use super::data::small;
 use super::elementwise::broadcast;
-use super::Lower;
 use crate::engine::native::Refusal;
 use crate::engine::native::graph::Node;
 use crate::engine::native::maps::Binary;
@@ -42,7 +42,9 @@ impl Lower<'_> {
             return Err(node.refuse(format!("operands of {:?} and {:?} are no matrices", operands[0].0, operands[1].0)));
         };
         if depth != k {
-            return Err(node.refuse(format!("operands of {:?} and {:?} do not go together", operands[0].0, operands[1].0)));
+            return Err(
+                node.refuse(format!("operands of {:?} and {:?} do not go together", operands[0].0, operands[1].0))
+            );
         }
         let len = small(node, &[m, n])?;
         let mut slot = self.buffer(len);
@@ -73,6 +75,24 @@ impl Lower<'_> {
         y
     }
 
+    /// `MatMul` where one operand is a vector: the axis that it shares with the other goes.
+    pub(super) fn mat_mul_vector(&mut self, node: &Node) -> Result<(), Refusal> {
+        let mut terms = Vec::new();
+        for (i, first) in [(0, 'a'), (1, 'A')] {
+            let (dims, slot) = self.computed_input(node, i)?;
+            let rank = dims.len();
+            if rank == 0 || rank > 20 {
+                return Err(node.refuse(format!("an operand of {dims:?} is no matrix")));
+            }
+            let mut letters: Vec<char> = (0..rank as u8).map(|axis| char::from(first as u8 + axis)).collect();
+            // The last axis of the first, and of the second the last but one.
+            letters[if i == 0 { rank - 1 } else { rank.saturating_sub(2) }] = 'z';
+            terms.push(Term { slot, letters, dims });
+        }
+        let to: Vec<char> = terms.iter().flat_map(|term| term.letters.iter().copied()).filter(|&l| l != 'z').collect();
+        self.contract(node, terms, &to)
+    }
+
     /// One operand or two, letters for their axes: `bij,bjk->bik`.
     pub(super) fn einsum(&mut self, node: &Node) -> Result<(), Refusal> {
         let equation: String = node.text("equation").unwrap_or_default().chars().filter(|c| *c != ' ').collect();
@@ -97,15 +117,24 @@ impl Lower<'_> {
         if !once(&to) || to.iter().any(|l| terms.iter().all(|term| !term.letters.contains(l))) {
             return Err(senseless());
         }
-        let last = terms.pop().ok_or_else(senseless)?;
+        self.contract(node, terms, &to)
+    }
+
+    fn contract(&mut self, node: &Node, mut terms: Vec<Term>, to: &[char]) -> Result<(), Refusal> {
+        let last = terms.pop().ok_or_else(|| node.refuse("it has no operand"))?;
         let made = match terms.pop() {
-            None => self.summed(last, &to),
+            None => self.summed(last, to),
             Some(first) => {
-                let shared = first.letters.iter().find(|&&l| last.letters.contains(&l) && first.len_of(l) != last.len_of(l));
+                let shared =
+                    first.letters.iter().find(|&&l| last.letters.contains(&l) && first.len_of(l) != last.len_of(l));
                 if let Some(letter) = shared {
-                    return Err(node.refuse(format!("axis `{letter}` is {} and {} long", first.len_of(*letter), last.len_of(*letter))));
+                    return Err(node.refuse(format!(
+                        "axis `{letter}` is {} and {} long",
+                        first.len_of(*letter),
+                        last.len_of(*letter)
+                    )));
                 }
-                self.product(node, first, last, &to)?
+                self.product(node, first, last, to)?
             }
         };
         let order: Vec<usize> = to.iter().filter_map(|l| made.letters.iter().position(|m| m == l)).collect();

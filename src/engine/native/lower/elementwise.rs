@@ -13,14 +13,19 @@ impl Lower<'_> {
     /// A function of one value.
     pub(super) fn unary(&mut self, node: &Node) -> Result<(), Refusal> {
         let f = self.function(node)?;
-        let (dims, x) = self.computed_input(node, 0)?;
         if let Unary::Activation(activation) = f
             && let Some(Step::Dense { dense, .. }) = self.fusable(node, 0)
-            && dense.activation == Activation::None
+            && dense.is_plain()
         {
             dense.activation = activation;
             return self.alias(node, None);
         }
+        if let Some((x, dims)) = self.rows_input(node) {
+            let (len, y) = (dims.iter().product(), self.define_rows(node, dims)?);
+            self.steps.push(Step::Unary { x, y, len, f });
+            return Ok(());
+        }
+        let (dims, x) = self.computed_input(node, 0)?;
         let len = dims.iter().product();
         let y = self.define(node, dims)?;
         self.steps.push(Step::Unary { x, y, len, f });
@@ -67,16 +72,16 @@ impl Lower<'_> {
             "Swish" => Unary::Swish(node.float("alpha", 1.0)),
             "Mish" => Unary::Mish,
             "Softsign" => Unary::Softsign,
-            "Selu" => {
-                Unary::Selu { alpha: node.float("alpha", 1.673_263_2), gamma: node.float("gamma", 1.050_701) }
-            }
+            "Selu" => Unary::Selu { alpha: node.float("alpha", 1.673_263_2), gamma: node.float("gamma", 1.050_701) },
             "Celu" => Unary::Celu(node.float("alpha", 1.0)),
             "ThresholdedRelu" => Unary::Threshold(node.float("alpha", 1.0)),
             "Sin" => Unary::Sin,
             "Cos" => Unary::Cos,
             "Not" => Unary::Not,
             "IsNaN" => Unary::IsNan,
-            "If" | "Loop" | "Scan" => return Err(node.refuse("it holds a subgraph, which the native engine does not run")),
+            "If" | "Loop" | "Scan" => {
+                return Err(node.refuse("it holds a subgraph, which the native engine does not run"));
+            }
             "Gelu" => match node.text("approximate").unwrap_or("none") {
                 "none" => Unary::Gelu,
                 "tanh" => Unary::GeluTanh,
@@ -160,8 +165,9 @@ impl Lower<'_> {
             _ => return Ok(false),
         };
         if f == Binary::Add
-            && let Some(Step::Dense { rows: 1, dense, .. }) = self.fusable(node, i)
-            && dense.activation == Activation::None
+            && let Some(Step::Dense { rows, dense, .. }) = self.fusable(node, i)
+            && rows.is_one()
+            && dense.is_plain()
         {
             dense.add_bias(&offset);
             let known = Known::Computed { dims, slot: x };

@@ -58,6 +58,8 @@ impl Lower<'_> {
                     return Err(node.refuse("only lists of integers are joined"));
                 }
                 let parts = (0..node.inputs.len()).map(|i| Ok(tensor(i)?.ints().unwrap_or_default()));
+                let lens = parts.clone().map(|part| part.map(<[i64]>::len));
+                small(node, &[lens.sum::<Result<usize, Refusal>>()?])?;
                 one(Tensor::i64(parts.collect::<Result<Vec<_>, Refusal>>()?.concat()))
             }
             "Gather" | "Slice" | "Transpose" | "Expand" | "Tile" if tensor(0)?.ints().is_some() => {
@@ -199,4 +201,3 @@ fn sizes(node: &Node, tensor: &Tensor) -> Result<Vec<usize>, Refusal> {
     let sizes = tensor.ints().unwrap_or_default().iter().map(|&d| usize::try_from(d).ok());
     sizes.collect::<Option<_>>().ok_or_else(|| node.refuse("a size is negative"))
 }
-

@@ -5,7 +5,7 @@ use crate::engine::native::Refusal;
 use crate::engine::native::dense::Dense;
 use crate::engine::native::graph::Node;
 use crate::engine::native::maps::{Binary, Unary};
-use crate::engine::native::plan::{Slot, Step};
+use crate::engine::native::plan::{Slot, Spread, Step};
 use crate::engine::native::reduce::{Reduce, Softmax};
 use crate::engine::native::tensor::Buffer;
 use crate::engine::native::trees::{Post, Trees, classes};
@@ -98,7 +98,7 @@ impl Lower<'_> {
         let post = node.text("post_transform").unwrap_or("NONE");
         let dense = Dense::new(n, outputs, |i, o| weights[o * n + i], bias);
         let raw = self.buffer(outputs);
-        self.steps.push(Step::Dense { x, y: raw, rows: 1, dense: Box::new(dense) });
+        self.steps.push(Step::Dense { x, y: raw, rows: Spread::dense(1, n), dense: Box::new(dense) });
         let scored = match post {
             "NONE" => raw,
             "LOGISTIC" => {

@@ -1,0 +1,235 @@
+//! `pillion model new`: a model directory around an exported file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use toml::{Table, Value};
+
+use super::check::{made_rows, ports, read_onnx, reference, shape_of};
+use super::guess::Told;
+use super::{EngineChoice, GOLDEN, Hash, MANIFEST, MAX_OUTPUTS, Missing, Model, ONNX, sha256};
+use crate::engine::admission::Tolerance;
+use crate::engine::{Engine, RuntimeConfig, Shape, Weights};
+use crate::error::{Error, Result};
+use crate::hot::features::FeatureSet;
+
+/// Largest difference from the golden answers that is taken, absolute below 1 and relative above.
+const GOLDEN_TOLERANCE: f32 = 1e-5;
+/// Most rows of a file of rows that become golden.
+const MOST_ROWS: usize = 64;
+
+/// What is to be made, and what the graph cannot tell.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The exported file.
+    pub onnx: PathBuf,
+    /// Feature set that it was trained on: bundled, or a file.
+    pub features: String,
+    /// The folder to make.
+    pub folder: PathBuf,
+    /// Name of the model; the folder's when `None`.
+    pub name: Option<String>,
+    /// Revision, from 1.
+    pub revision: u32,
+    /// Names of the values; made from the output's when empty.
+    pub names: Vec<String>,
+    /// What they are, in a sentence.
+    pub meaning: Option<String>,
+    /// How far ahead it looks, in book events; 0 when nobody said.
+    pub horizon: u32,
+    /// The graph's shape where it does not tell.
+    pub told: Told,
+    /// Whether a value of a row may be missing.
+    pub missing: Missing,
+    /// How the native engine may store weights.
+    pub weights: Weights,
+    /// Whether it computes between rows.
+    pub precompute: bool,
+    /// How near an engine must be.
+    pub tolerance: Tolerance,
+    /// CSV with golden rows, as `pillion features` writes it; rows are made up when `None`.
+    pub rows: Option<PathBuf>,
+}
+
+/// Writes the folder: whole under its name, or not at all.
+///
+/// # Errors
+/// Something of that name is there; a file that no engine takes; a shape that is unclear or does not fit the feature set; more
+/// values than a signal carries; rows that do not fit.
+pub fn make(plan: &Plan) -> Result<()> {
+    if fs::symlink_metadata(&plan.folder).is_ok() {
+        return Err(exists(&plan.folder));
+    }
+    let set = FeatureSet::load(&plan.features)?;
+    let onnx = read_onnx(&plan.onnx)?;
+    let config = RuntimeConfig::default();
+    let (inputs, outputs) = ports(&plan.onnx, &onnx, &config)?;
+    let told = Told { features: Some(set.len()), ..plan.told.clone() };
+    let shape = shape_of(&plan.onnx, &onnx, &inputs, &outputs, &told, &config)?;
+    let names = names(plan, &shape)?;
+    let mut engine = reference(&plan.onnx, &onnx, &shape, &config)?;
+    let rows = match &plan.rows {
+        Some(path) => read_rows(path, &set, &shape)?,
+        None => made_rows(&shape),
+    };
+    let golden = golden(plan, engine.as_mut(), rows)?;
+    let manifest = manifest(plan, &set, &shape, names, &onnx, golden.as_bytes());
+    let files: [(&str, &[u8]); 3] = [(ONNX, &onnx), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
+    write(&plan.folder, &files, &config)
+}
+
+fn exists(folder: &Path) -> Error {
+    Error::input(folder.display(), "is there already", "name a folder that is not, or remove this one")
+}
+
+/// Names of the values, in order.
+fn names(plan: &Plan, shape: &Shape) -> Result<Vec<String>> {
+    let refused = |problem: String, mend: &str| Err(Error::input(plan.onnx.display(), problem, mend));
+    let count = shape.values;
+    if !(1..=MAX_OUTPUTS).contains(&count) {
+        let problem = format!("its outputs {} give {count} values", shape.outputs.join(", "));
+        return refused(
+            problem,
+            &format!("name outputs of 1 to {MAX_OUTPUTS} values, which a signal carries, with --output"),
+        );
+    }
+    if plan.names.is_empty() {
+        let output = &shape.outputs[0];
+        let several = (0..count).map(|i| format!("{output}_{i}")).collect();
+        return Ok(if count == 1 { vec![output.clone()] } else { several });
+    }
+    if plan.names.len() != count {
+        let problem = format!("it gives {count} values, and --outputs names {}", plan.names.len());
+        return refused(problem, "name each value once, in order");
+    }
+    Ok(plan.names.clone())
+}
+
+/// `golden.json`: the rows with ONNX Runtime's answers.
+fn golden(plan: &Plan, engine: &mut dyn Engine, rows: Vec<Vec<f32>>) -> Result<String> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::input(plan.onnx.display(), error, "give rows that the model is made for, with --rows")
+    };
+    let (width, mut output) = (engine.info().inputs, vec![0.0; engine.info().outputs]);
+    let mut answers = Vec::with_capacity(rows.len());
+    for (i, row) in rows.iter().enumerate() {
+        let taken = row.chunks(width).try_for_each(|row| engine.take(0, row));
+        taken.and_then(|()| engine.infer(&[0], &mut output)).map_err(|error| failed(&error))?;
+        if !output.iter().all(|x| x.is_finite()) {
+            return Err(failed(&format!("golden row {i} is answered with {output:?}")));
+        }
+        answers.push(output.clone());
+    }
+    let golden = serde_json::json!({ "tolerance": GOLDEN_TOLERANCE, "inputs": rows, "outputs": answers });
+    serde_json::to_string(&golden).map_err(|error| failed(&error))
+}
+
+/// Rows of a CSV file, by the set's names: evenly spread, or for windows and states stretches that begin evenly spread.
+fn read_rows(path: &Path, set: &FeatureSet, shape: &Shape) -> Result<Vec<Vec<f32>>> {
+    let bad = |problem: String| {
+        Error::input(path.display(), problem, "give a file that `pillion features` wrote with the same set")
+    };
+    let mut reader = csv::Reader::from_path(path).map_err(|error| bad(error.to_string()))?;
+    let head = reader.headers().map_err(|error| bad(error.to_string()))?.clone();
+    let place = |name: &String| {
+        head.iter().position(|column| column == name).ok_or_else(|| bad(format!("has no column `{name}`")))
+    };
+    let places = set.names().iter().map(place).collect::<Result<Vec<_>>>()?;
+    let mut all: Vec<Vec<f32>> = Vec::new();
+    for (line, record) in reader.records().enumerate() {
+        let record = record.map_err(|error| bad(error.to_string()))?;
+        let value = |&place: &usize| {
+            let text = record.get(place).unwrap_or_default();
+            let value = if text.is_empty() { Ok(f32::NAN) } else { text.parse::<f32>() };
+            value.map_err(|_| bad(format!("row {}: `{text}` is no number", line + 1)))
+        };
+        all.push(places.iter().map(value).collect::<Result<_>>()?);
+    }
+    let length = if shape.states.is_empty() { shape.rows } else { MOST_ROWS };
+    // JSON has no NaN: a stretch with a value that is missing cannot be golden.
+    let whole = |from: usize| all.get(from..from + length).filter(|rows| rows.iter().flatten().all(|x| x.is_finite()));
+    let found: Vec<usize> = (0..all.len()).filter(|&from| whole(from).is_some()).collect();
+    if found.is_empty() {
+        return Err(bad(format!("has no {length} rows behind each other in which every feature is finite")));
+    }
+    if !shape.states.is_empty() {
+        return Ok(whole(found[found.len() / 2]).unwrap_or_default().to_vec());
+    }
+    let step = found.len().div_ceil(MOST_ROWS);
+    Ok(found.iter().step_by(step).filter_map(|&from| Some(whole(from)?.concat())).collect())
+}
+
+fn manifest(plan: &Plan, set: &FeatureSet, shape: &Shape, names: Vec<String>, onnx: &[u8], golden: &[u8]) -> String {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Value| drop(table.insert(key.into(), value));
+    let text = |text: &str| Value::String(text.into());
+    let list = |names: &[String]| Value::Array(names.iter().map(|name| text(name)).collect());
+    let folder = plan.folder.file_name().and_then(|name| name.to_str()).unwrap_or("model");
+    put("schema", Value::Integer(1));
+    put("name", text(plan.name.as_deref().unwrap_or(folder)));
+    put("revision", Value::Integer(plan.revision.into()));
+    put("onnx_sha256", Value::String(sha256(onnx).to_string()));
+    put("golden_sha256", Value::String(sha256(golden).to_string()));
+    put("feature_set", text(set.name()));
+    put("features_hash", Value::String(Hash(set.hash()).to_string()));
+    put("features", list(set.names()));
+    put("missing", text(if plan.missing == Missing::Nan { "nan" } else { "never" }));
+    put("input", text(&shape.input));
+    if !shape.states.is_empty() {
+        put("takes", text("state"));
+    } else if shape.rows > 1 {
+        put("takes", text("window"));
+        put("window", Value::Integer(shape.rows as i64));
+    }
+    put("output", if let [one] = &shape.outputs[..] { text(one) } else { list(&shape.outputs) });
+    put("outputs", list(&names));
+    let unsaid = format!("values of {}, of which nobody has said what they are", shape.outputs.join(", "));
+    put("meaning", text(plan.meaning.as_deref().unwrap_or(&unsaid)));
+    put("horizon_events", Value::Integer(plan.horizon.into()));
+    if plan.weights != Weights::F32 {
+        put("weights", text(&format!("{:?}", plan.weights).to_lowercase()));
+    }
+    if plan.precompute {
+        put("precompute", Value::Boolean(true));
+    }
+    if plan.tolerance != Tolerance::default() {
+        // By their text, so that 0.001 is not written as the nearest f32 in full.
+        let number = |x: f32| Value::Float(x.to_string().parse().unwrap_or(0.0));
+        let Tolerance { absolute, relative } = plan.tolerance;
+        let both = [("absolute", absolute), ("relative", relative)].map(|(key, x)| (key.to_owned(), number(x)));
+        put("tolerance", Value::Table(both.into_iter().collect()));
+    }
+    if !shape.states.is_empty() {
+        let states = shape.states.iter().map(|(input, next)| (input.clone(), text(next)));
+        put("states", Value::Table(states.collect()));
+    }
+    toml::to_string_pretty(&table).unwrap_or_default()
+}
+
+/// Into a folder beside it, which gets the name once a sidecar would take it.
+fn write(folder: &Path, files: &[(&str, &[u8])], config: &RuntimeConfig) -> Result<()> {
+    let beside = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::input(folder.display(), format!("cannot be made: {error}"), "name a folder in one that can be written")
+    };
+    let making = tempfile::Builder::new().prefix(".pillion-").suffix(".partial").tempdir_in(beside);
+    let making = making.map_err(|error| failed(&error))?;
+    for (name, bytes) in files {
+        let path = making.path().join(name);
+        let written = fs::write(&path, bytes).and_then(|()| fs::File::open(&path)?.sync_all());
+        written.map_err(|error| failed(&error))?;
+    }
+    Model::load(making.path(), config, EngineChoice::OrtCpu)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(making.path(), mode).map_err(|error| failed(&error))?;
+    match renameat_with(CWD, making.path(), CWD, folder, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::EXIST) => Err(exists(folder)),
+        Err(error) => Err(failed(&error)),
+        Ok(()) => {
+            // It has another name now: nothing is left to remove.
+            let _ = making.keep();
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What ONNX Runtime says of a file: its inputs and outputs, and the dimensions that a run gives. Cold: for tools.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use ::ort::memory::Allocator;
+use ::ort::session::builder::GraphOptimizationLevel;
+use ::ort::session::{Session, SessionInputValue};
+use ::ort::value::{Outlet, Tensor, TensorElementType};
+
+use super::{EngineError, Runtime};
+
+/// An input or output of a graph.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its type, as `float32`; for what is no tensor the runtime's words.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its dimensions, `None` where they are open.
+    pub dims: Vec<Option<usize>>,
+}
+
+impl Port {
+    /// Whether it is a tensor of f32.
+    #[must_use]
+    pub fn is_float(&self) -> bool {
+        self.kind == "float32"
+    }
+
+    /// As `float32 [?, 3]`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let dims: Vec<String> = self.dims.iter().map(|dim| dim.map_or("?".into(), |n| n.to_string())).collect();
+        format!("{} [{}]", self.kind, dims.join(", "))
+    }
+}
+
+/// Inputs and outputs of a file.
+///
+/// # Errors
+/// The runtime does not take it.
+pub fn ports(runtime: &Runtime, onnx: &[u8]) -> Result<(Vec<Port>, Vec<Port>), EngineError> {
+    let session = open(runtime, onnx)?;
+    let all = |outlets: &[Outlet]| outlets.iter().map(port).collect();
+    Ok((all(session.inputs()), all(session.outputs())))
+}
+
+fn port(outlet: &Outlet) -> Port {
+    let dtype = outlet.dtype();
+    let kind = match dtype.tensor_type() {
+        Some(TensorElementType::Float32) => "float32".into(),
+        Some(TensorElementType::Float64) => "float64".into(),
+        Some(other) => other.to_string(),
+        None => dtype.to_string(),
+    };
+    let dims = dtype.tensor_shape().map_or(Vec::new(), |dims| dims.iter().map(|&d| usize::try_from(d).ok()).collect());
+    Port { name: outlet.name().to_owned(), kind, dims }
+}
+
+/// Runs the file once on inputs of these dimensions, in the graph's order, every value a half: the dimensions of each output
+/// that is a tensor, by name.
+///
+/// # Errors
+/// The runtime does not take the file, or its run fails.
+pub fn dims_of_a_run(
+    runtime: &Runtime,
+    onnx: &[u8],
+    inputs: &[Vec<usize>],
+) -> Result<HashMap<String, Vec<usize>>, EngineError> {
+    let mut session = open(runtime, onnx)?;
+    let tensor = |dims: &Vec<usize>| -> Result<SessionInputValue<'static>, EngineError> {
+        let dims: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
+        let mut tensor = Tensor::<f32>::new(&Allocator::default(), dims).map_err(EngineError::refused)?;
+        tensor.extract_tensor_mut().1.fill(0.5);
+        Ok(tensor.into())
+    };
+    let inputs = inputs.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
+    let outputs = session.run(&inputs[..]).map_err(EngineError::run)?;
+    let dims = |value: &::ort::value::DynValue| -> Option<Vec<usize>> {
+        Some(value.dtype().tensor_shape()?.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect())
+    };
+    Ok(outputs.iter().filter_map(|(name, value)| Some((name.to_owned(), dims(&value)?))).collect())
+}
+
+/// As the file stands, on this thread only: nothing is fused, so that every value is there to be asked for.
+fn open(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
+    let builder = Session::builder(runtime.environment()).map_err(EngineError::refused)?;
+    let one = builder.with_intra_threads(1).map_err(EngineError::refused)?;
+    let mut plain = one.with_optimization_level(GraphOptimizationLevel::Disable).map_err(EngineError::refused)?;
+    plain.commit_from_memory(onnx).map_err(EngineError::refused)
+}

@@ -1,0 +1,2 @@
+/* A library of no use to anybody. */
+int pillion_empty;
