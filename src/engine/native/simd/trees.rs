@@ -2,8 +2,8 @@
 //!
 //! All of it is exact: comparisons, and sums in one order. So the three instruction sets give the same bytes.
 
+use super::super::portable::Portable;
 use super::super::tensor::LANES;
-use super::Portable;
 use bytemuck::{Pod, Zeroable};
 
 /// Trees whose bytes stand side by side.

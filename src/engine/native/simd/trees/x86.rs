@@ -2,7 +2,8 @@
 //!
 //! Functions, not closures: what is not inlined into the function that has the instructions enabled calls each of them.
 
-use super::super::{Avx2, Avx512, Portable, Simd};
+use super::super::super::portable::Portable;
+use super::super::{Avx2, Avx512, Simd};
 use super::{EQUAL, FEATURE, LANES, Lanes, LanesTask, NAN_LEFT, Node, Ranks, Tests};
 use std::arch::x86_64::*;
 
