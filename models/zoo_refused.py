@@ -36,14 +36,55 @@ def models():
     trees = lambda n, modes=("BRANCH_LEQ", "LEAF", "LEAF"), **more: n.mlop(
         "TreeEnsembleRegressor", "x", **{**tree, "nodes_modes": list(modes), **more})
     node = "operator ml.TreeEnsembleRegressor (node `treeensembleregressor0`): "
-    add("tree_equals", node + "node mode BRANCH_EQ is not taken", lambda n: trees(n, ("BRANCH_EQ", "LEAF", "LEAF")))
-    add("tree_minimum", node + "aggregate_function MIN", lambda n: trees(n, aggregate_function="MIN"))
-    add("tree_probit", node + "post_transform PROBIT", lambda n: trees(n, post_transform="PROBIT"))
     add("tree_logistic", node + "ONNX Runtime leaves the post_transform", lambda n: trees(n, post_transform="LOGISTIC"))
-    add("tree_child_missing", node + "tree 0: a child is missing", lambda n: trees(n, nodes_falsenodeids=[9, 0, 0]))
+    add("tree_mode", node + "tree 0: node 0: node mode BRANCH_ABOUT is not taken", lambda n: trees(n, ("BRANCH_ABOUT", "LEAF", "LEAF")))
+    add("tree_nan", node + "tree 0: node 0: a threshold is NaN", lambda n: trees(n, nodes_values=[float("nan"), 0.0, 0.0]))
+    add("tree_below_all", node + "tree 0: node 0: no number is below", lambda n: trees(
+        n, ("BRANCH_LT", "LEAF", "LEAF"), nodes_values=[float("-inf"), 0.0, 0.0]))
+    add("tree_feature", node + "tree 0: node 0: a feature's number", lambda n: trees(n, nodes_featureids=[-1, 0, 0]))
+    add("tree_aggregate", node + "aggregate_function MEDIAN", lambda n: trees(n, aggregate_function="MEDIAN"))
+    add("tree_child_missing", node + "tree 0: a child is missing: node 0 names node 9", lambda n: trees(n, nodes_falsenodeids=[9, 0, 0]))
     add("tree_cycle", node + "tree 0: it is no tree", lambda n: trees(n, ("BRANCH_LEQ", "BRANCH_LEQ", "LEAF")))
+    add("tree_left_out", node + "tree 0: some of its nodes cannot be reached", lambda n: trees(n, nodes_falsenodeids=[1, 0, 0]))
+    add("tree_twice", node + "tree 0: node 1 is given twice", lambda n: trees(n, nodes_nodeids=[0, 1, 1]))
+    add("tree_apart", node + "the nodes of tree 0 do not stand together", lambda n: trees(
+        n, ("BRANCH_LEQ", "LEAF", "LEAF", "LEAF", "LEAF"), nodes_treeids=[0, 0, 0, 1, 0], nodes_nodeids=[0, 1, 2, 0, 3],
+        nodes_featureids=[0] * 5, nodes_values=[0.0] * 5, nodes_truenodeids=[1, 0, 0, 0, 0], nodes_falsenodeids=[2, 0, 0, 0, 0]))
+    add("tree_unreached", node + "tree 0: some of its nodes cannot be reached", lambda n: trees(n, ("LEAF", "LEAF", "LEAF")))
+    add("tree_short", node + "its lists of nodes are", lambda n: trees(n, nodes_values=[0.5]))
+    add("tree_short_leaves", node + "its lists of leaf values differ", lambda n: trees(n, target_weights=[0.5]))
+    add("tree_target", node + "a leaf is for target 3 of 1", lambda n: trees(n, target_ids=[0, 3]))
+    add("tree_targets", node + "1099511627776 targets make no sense", lambda n: trees(n, n_targets=2**40))
+    add("tree_base", node + "2 base values for 1 targets", lambda n: trees(n, base_values=[0.5, 1.0]))
+    add("tree_weight", node + "a leaf's weight is infinite or NaN", lambda n: trees(n, target_weights=[0.5, float("inf")]))
+    add("tree_weights", node + "a leaf has two weights for one target", lambda n: trees(n, target_nodeids=[1, 1]))
     add("tree_wide", node + "it looks at feature 12, its input has 12", lambda n: trees(n, nodes_featureids=[12, 0, 0]))
-    add("tree_doubles", node + "base_values_as_tensor", lambda n: trees(n, base_values_as_tensor=np.array([0.5])))
+    add("tree_doubles", node + "base_values_as_tensor is no tensor of floats", lambda n: trees(n, base_values_as_tensor=np.array([0.5])))
+    class_tree = {k.replace("target_", "class_"): v for k, v in tree.items() if k != "n_targets"}
+    scores = lambda n, **more: n.mlop(
+        "TreeEnsembleClassifier", "x", outputs=2, **{**class_tree, "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"], **more})[1]
+    add("tree_sometimes", "some rows get no score for the second", lambda n: scores(n, class_ids=[0, 1], classlabels_int64s=[0, 1]))
+    add("tree_probit", "post_transform PROBIT of a classifier", lambda n: scores(n, classlabels_int64s=[0, 1], post_transform="PROBIT"))
+    five = dict(nodes_featureids=[0], nodes_truenodeids=[0], nodes_falsenodeids=[1], nodes_trueleafs=[1], nodes_falseleafs=[1],
+                tree_roots=[0], leaf_targetids=[0, 0], n_targets=1, nodes_modes=np.array([0], np.uint8), nodes_splits=np.array([0.5], F), leaf_weights=np.array([1, 2], F))
+    ensemble = lambda n, **more: n.mlop("TreeEnsemble", "x", **{**five, **more})
+    node = "operator ml.TreeEnsemble (node `treeensemble0`): "
+    add("tree5_member", node + "node 0: node mode BRANCH_MEMBER is not taken", lambda n: ensemble(
+        n, nodes_modes=np.array([6], np.uint8), membership_values=np.array([1, 3], F)))
+    add("tree5_mode", node + "node 0: mode 7 is not known", lambda n: ensemble(n, nodes_modes=np.array([7], np.uint8)))
+    add("tree5_cycle", node + "tree 0 with root 0: it is no tree", lambda n: ensemble(n, nodes_trueleafs=[0]))
+    add("tree5_child", node + "node 0: a child is missing: it names 2", lambda n: ensemble(n, nodes_falsenodeids=[2]))
+    add("tree5_root", node + "tree 0 with root 1: no such node", lambda n: ensemble(n, tree_roots=[1]))
+    add("tree5_roots", node + "tree 1 with root 0: its nodes are another tree's too", lambda n: ensemble(n, tree_roots=[0, 0]))
+    add("tree5_rootless", node + "node 1 belongs to no tree", lambda n: ensemble(
+        n, **{k: v * 2 for k, v in five.items() if k.startswith("nodes_") and isinstance(v, list)},
+        nodes_modes=np.array([0, 0], np.uint8), nodes_splits=np.array([0.5, 0.5], F)))
+    for post in (1, 2):
+        add(f"tree5_post_{post}", node + f"post_transform {post}: ONNX Runtime takes", lambda n: ensemble(n, post_transform=post))
+    add("tree5_aggregate", node + "aggregate_function 4 is not known", lambda n: ensemble(n, aggregate_function=4))
+    add("tree5_doubles", node + "leaf_weights is no tensor of floats", lambda n: ensemble(n, leaf_weights=np.array([1.0, 2.0])))
+    add("svm", "operator ml.SVMRegressor (node `svmregressor0`): the native engine has no kernel for it", lambda n: n.mlop(
+        "SVMRegressor", "x", coefficients=[1.0], support_vectors=[0.0] * 12, n_supports=1, rho=[0.0], kernel_type="LINEAR"))
     add("imputer_zero", "operator ml.Imputer (node `imputer0`): only NaN is replaced", lambda n: n.mlop(
         "Imputer", "x", imputed_value_floats=[0.5], replaced_value_float=0.0))
     add("double_input", "input `x` is DOUBLE, the native engine takes FLOAT", lambda n: n.op("Cast", "x", to=1),

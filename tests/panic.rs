@@ -23,8 +23,14 @@ fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn En
     let manifest = Model::read(&model("mlp-k10")).expect("a bundled model").manifest().clone();
     let features = FeatureSet::load("book").unwrap();
     let instruments = Instruments::new(&feed.instruments).unwrap();
-    let models =
-        vec![LoadedModel { dir: model("mlp-k10"), manifest, onnx_sha256: [0; 32], engine, candidates: Vec::new() }];
+    let models = vec![LoadedModel {
+        dir: model("mlp-k10"),
+        manifest,
+        onnx_sha256: [0; 32],
+        engine,
+        candidates: Vec::new(),
+        remark: None,
+    }];
     Prepared {
         tables: prepare::tables(&instruments, &models, &features).to_bytes().unwrap(),
         config: config.lanes[index].clone(),

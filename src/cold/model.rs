@@ -56,6 +56,8 @@ pub struct LoadedModel {
     pub engine: Box<dyn Engine>,
     /// The engines that were tried, in the order of preference at equal speed.
     pub candidates: Vec<Candidate>,
+    /// What a person should know of how ONNX Runtime started, see [`Engine::remark`].
+    pub remark: Option<String>,
 }
 
 /// Inputs with the outputs the exporter's own runtime gave.
@@ -104,12 +106,14 @@ impl Model {
     pub fn start(self, config: &RuntimeConfig, serving: impl Into<Serving>) -> Result<LoadedModel> {
         let serving = serving.into();
         let reference = self.reference(config)?;
+        let remark = reference.remark().map(str::to_owned);
         let case = Case::of(&self.manifest, &self.onnx, &self.golden.inputs, serving.batch);
         let runtime = Runtime::open(config).map_err(|error| refused(&self.dir.join(ONNX), error.into()))?;
         let (mut engine, candidates) = choose::choose(serving, runtime, reference, &case)
             .map_err(|problem| Error::input(self.dir.join(ONNX).display(), problem, choose::MEND))?;
         self.golden.check(&self.dir.join(GOLDEN), engine.as_mut(), self.manifest.tolerance)?;
-        Ok(LoadedModel { dir: self.dir, manifest: self.manifest, onnx_sha256: self.onnx_sha256, engine, candidates })
+        let (dir, manifest, onnx_sha256) = (self.dir, self.manifest, self.onnx_sha256);
+        Ok(LoadedModel { dir, manifest, onnx_sha256, engine, candidates, remark })
     }
 
     /// ONNX Runtime on the CPU with the golden rows checked: what every other engine is held against.

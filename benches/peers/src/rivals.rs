@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rten::{Dimension, Model, RunOptions, ThreadPool, Value};
-use rten_tensor::Tensor as RtenTensor;
+use rten::{Dimension, RunOptions, ThreadPool, Value};
+use rten_tensor::{AsView, Tensor as RtenTensor};
 use tract_onnx::prelude::*;
 
 /// Why an engine does not take a file, in its own words.
@@ -52,7 +52,9 @@ pub fn tract(path: &Path, entry: &Entry) -> Result<Run, Refusal> {
     Ok(Box::new(move |window| {
         let mut inputs: TVec<TValue> = tvec![Tensor::from_shape(&dims, window)?.into()];
         inputs.extend(states.iter().cloned());
-        Ok(plan.run(inputs)?[0].as_slice::<f32>()?[0])
+        let outputs = plan.run(inputs)?;
+        let values = outputs[0].try_as_plain_ram()?;
+        Ok(values.as_slice::<f32>()?[0])
     }))
 }
 
@@ -77,7 +79,8 @@ pub fn rten(path: &Path, entry: &Entry) -> Result<Run, Refusal> {
     Ok(Box::new(move |window| {
         let mut inputs = vec![(x, Value::from(RtenTensor::from_data(&dims, window.to_vec())).into())];
         inputs.extend(states.iter().map(|(id, state)| (*id, state.into())));
-        let options = RunOptions { thread_pool: Some(pool.clone()), ..RunOptions::default() };
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(pool.clone());
         let outputs = model.run(inputs, &[y], Some(options))?;
         let value: RtenTensor<f32> = outputs.into_iter().next().ok_or("no output")?.try_into()?;
         value.iter().next().copied().ok_or_else(|| "an empty output".into())

@@ -36,6 +36,8 @@ pub(super) struct Lower<'a> {
     graph: &'a Graph,
     /// How the weights of dense layers are stored.
     weights: Weights,
+    /// Instruments whose rows are the first dimension of the input.
+    batch: usize,
     known: HashMap<Value, Known>,
     buffers: Vec<Buffer>,
     steps: Vec<Step>,
@@ -54,11 +56,12 @@ pub(super) struct Lower<'a> {
     last_rows: HashMap<Slot, (Slot, std::ops::Range<usize>)>,
 }
 
-/// Compiles `graph` for one instrument; `shape` is the manifest's.
-pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights) -> Result<Plan, Refusal> {
+/// Compiles `graph` for `batch` instruments at a time; `shape` is the manifest's, of one.
+pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights, batch: usize) -> Result<Plan, Refusal> {
     let mut lower = Lower {
         graph,
         weights,
+        batch,
         known: HashMap::new(),
         buffers: Vec::new(),
         steps: Vec::new(),
@@ -89,7 +92,7 @@ pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights) -> Result<Pl
     }
     let outputs = results.iter().map(|&value| lower.result(value)).collect::<Result<Vec<_>, _>>()?;
     let count: usize = outputs.iter().map(|(_, len)| len).sum();
-    if count != shape.values {
+    if count != batch * shape.values {
         let text = format!("the outputs {:?} give {count} values, {} are expected", shape.outputs, shape.values);
         return Err(Refusal::File(text));
     }
@@ -141,11 +144,17 @@ impl Lower<'_> {
             found.ok_or_else(|| Refusal::File(format!("it has no input `{name}`")))
         };
         let (value, dims) = find(&shape.input)?;
-        let fixed = rows_of(dims, shape).ok_or_else(|| {
+        let mut fixed = rows_of(dims, shape).ok_or_else(|| {
             let (name, n) = (&shape.input, shape.rows * shape.features);
             Refusal::File(format!("its input is `{name}` {dims:?}, where `{name}` of {n} values is expected"))
         })?;
-        let input = self.buffer(shape.rows * shape.features);
+        if self.batch > 1 {
+            if dims.first() != Some(&Dim::Open) || fixed[0] != 1 {
+                return Err(Refusal::File("its first dimension is not open".into()));
+            }
+            fixed[0] = self.batch;
+        }
+        let input = self.buffer(self.batch * shape.rows * shape.features);
         self.known.insert(*value, Known::Computed { dims: fixed, slot: input });
         let mut states = Vec::new();
         for (name, _) in &shape.states {

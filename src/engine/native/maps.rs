@@ -188,12 +188,7 @@ impl Binary {
             Self::LessOrEqual => lanes_of(s, a, b, |a, b| f32::from(a <= b)),
             Self::Equal => lanes_of(s, a, b, |a, b| f32::from(a == b)),
             Self::Xor => s.abs(s.sub(a, b)),
-            Self::IfNan => {
-                let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
-                s.store(&mut x, a);
-                s.store(&mut y, b);
-                s.load(&std::array::from_fn(|i| if x[i].is_nan() { y[i] } else { x[i] }))
-            }
+            Self::IfNan => s.if_nan(a, b, a),
         }
     }
 }
@@ -201,9 +196,92 @@ impl Binary {
 /// `otherwise`, but NaN where `a` is.
 #[inline(always)]
 fn nan_of<S: Simd>(s: S, a: S::V, otherwise: S::V) -> S::V {
-    // a - a is 0 for finite values, NaN for NaN and for infinities, whose sign `max` and `min` have already honoured.
-    let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
-    s.store(&mut x, a);
-    s.store(&mut y, otherwise);
-    s.load(&std::array::from_fn(|i| if x[i].is_nan() { x[i] } else { y[i] }))
+    s.if_nan(a, a, otherwise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::native::ISAS;
+    use crate::engine::native::Isa;
+    use crate::engine::native::simd::Task;
+
+    struct Of<'a>(Unary, &'a [Block], &'a mut [Block]);
+
+    impl Task for Of<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            self.0.run(s, self.1, self.2);
+        }
+    }
+
+    /// Taylor's series; beyond 4, 1 is near enough.
+    fn erf(x: f64) -> f64 {
+        if x.abs() > 4.0 {
+            return x.signum();
+        }
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * 2.0 / std::f64::consts::PI.sqrt()
+    }
+
+    /// Each function with what it should be, and how far off it may be at x where that is y.
+    type Case = (Unary, fn(f64) -> f64, fn(f64, f64) -> f64);
+
+    const CASES: [Case; 7] = [
+        (Unary::Exp, f64::exp, |_, y| y * 4e-7 + 1.2e-38),
+        (Unary::Activation(Activation::Sigmoid), |x| 1.0 / (1.0 + (-x).exp()), |_, _| 2e-7),
+        (Unary::Activation(Activation::Tanh), f64::tanh, |_, y| y.abs() * 2e-6),
+        (Unary::Activation(Activation::Softplus), |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), |_, y| 4e-7 * y.max(1.0)),
+        (Unary::Erf, erf, |_, _| 6e-7),
+        (Unary::Gelu, |x| x * 0.5 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)), |x, _| 6e-7 * x.abs().max(1.0)),
+        (Unary::Log, f64::ln, |_, y| 4e-7 * y.abs().max(1.0)),
+    ];
+
+    #[test]
+    fn functions_are_within_their_bounds_over_the_whole_range() {
+        let sizes = (0..f32::INFINITY.to_bits()).step_by(39_119).map(f32::from_bits);
+        let x: Vec<f32> = sizes.flat_map(|x| [x, -x]).collect();
+        let blocks: Vec<Block> = x.chunks_exact(LANES).map(|x| Block(x.try_into().unwrap())).collect();
+        let mut y = vec![Block::ZERO; blocks.len()];
+        for isa in ISAS.into_iter().filter_map(Isa::named) {
+            for (f, exact, bound) in CASES {
+                isa.run(Of(f, &blocks, &mut y));
+                for (&x, &y) in blocks.iter().flat_map(|x| &x.0).zip(y.iter().flat_map(|y| &y.0)) {
+                    let wanted = exact(f64::from(x));
+                    // What is less than the smallest normal number has the logarithm of 0.
+                    if f == Unary::Log && x.abs() < f32::MIN_POSITIVE {
+                        assert_eq!(y, f32::NEG_INFINITY, "{x}");
+                        continue;
+                    }
+                    let far = (f64::from(y) - wanted).abs() > bound(f64::from(x), wanted);
+                    let both = (y.is_nan() && wanted.is_nan()) || f64::from(y) == f64::from(wanted as f32);
+                    assert!(!far || both, "{f:?} of {x} is {y}, not {wanted} ({})", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_have_their_limits_and_nan_stays() {
+        let x = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0];
+        let blocks = [Block(std::array::from_fn(|i| x[i % 4]))];
+        for isa in ISAS.into_iter().filter_map(Isa::named) {
+            let of = |f| {
+                let mut y = [Block::ZERO];
+                isa.run(Of(f, &blocks, &mut y));
+                assert!(y[0].0[2].is_nan(), "{f:?}");
+                [y[0].0[0], y[0].0[1], y[0].0[3]]
+            };
+            assert_eq!(of(Unary::Exp)[0], f32::INFINITY);
+            assert!(of(Unary::Exp)[1] < 1.2e-38);
+            assert_eq!(of(Unary::Activation(Activation::Tanh)), [1.0, -1.0, 0.0]);
+            let [one, none, half] = of(Unary::Activation(Activation::Sigmoid));
+            assert!(one == 1.0 && none < 1e-37 && half == 0.5, "{one} {none} {half}");
+            assert_eq!(of(Unary::Activation(Activation::Relu)), [f32::INFINITY, 0.0, 0.0]);
+        }
+    }
 }

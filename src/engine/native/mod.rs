@@ -5,6 +5,7 @@
 //! The kernels are written once and compiled for AVX-512, AVX2 and plain arrays; the widest that the machine has is taken.
 
 mod ahead;
+mod batch;
 mod dense;
 mod graph;
 mod lower;
@@ -26,6 +27,7 @@ mod wire;
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use ahead::Ahead;
+use batch::Batch;
 use graph::Graph;
 pub use peak::peak_macs_per_ns;
 use plan::Plan;
@@ -76,6 +78,18 @@ impl Isa {
             "avx2" => Avx2::detect().map(Self::Avx2),
             "portable" => Some(Self::Portable),
             _ => None,
+        }
+    }
+
+    /// Runs `task` with it.
+    #[inline]
+    fn run(self, task: impl Task) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => isa.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => isa.run(task),
+            Self::Portable => task.run(Portable),
         }
     }
 
@@ -146,6 +160,8 @@ impl Default for Options {
 pub struct Native {
     plan: Plan,
     ahead: Option<Ahead>,
+    /// For several instruments.
+    batch: Option<Batch>,
     isa: Isa,
     seats: Seats,
     info: EngineInfo,
@@ -168,19 +184,26 @@ impl Native {
         let named = |isa| Isa::named(isa).ok_or_else(|| Refusal::File(format!("this machine has no {isa}")));
         let isa = options.isa.map_or(Ok(widest()), named)?;
         let graph = Graph::read(onnx)?;
-        let mut plan = lower::lower(&graph, shape, options.weights)?;
+        let mut plan = lower::lower(&graph, shape, options.weights, 1)?;
+        let batch = Batch::new(&graph, shape, options.weights, options.batch, &plan);
         let ahead = if options.precompute { Ahead::split(&mut plan) } else { None };
         let info = EngineInfo {
             engine: options.weights.engine(),
             isa: isa.name().to_owned(),
-            runtime: format!("pillion {}, 1 thread", env!("CARGO_PKG_VERSION")),
+            runtime: format!("pillion {}, 1 thread{}", env!("CARGO_PKG_VERSION"), plan.kept(options.weights)),
             inputs: shape.features,
             outputs: shape.values,
             rows: shape.rows,
             stateful: !shape.states.is_empty(),
         };
         let seats = Seats::new(shape, plan.states());
-        Ok(Self { plan, ahead, isa, seats, info })
+        Ok(Self { plan, ahead, batch, isa, seats, info })
+    }
+
+    /// Most instruments of one run; each of more is answered in another, and 1 where rows cannot go together.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch.as_ref().map_or(1, |batch| batch.most)
     }
 
     /// Bytes of weights that a run reads.
@@ -194,18 +217,6 @@ impl Native {
     #[must_use]
     pub fn prepares(&self) -> bool {
         self.ahead.is_some()
-    }
-
-    /// Runs `task` with the kernels of its instruction set.
-    #[inline]
-    fn dispatch(isa: Isa, task: impl Task) {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512(isa) => isa.run(task),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(isa) => isa.run(task),
-            Isa::Portable => task.run(Portable),
-        }
     }
 }
 
@@ -240,6 +251,21 @@ impl Task for Prepare<'_> {
     }
 }
 
+/// One run of a plan for several instruments.
+struct RunMany<'a> {
+    batch: &'a mut Batch,
+    seats: &'a Seats,
+    of: &'a [usize],
+    outputs: &'a mut [f32],
+}
+
+impl Task for RunMany<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.batch.run(s, self.seats, self.of, self.outputs);
+    }
+}
+
 impl Engine for Native {
     fn info(&self) -> &EngineInfo {
         &self.info
@@ -260,9 +286,17 @@ impl Engine for Native {
     fn infer(&mut self, seats: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
         let n = self.info.outputs;
         check_length("output", seats.len() * n, outputs.len())?;
+        if seats.len() > 1
+            && let Some(batch) = &mut self.batch
+        {
+            for (of, outputs) in seats.chunks(batch.most).zip(outputs.chunks_mut(batch.most * n)) {
+                self.isa.run(RunMany { batch: &mut *batch, seats: &self.seats, of, outputs });
+            }
+            return Ok(());
+        }
         for (&seat, output) in seats.iter().zip(outputs.chunks_exact_mut(n)) {
             let ahead = self.ahead.as_mut();
-            Self::dispatch(self.isa, Run { plan: &mut self.plan, seats: &mut self.seats, seat, ahead, output });
+            self.isa.run(Run { plan: &mut self.plan, seats: &mut self.seats, seat, ahead, output });
         }
         Ok(())
     }
@@ -281,7 +315,7 @@ impl Engine for Native {
     fn prepare(&mut self) -> bool {
         let Some(ahead) = &mut self.ahead else { return false };
         let mut done = false;
-        Self::dispatch(self.isa, Prepare { ahead, plan: &mut self.plan, seats: &self.seats, done: &mut done });
+        self.isa.run(Prepare { ahead, plan: &mut self.plan, seats: &self.seats, done: &mut done });
         done
     }
 

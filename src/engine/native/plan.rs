@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Weights;
 use super::ahead::Ahead;
 use super::dense::Dense;
 use super::maps::{Binary, Unary};
@@ -114,12 +115,14 @@ pub(super) struct Spread {
     pub apart: usize,
     /// From piece to piece of a row, where rows come in pieces.
     pub between: usize,
+    /// Whether they are of different instruments, none of which may tell that the others are there.
+    pub alike: bool,
 }
 
 impl Spread {
     /// Rows without gaps.
     pub fn dense(rows: usize, inputs: usize) -> Self {
-        Self { planes: vec![0], rows, apart: inputs, between: 0 }
+        Self { planes: vec![0], rows, apart: inputs, between: 0, alike: false }
     }
 
     /// Whether it is one row in one piece.
@@ -207,6 +210,16 @@ impl Plan {
 }
 
 impl Plan {
+    /// In words, how many layers' weights are not in the form that was asked for, because it does not hold them.
+    pub fn kept(&self, form: Weights) -> String {
+        let forms = self.steps.iter().filter_map(|step| match step {
+            Step::Dense { dense, .. } => Some(dense.form()),
+            _ => None,
+        });
+        let (all, kept) = forms.fold((0, 0), |(all, kept), own| (all + 1, kept + usize::from(own != form)));
+        if kept == 0 { String::new() } else { format!(", weights of {kept} of {all} layers kept as f32") }
+    }
+
     /// Bytes of weights that a run reads.
     pub fn weight_bytes(&self) -> usize {
         let bytes = |step: &Step| match step {
@@ -366,9 +379,9 @@ impl Step {
             }
             Self::Dense { x, rows, dense, .. } => {
                 let (x, y) = (from.values(*x), y.values_mut());
-                let &Spread { rows: n, apart, between, ref planes } = rows;
+                let &Spread { rows: n, apart, between, alike, ref planes } = rows;
                 for (y, &start) in y.chunks_exact_mut(n * dense.outputs).zip(planes) {
-                    dense.rows(s, Span { x: &x[start..], apart, rows: n, between }, y);
+                    dense.rows(s, Span { x: &x[start..], apart, rows: n, between, alike }, y);
                 }
             }
             Self::Copy { x, runs, .. } => {

@@ -18,13 +18,16 @@ pub(super) struct Span<'a> {
     pub apart: usize,
     pub rows: usize,
     pub between: usize,
+    /// Whether each row's sums are added up in the order that a row alone has. Rows of one instrument need not be, and take
+    /// less time so.
+    pub alike: bool,
 }
 
 impl<'a> Span<'a> {
     /// One row in one piece.
     #[inline(always)]
     pub fn row(x: &'a [f32]) -> Self {
-        Self { x, apart: x.len(), rows: 1, between: 0 }
+        Self { x, apart: x.len(), rows: 1, between: 0, alike: true }
     }
 }
 
@@ -59,14 +62,26 @@ impl<U: Pair> Product<'_, U> {
     /// Rows of y are `width` values apart.
     #[inline(always)]
     pub fn run<S: Simd>(self, s: S, span: Span<'_>, y: &mut [f32], width: usize) {
-        let together = if S::MANY { 4 } else { 3 };
-        let many = span.rows - span.rows % together;
-        if many > 0 {
-            s.call(Rows { product: self, span: Span { rows: many, ..span }, y: &mut *y, width });
+        let few = if S::MANY { 4 } else { 3 };
+        let most = if S::MANY { 8 } else { 3 };
+        let quick = if span.alike { 0 } else { span.rows - span.rows % most };
+        if quick > 0 {
+            s.call(Rows::<_, false> { product: self, span: Span { rows: quick, ..span }, y: &mut *y, width });
+        }
+        let many = span.rows - (span.rows - quick) % few;
+        if many > quick {
+            let span = Span { x: &span.x[quick * span.apart..], rows: many - quick, ..span };
+            s.call(Rows::<_, true> { product: self, span, y: &mut y[quick * width..], width });
         }
         for row in many..span.rows {
             let x = &span.x[row * span.apart..];
-            s.call(Row { product: self, x, between: span.between, y: &mut y[row * width..][..width] });
+            let y = &mut y[row * width..][..width];
+            // A row in one piece is spared the loop over pieces.
+            if self.piece == self.inputs {
+                s.call(Row::<_, false> { product: self, x, between: 0, y });
+            } else {
+                s.call(Row::<_, true> { product: self, x, between: span.between, y });
+            }
         }
     }
 
@@ -131,28 +146,28 @@ impl<U: Pair> Product<'_, U> {
 }
 
 /// All panels on one row.
-struct Row<'a, U> {
+struct Row<'a, U, const PIECES: bool> {
     product: Product<'a, U>,
     x: &'a [f32],
     between: usize,
     y: &'a mut [f32],
 }
 
-impl<U: Pair> Task for Row<'_, U> {
+impl<U: Pair, const PIECES: bool> Task for Row<'_, U, PIECES> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { product, x, between, y } = self;
         for (first, width, weights) in product.panels() {
             // With sixteen registers of eight lanes, half as much is in flight.
             match (width, S::MANY) {
-                (8, true) => product.row::<S, 8, 8, 1>(s, (x, between), weights, first, y),
-                (4, true) => product.row::<S, 4, 4, 2>(s, (x, between), weights, first, y),
-                (2, true) => product.row::<S, 2, 2, 4>(s, (x, between), weights, first, y),
-                (_, true) => product.row::<S, 1, 1, 8>(s, (x, between), weights, first, y),
-                (8, false) => product.row::<S, 8, 4, 1>(s, (x, between), weights, first, y),
-                (4, false) => product.row::<S, 4, 4, 1>(s, (x, between), weights, first, y),
-                (2, false) => product.row::<S, 2, 2, 2>(s, (x, between), weights, first, y),
-                (_, false) => product.row::<S, 1, 1, 4>(s, (x, between), weights, first, y),
+                (8, true) => product.row::<S, 8, 8, 1, PIECES>(s, (x, between), weights, first, y),
+                (4, true) => product.row::<S, 4, 4, 2, PIECES>(s, (x, between), weights, first, y),
+                (2, true) => product.row::<S, 2, 2, 4, PIECES>(s, (x, between), weights, first, y),
+                (_, true) => product.row::<S, 1, 1, 8, PIECES>(s, (x, between), weights, first, y),
+                (8, false) => product.row::<S, 8, 4, 1, PIECES>(s, (x, between), weights, first, y),
+                (4, false) => product.row::<S, 4, 4, 1, PIECES>(s, (x, between), weights, first, y),
+                (2, false) => product.row::<S, 2, 2, 2, PIECES>(s, (x, between), weights, first, y),
+                (_, false) => product.row::<S, 1, 1, 4, PIECES>(s, (x, between), weights, first, y),
             }
         }
     }
@@ -161,7 +176,7 @@ impl<U: Pair> Task for Row<'_, U> {
 impl<U: Pair> Product<'_, U> {
     /// A panel of `W` registers, `P` at a time, the inputs dealt out to `C` sums.
     #[inline(always)]
-    fn row<S: Simd, const W: usize, const P: usize, const C: usize>(
+    fn row<S: Simd, const W: usize, const P: usize, const C: usize, const PIECES: bool>(
         &self,
         s: S,
         (x, between): (&[f32], usize),
@@ -169,27 +184,15 @@ impl<U: Pair> Product<'_, U> {
         first: usize,
         y: &mut [f32],
     ) {
-        let group = C.div_ceil(2);
         for at in (0..W).step_by(P) {
             let mut sums: [[[S::V; P]; C]; 1] = [self.begin(s, first + at)];
-            for (i, weights) in weights.chunks_exact(self.piece.div_ceil(2) * W).enumerate() {
-                let (groups, rest) = x[i * between..][..self.piece].split_at(self.piece / (2 * group) * (2 * group));
-                let (weights, rest_weights) = weights.split_at(groups.len() / 2 * W);
-                for (x, weights) in groups.chunks_exact(2 * group).zip(weights.chunks_exact(group * W)) {
-                    for j in 0..group {
-                        let pair = [x[2 * j], x[2 * j + 1]];
-                        multiply(s, [pair], &weights[j * W + at..][..P], 2 * j, &mut sums);
-                    }
+            if PIECES {
+                let pieces = weights.chunks_exact(self.piece.div_ceil(2) * W);
+                for (i, weights) in pieces.enumerate() {
+                    row_piece::<S, U, W, P, C>(s, &x[i * between..][..self.piece], weights, at, &mut sums);
                 }
-                if !rest.is_empty() {
-                    // A known number of times: sums of a computed number would not stay in registers.
-                    for j in 0..group {
-                        if let Some(&x) = rest.get(2 * j) {
-                            let pair = [x, rest.get(2 * j + 1).copied().unwrap_or(0.0)];
-                            multiply(s, [pair], &rest_weights[j * W + at..][..P], 2 * j, &mut sums);
-                        }
-                    }
-                }
+            } else {
+                row_piece::<S, U, W, P, C>(s, &x[..self.inputs], weights, at, &mut sums);
             }
             let [sums] = sums;
             self.end(s, sums, first + at, y);
@@ -197,8 +200,37 @@ impl<U: Pair> Product<'_, U> {
     }
 }
 
-/// All panels on rows by fours, or by threes where registers are few.
-struct Rows<'a, U> {
+/// Adds a piece of a row, times its weights, to the sums of the panel's registers from `at` on.
+#[inline(always)]
+fn row_piece<S: Simd, U: Pair, const W: usize, const P: usize, const C: usize>(
+    s: S,
+    x: &[f32],
+    weights: &[U],
+    at: usize,
+    sums: &mut [[[S::V; P]; C]; 1],
+) {
+    let group = C.div_ceil(2);
+    let (groups, rest) = x.split_at(x.len() / (2 * group) * (2 * group));
+    let (weights, rest_weights) = weights.split_at(groups.len() / 2 * W);
+    for (x, weights) in groups.chunks_exact(2 * group).zip(weights.chunks_exact(group * W)) {
+        let pairs = x.as_chunks().0;
+        for j in 0..group {
+            multiply(s, [&pairs[j]], &weights[j * W + at..][..P], 2 * j, sums);
+        }
+    }
+    if !rest.is_empty() {
+        // A known number of times: sums of a computed number would not stay in registers.
+        for j in 0..group {
+            if let Some(&x) = rest.get(2 * j) {
+                let pair = [x, rest.get(2 * j + 1).copied().unwrap_or(0.0)];
+                multiply(s, [&pair], &rest_weights[j * W + at..][..P], 2 * j, sums);
+            }
+        }
+    }
+}
+
+/// All panels on rows by fours or eights, or by threes where registers are few.
+struct Rows<'a, U, const ALIKE: bool> {
     product: Product<'a, U>,
     span: Span<'a>,
     y: &'a mut [f32],
@@ -206,27 +238,33 @@ struct Rows<'a, U> {
     width: usize,
 }
 
-impl<U: Pair> Task for Rows<'_, U> {
+impl<U: Pair, const ALIKE: bool> Task for Rows<'_, U, ALIKE> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let product = self.product;
         for (first, width, weights) in product.panels() {
-            // In each as many sums as `Row` has.
-            match (width, S::MANY) {
-                (8, true) => self.panel::<S, 8, 4, 1, 4>(s, weights, first),
-                (4, true) => self.panel::<S, 4, 2, 2, 4>(s, weights, first),
-                (2, true) => self.panel::<S, 2, 1, 4, 4>(s, weights, first),
-                (_, true) => self.panel::<S, 1, 1, 8, 2>(s, weights, first),
-                (8, false) => self.panel::<S, 8, 2, 1, 3>(s, weights, first),
-                (4, false) => self.panel::<S, 4, 2, 1, 3>(s, weights, first),
-                (2, false) => self.panel::<S, 2, 1, 2, 3>(s, weights, first),
-                (_, false) => self.panel::<S, 1, 1, 4, 1>(s, weights, first),
+            match (width, S::MANY, ALIKE) {
+                (8, true, _) => self.panel::<S, 8, 4, 1, 4>(s, weights, first),
+                // As many sums as `Row` has.
+                (4, true, true) => self.panel::<S, 4, 2, 2, 4>(s, weights, first),
+                (2, true, true) => self.panel::<S, 2, 1, 4, 4>(s, weights, first),
+                (_, true, true) => self.panel::<S, 1, 1, 8, 2>(s, weights, first),
+                // Rows enough are chains enough.
+                (4, true, false) => self.panel::<S, 4, 4, 1, 4>(s, weights, first),
+                (2, true, false) => self.panel::<S, 2, 2, 1, 8>(s, weights, first),
+                (_, true, false) => self.panel::<S, 1, 1, 1, 8>(s, weights, first),
+                (8, false, _) => self.panel::<S, 8, 2, 1, 3>(s, weights, first),
+                (4, false, _) => self.panel::<S, 4, 2, 1, 3>(s, weights, first),
+                (2, false, true) => self.panel::<S, 2, 1, 2, 3>(s, weights, first),
+                (_, false, true) => self.panel::<S, 1, 1, 4, 1>(s, weights, first),
+                (2, false, false) => self.panel::<S, 2, 2, 1, 3>(s, weights, first),
+                (_, false, false) => self.panel::<S, 1, 1, 2, 3>(s, weights, first),
             }
         }
     }
 }
 
-impl<U: Pair> Rows<'_, U> {
+impl<U: Pair, const ALIKE: bool> Rows<'_, U, ALIKE> {
     /// A panel of `W` registers: `P` of them for `R` rows at a time, the inputs dealt out to `C` sums.
     #[inline(always)]
     fn panel<S: Simd, const W: usize, const P: usize, const C: usize, const R: usize>(
@@ -260,12 +298,20 @@ impl<U: Pair> Rows<'_, U> {
         let whole = piece / 2 / group * group;
         for (i, weights) in weights.chunks_exact(piece.div_ceil(2) * W).enumerate() {
             let begin = row * span.apart + i * span.between;
-            let x: [&[f32]; R] = std::array::from_fn(|r| &span.x[begin + r * span.apart..][..piece]);
-            let pairs: [&[[f32; 2]]; R] = x.map(|x| x.as_chunks().0);
+            let mut x: [&[f32]; R] = [&[]; R];
+            let mut pairs: [&[[f32; 2]]; R] = [&[]; R];
+            // Loops, where a closure would become a call.
+            for r in 0..R {
+                x[r] = &span.x[begin + r * span.apart..][..piece];
+                pairs[r] = x[r].as_chunks().0;
+            }
             let (weights, rest) = weights.split_at(whole * W);
             for (g, weights) in weights.chunks_exact(group * W).enumerate() {
                 for j in 0..group {
-                    let x = std::array::from_fn(|r| pairs[r][g * group + j]);
+                    let mut x = [&[0.0; 2]; R];
+                    for r in 0..R {
+                        x[r] = &pairs[r][g * group + j];
+                    }
                     multiply(s, x, &weights[j * W + at..][..P], 2 * j, &mut sums);
                 }
             }
@@ -273,8 +319,9 @@ impl<U: Pair> Rows<'_, U> {
                 for j in 0..group {
                     let i = 2 * (whole + j);
                     if i < piece {
-                        let x = std::array::from_fn(|r| [x[r][i], x[r].get(i + 1).copied().unwrap_or(0.0)]);
-                        multiply(s, x, &rest[j * W + at..][..P], 2 * j, &mut sums);
+                        let x: [[f32; 2]; R] =
+                            std::array::from_fn(|r| [x[r][i], x[r].get(i + 1).copied().unwrap_or(0.0)]);
+                        multiply(s, x.each_ref(), &rest[j * W + at..][..P], 2 * j, &mut sums);
                     }
                 }
             }
@@ -287,7 +334,7 @@ impl<U: Pair> Rows<'_, U> {
 #[inline(always)]
 fn multiply<S: Simd, U: Pair, const P: usize, const C: usize, const R: usize>(
     s: S,
-    x: [[f32; 2]; R],
+    x: [&[f32; 2]; R],
     weights: &[U],
     c: usize,
     sums: &mut [[[S::V; P]; C]; R],

@@ -261,7 +261,7 @@ impl Sequence {
         let (own, given) = scratch.split_at_mut(layer.own_blocks());
         let blocks = layer.given_blocks();
         // Of all rows at once: they share the weights.
-        let span = Span { x: &x[..rows * layer.inputs], apart: layer.inputs, rows, between: 0 };
+        let span = Span { x: &x[..rows * layer.inputs], apart: layer.inputs, rows, between: 0, alike: false };
         layer.w.rows_of_blocks(s, span, given);
         for step in 0..rows {
             let t = if self.reverse { rows - 1 - step } else { step };

@@ -31,6 +31,7 @@ const OR_CPU: &str = "or set on_missing = \"cpu\"";
 const FETCH: &str = "run scripts/fetch-onnxruntime --gpu";
 /// Runs before an engine is handed out: two for memory, one that is captured, and a replay.
 const WARM_RUNS: usize = 4;
+const _: () = assert!(WARM_RUNS >= 3, "two runs for memory, and one that is captured");
 
 /// `lane.device`: `"cpu"`, or `"cuda:N"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

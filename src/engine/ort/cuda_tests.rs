@@ -78,7 +78,6 @@ fn a_run_is_one_copy_there_the_launch_one_copy_back_and_the_wait() {
     let run = ["upload 256", "download 256", "synchronize 0"];
     assert_eq!(made[7..9], ["device 0", "mode 1"]);
     assert_eq!(made[9..], run.repeat(WARM_RUNS));
-    assert!(WARM_RUNS >= 3, "two runs for memory, and one that is captured");
     let mut outputs = [f32::NAN; 5];
     engine.run(&[0.5; 7], &mut outputs).unwrap();
     assert_eq!(fake.log(), run);

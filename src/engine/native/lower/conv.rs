@@ -288,10 +288,10 @@ fn pieces(offsets: &[usize], channels: usize) -> Option<(usize, usize)> {
 fn spread(starts: &[usize], line: usize, between: usize) -> Spread {
     let apart = starts.get(1).map_or(0, |second| second - starts[0]);
     if starts.windows(2).all(|pair| pair[1] - pair[0] == apart) {
-        return Spread { planes: vec![starts[0]], rows: starts.len(), apart, between };
+        return Spread { planes: vec![starts[0]], rows: starts.len(), apart, between, alike: false };
     }
     let apart = if line > 1 { apart } else { 0 };
-    Spread { planes: starts.iter().copied().step_by(line).collect(), rows: line, apart, between }
+    Spread { planes: starts.iter().copied().step_by(line).collect(), rows: line, apart, between, alike: false }
 }
 
 /// Runs with those that follow each other in both places made one.

@@ -49,7 +49,17 @@ impl Lower<'_> {
     }
 
     pub(super) fn dense_step(&mut self, x: Slot, y: Slot, rows: usize, dense: Dense) {
-        let rows = Spread::dense(rows, dense.inputs);
+        let each = rows / self.batch.max(1);
+        let rows = match self.batch {
+            0 | 1 => Spread::dense(rows, dense.inputs),
+            batch if rows == batch => Spread { alike: true, ..Spread::dense(rows, dense.inputs) },
+            // Each instrument's rows as if they were alone.
+            batch if rows == batch * each => {
+                let planes = (0..batch).map(|i| i * each * dense.inputs).collect();
+                Spread { planes, ..Spread::dense(each, dense.inputs) }
+            }
+            _ => Spread::dense(rows, dense.inputs),
+        };
         self.steps.push(Step::Dense { x, y, rows, dense: Box::new(dense) });
     }
 

@@ -166,10 +166,11 @@ impl Lower<'_> {
         };
         if f == Binary::Add
             && let Some(Step::Dense { rows, dense, .. }) = self.fusable(node, i)
-            && rows.is_one()
+            && (rows.is_one() || rows.alike)
+            && offset.chunks(dense.outputs).all(|row| *row == offset[..dense.outputs])
             && dense.is_plain()
         {
-            dense.add_bias(&offset);
+            dense.add_bias(&offset[..dense.outputs]);
             let known = Known::Computed { dims, slot: x };
             self.known.insert(node.output()?, known);
             return Ok(true);

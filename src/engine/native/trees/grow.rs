@@ -1,6 +1,8 @@
 //! Trees in the one form that the layouts are made from: tests in the order of a walk that goes left first, leaves from left
 //! to right.
 
+use super::read::MOST;
+
 /// What a test asks of its feature's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Test {
@@ -102,36 +104,65 @@ enum Next {
     End(usize),
 }
 
-/// The tree below `root`; `weights` are a leaf's.
-///
-/// # Errors
-/// If it is none.
-pub(super) fn grow(
-    nodes: &[Node],
-    root: Child,
-    weights: &mut dyn FnMut(u32) -> (u32, u32),
-) -> Result<Tree, &'static str> {
-    let mut tree = Tree { splits: Vec::new(), leaves: Vec::new() };
-    let mut ahead = vec![Next::Visit(root)];
-    // A node that is met twice would make this longer than the list, or endless.
-    while let Some(next) = ahead.pop() {
-        let leaf = tree.leaves.len() as u32;
-        match next {
-            Next::Visit(Child::Leaf(i)) => tree.leaves.push(weights(i)),
-            Next::Visit(Child::Node(i)) => {
-                let Node { feature, test, threshold, nan_left, left, right, .. } = nodes[i as usize];
-                let at = tree.splits.len();
-                if at == nodes.len() {
-                    return Err("it is no tree: a node has two parents");
-                }
-                tree.splits.push(Split { feature, test, threshold, nan_left, first: leaf, middle: 0, end: 0 });
-                ahead.extend([Next::End(at), Next::Visit(right), Next::Middle(at), Next::Visit(left)]);
-            }
-            Next::Middle(at) => tree.splits[at].middle = leaf,
-            Next::End(at) => tree.splits[at].end = leaf,
-        }
+/// Copies of a node that is reached on several ways: exporters share what categories have in common.
+const MOST_COPIES: usize = 16;
+
+/// Makes trees of a list of nodes.
+pub(super) struct Grower<'a> {
+    nodes: &'a [Node],
+    /// For each node and each leaf the number of the tree that has it, from 1.
+    nodes_of: Vec<u32>,
+    leaves_of: Vec<u32>,
+    trees: u32,
+}
+
+impl<'a> Grower<'a> {
+    pub fn new(nodes: &'a [Node], leaves: usize) -> Self {
+        Self { nodes, nodes_of: vec![0; nodes.len()], leaves_of: vec![0; leaves], trees: 0 }
     }
-    Ok(tree)
+
+    /// The tree below `root`; `weights` are a leaf's.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn grow(&mut self, root: Child, weights: &dyn Fn(u32) -> (u32, u32)) -> Result<Tree, &'static str> {
+        let mut tree = Tree { splits: Vec::new(), leaves: Vec::new() };
+        let mut ahead = vec![Next::Visit(root)];
+        self.trees += 1;
+        let mut distinct = 0;
+        while let Some(next) = ahead.pop() {
+            let leaf = tree.leaves.len() as u32;
+            match next {
+                Next::Visit(Child::Leaf(i)) => {
+                    self.leaves_of[i as usize] = self.trees;
+                    tree.leaves.push(weights(i));
+                }
+                Next::Visit(Child::Node(i)) => {
+                    let Node { feature, test, threshold, nan_left, left, right, .. } = self.nodes[i as usize];
+                    let at = tree.splits.len();
+                    match std::mem::replace(&mut self.nodes_of[i as usize], self.trees) {
+                        0 => distinct += 1,
+                        tree if tree == self.trees => {}
+                        _ => return Err("its nodes are another tree's too"),
+                    }
+                    // Parents come before children, so a circle has few distinct nodes and goes on and on.
+                    if at >= MOST_COPIES * (distinct + MOST_COPIES) || at > MOST {
+                        return Err("it is no tree: its nodes form a circle, or are shared too often");
+                    }
+                    tree.splits.push(Split { feature, test, threshold, nan_left, first: leaf, middle: 0, end: 0 });
+                    ahead.extend([Next::End(at), Next::Visit(right), Next::Middle(at), Next::Visit(left)]);
+                }
+                Next::Middle(at) => tree.splits[at].middle = leaf,
+                Next::End(at) => tree.splits[at].end = leaf,
+            }
+        }
+        Ok(tree)
+    }
+
+    /// The first node or leaf of these that belongs to no tree.
+    pub fn left_out(&self, nodes: std::ops::Range<usize>, is_leaf: impl Fn(usize) -> bool) -> Option<usize> {
+        nodes.into_iter().find(|&i| if is_leaf(i) { self.leaves_of[i] == 0 } else { self.nodes_of[i] == 0 })
+    }
 }
 
 impl Tree {

@@ -81,10 +81,35 @@ impl Trees {
     }
 }
 
-/// The trees that are looked at all at once, and those that are walked.
+/// The trees that are looked at all at once, and those that are walked. Large trees are walked; so are few trees of many
+/// leaves, and all of them without instructions on bytes.
 fn choose(ensemble: &Ensemble) -> (Vec<usize>, Vec<usize>) {
+    let trees = 0..ensemble.trees.len();
     let small = |&tree: &usize| ensemble.trees[tree].leaves.len() <= quick::MOST_LEAVES;
-    (0..ensemble.trees.len()).partition(small)
+    let (fast, slow): (Vec<usize>, Vec<usize>) = trees.clone().partition(small);
+    let walked = || fast.iter().map(|&tree| ensemble.trees[tree].depth()).collect();
+    let features = ensemble.trees.iter().flat_map(|tree| &tree.splits).map(|split| split.feature);
+    let features = features.collect::<std::collections::HashSet<_>>().len();
+    let tests = fast.iter().map(|&tree| quick::tests(&ensemble.trees[tree])).collect();
+    let is_x86 = cfg!(target_arch = "x86_64");
+    if is_x86 && quick_cycles(tests, features) <= walk_cycles(walked()) {
+        (fast, slow)
+    } else {
+        (vec![], trees.collect())
+    }
+}
+
+/// About what trees of so many tests take side by side, on AVX-512: a step of four groups 16 cycles, of one 6, a rank 5.
+fn quick_cycles(mut tests: Vec<usize>, features: usize) -> usize {
+    tests.sort_unstable_by_key(|&n| std::cmp::Reverse(n));
+    let flight = |tests: &[usize]| tests[0] * (2 + 4 * tests.len().div_ceil(64)).min(16);
+    5 * features + tests.chunks(256).map(flight).sum::<usize>()
+}
+
+/// About what walks of such depths take: a step of sixteen trees 45 cycles.
+fn walk_cycles(mut depths: Vec<usize>) -> usize {
+    depths.sort_unstable();
+    depths.chunks(16).map(|depths| 45 * depths[depths.len() - 1]).sum()
 }
 
 /// One run.

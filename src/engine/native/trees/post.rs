@@ -92,6 +92,7 @@ fn probit(p: f32) -> f32 {
     let x = 2.0 * p - 1.0;
     let log = ((1.0 - x) * (1.0 + x)).ln();
     let half = 2.0 / (std::f32::consts::PI * A) + 0.5 * log;
-    let root = (-half + (half * half - log / A).sqrt()).sqrt();
+    // In the reference's order: it cancels near 1/2.
+    let root = (-half + (half * half - 1.0 / A * log).sqrt()).sqrt();
     std::f32::consts::SQRT_2 * if x < 0.0 { -root } else { root }
 }

@@ -145,9 +145,10 @@ impl Flight {
     #[inline(always)]
     fn fly<L: Lanes, const N: usize, const G: usize>(&self, l: L, ranks: &Ranks, sums: &mut Sums<'_, L>) {
         let mut at = [l.no_bytes(); G];
-        for tests in self.tests.chunks_exact(G) {
-            for (at, tests) in at.iter_mut().zip(tests) {
-                *at = l.jump::<N>(ranks, tests, *at);
+        let (steps, _) = self.tests.as_chunks::<G>();
+        for tests in steps {
+            for g in 0..G {
+                at[g] = l.jump::<N>(ranks, &tests[g], at[g]);
             }
         }
         for (at, quarters) in at.into_iter().zip(&self.quarters) {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::super::Refusal;
 use super::super::graph::Node as Operator;
 use super::super::tensor::Tensor;
-use super::grow::{Child, Node, Tree, grow};
+use super::grow::{Child, Grower, Node, Tree};
 use super::post::{Aggregate, Post};
 
 /// Most nodes, and most leaf values, of an ensemble.
@@ -33,6 +33,17 @@ impl Ensemble {
         let ensemble = if operator.op == "ml.TreeEnsemble" { version_5(operator)? } else { version_3(operator)? };
         if ensemble.weights.iter().any(|(_, weight)| !weight.is_finite()) {
             return Err(operator.refuse("a leaf's weight is infinite or NaN"));
+        }
+        // What nodes in common are copied to counts too.
+        let leaves = ensemble.trees.iter().map(|tree| tree.leaves.len()).sum::<usize>();
+        if leaves.saturating_mul(ensemble.targets) > MOST {
+            return Err(operator.refuse(format!("{leaves} leaves for {} targets are too many", ensemble.targets)));
+        }
+        let twice = |weights: &[(u32, f32)]| weights.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        let leaves =
+            |tree: &Tree| tree.leaves.iter().any(|&(from, to)| twice(&ensemble.weights[from as usize..to as usize]));
+        if ensemble.trees.iter().any(leaves) {
+            return Err(operator.refuse("a leaf has two weights for one target"));
         }
         if !(ensemble.base.is_empty() || ensemble.base.len() == ensemble.targets) {
             let (base, targets) = (ensemble.base.len(), ensemble.targets);
@@ -111,9 +122,9 @@ fn version_3(operator: &Operator) -> Result<Ensemble, Refusal> {
         n => n as i64,
     };
     let targets = targets(operator, stated, values.len())?;
-    // By leaf, and in the file's order within one.
+    // By leaf, and by target within one.
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by_key(|&i| (trees[i], nodes[i]));
+    order.sort_by_key(|&i| (trees[i], nodes[i], ids[i]));
     let mut weights = Vec::with_capacity(order.len());
     let mut leaves = HashMap::<(i64, i64), (u32, u32)>::new();
     for &i in &order {
@@ -168,6 +179,7 @@ fn nodes_3(operator: &Operator, leaves: &HashMap<(i64, i64), (u32, u32)>) -> Res
     let nodes = (0..n).map(|i| if modes[i] == "LEAF" { Ok(Node::leaf()) } else { node(i) });
     let nodes: Vec<Node> = nodes.collect::<Result<_, Refusal>>()?;
     let weights = |at: u32| leaves.get(&(trees[at as usize], ids[at as usize])).copied().unwrap_or((0, 0));
+    let mut grower = Grower::new(&nodes, n);
     let (mut grown, mut seen, mut at) = (Vec::new(), std::collections::HashSet::new(), 0);
     while at < n {
         let (tree, first) = (trees[at], at);
@@ -176,10 +188,10 @@ fn nodes_3(operator: &Operator, leaves: &HashMap<(i64, i64), (u32, u32)>) -> Res
         }
         at += trees[first..].iter().take_while(|&&other| other == tree).count();
         let root = if modes[first] == "LEAF" { Child::Leaf(first as u32) } else { Child::Node(first as u32) };
-        let made = grow(&nodes, root, &mut |leaf| weights(leaf));
-        let made = made.and_then(|made| {
-            let reached = made.splits.len() + made.leaves.len();
-            if reached == at - first { Ok(made) } else { Err("some of its nodes cannot be reached from the first") }
+        let made = grower.grow(root, &weights);
+        let made = made.and_then(|made| match grower.left_out(first..at, |i| modes[i] == "LEAF") {
+            None => Ok(made),
+            Some(_) => Err("some of its nodes cannot be reached from the first"),
         });
         grown.push(made.map_err(|why| operator.refuse(format!("tree {tree}: {why}")))?);
     }
@@ -202,7 +214,13 @@ fn version_5(operator: &Operator) -> Result<Ensemble, Refusal> {
         n => return Err(operator.refuse(format!("aggregate_function {n} is not known"))),
     };
     let post = match operator.int("post_transform", 0) {
-        n @ 0..=4 => ["NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"][n as usize],
+        0 => "NONE",
+        n @ 1..=2 => {
+            let why = format!("post_transform {n}: ONNX Runtime takes 1 (SOFTMAX) and 2 (LOGISTIC) for each other");
+            return Err(operator.refuse(why));
+        }
+        3 => "SOFTMAX_ZERO",
+        4 => "PROBIT",
         n => return Err(operator.refuse(format!("post_transform {n} is not known"))),
     };
     Ok(Ensemble {
@@ -249,22 +267,16 @@ fn nodes_5(operator: &Operator, leaves: usize) -> Result<Vec<Tree>, Refusal> {
     };
     let nodes: Vec<Node> = (0..n).map(node).collect::<Result<_, Refusal>>()?;
     let roots = list("tree_roots");
-    // A root that stands there twice is a tree that is counted twice, but 2^24 of them are an attack.
-    let mut reached = 0;
+    let mut grower = Grower::new(&nodes, leaves);
     let mut grown = Vec::new();
     for (tree, &root) in roots.iter().enumerate() {
         let refuse = |why: &str| operator.refuse(format!("tree {tree} with root {root}: {why}"));
         let root =
             u32::try_from(root).ok().filter(|&root| (root as usize) < n).ok_or_else(|| refuse("no such node"))?;
-        let made = grow(&nodes, Child::Node(root), &mut |leaf| (leaf, leaf + 1)).map_err(refuse)?;
-        reached += made.splits.len();
-        if reached > n {
-            return Err(refuse("its nodes are another tree's too"));
-        }
-        grown.push(made);
+        grown.push(grower.grow(Child::Node(root), &|leaf| (leaf, leaf + 1)).map_err(refuse)?);
     }
-    if reached != n {
-        return Err(operator.refuse(format!("{} of {n} nodes belong to no tree", n - reached)));
+    match grower.left_out(0..n, |_| false) {
+        None => Ok(grown),
+        Some(node) => Err(operator.refuse(format!("node {node} belongs to no tree"))),
     }
-    Ok(grown)
 }
