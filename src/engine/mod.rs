@@ -49,7 +49,7 @@ pub trait Engine: Send {
         false
     }
 
-    /// Runs whose preparation was not done in time, since the start: they did it on the clock.
+    /// Runs whose preparation was not done in time, since seats were made: they did it on the clock.
     fn unprepared(&self) -> u64 {
         0
     }

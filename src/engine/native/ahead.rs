@@ -78,6 +78,8 @@ impl Ahead {
         let progress = Progress { buffers, done: 0, goal: 0, ran: false, queued: false };
         self.seats = vec![progress; instruments.max(1)];
         self.queue = VecDeque::with_capacity(self.seats.len());
+        // Runs that an engine was tried with are nobody's.
+        self.unprepared = 0;
     }
 
     /// Drops what was prepared.
