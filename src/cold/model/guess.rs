@@ -106,8 +106,8 @@ fn by_name(inputs: &[Port], outputs: &[Port]) -> Option<States> {
     const AFTER: [&str; 7] = ["out", "next", "new", "final", "n", "t", "last"];
     let stem = |name: &str, words: &[&str]| {
         let name = name.to_lowercase();
-        let name = name.trim_end_matches('0');
-        let parts: Vec<&str> = name.split(['_', '.', '/']).filter(|part| !part.is_empty()).collect();
+        let parts = name.split(['_', '.', '/']).map(|part| part.trim_end_matches('0'));
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
         let kept: Vec<&str> = parts.iter().copied().filter(|part| !words.contains(part)).collect();
         let stem = kept.join("_");
         // `hn`, `cn`: the word without a space.
@@ -272,6 +272,7 @@ mod tests {
             ("h_0", "h_n", "c_0", "c_n"),
             ("h_in", "h_out", "c_in", "c_out"),
             ("h", "h_next", "c", "c_next"),
+            ("h_0", "h_0_next", "c_0", "c_0_next"),
             ("prev_h", "new_h", "prev_c", "new_c"),
         ] {
             let ins = [x.clone(), port(h, &[1, 1, 4]), port(c, &[1, 1, 4])];

@@ -255,10 +255,8 @@ impl<U: Pair, const ALIKE: bool> Task for Rows<'_, U, ALIKE> {
                 (_, true, false) => self.panel::<S, 1, 1, 1, 8>(s, weights, first),
                 (8, false, _) => self.panel::<S, 8, 2, 1, 3>(s, weights, first),
                 (4, false, _) => self.panel::<S, 4, 2, 1, 3>(s, weights, first),
-                (2, false, true) => self.panel::<S, 2, 1, 2, 3>(s, weights, first),
-                (_, false, true) => self.panel::<S, 1, 1, 4, 1>(s, weights, first),
-                (2, false, false) => self.panel::<S, 2, 2, 1, 3>(s, weights, first),
-                (_, false, false) => self.panel::<S, 1, 1, 2, 3>(s, weights, first),
+                (2, false, _) => self.panel::<S, 2, 1, 2, 3>(s, weights, first),
+                (_, false, _) => self.panel::<S, 1, 1, 4, 1>(s, weights, first),
             }
         }
     }
