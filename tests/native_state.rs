@@ -87,6 +87,36 @@ fn states_and_windows_go_on_as_onnx_runtime_carries_them() {
     }
 }
 
+/// Its full window takes milliseconds: few are tried, on the widest instruction set.
+#[test]
+fn a_large_stack_answers_as_onnx_runtime_does() {
+    let runtime = match Runtime::open(&RuntimeConfig::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => return skip(&error.to_string()),
+    };
+    let (model, shape) = (onnx("stac_lstm_b"), Shape::vector("x", 250, "y", 1).window(100));
+    let mut ort = OrtCpu::new(runtime, &model, &shape).unwrap();
+    let mut plain = Native::new(&model, &shape).unwrap();
+    let mut early = Native::with(&model, &shape, ahead()).unwrap();
+    let mut rows = Rows::new();
+    for step in 0..130 {
+        let row = rows.next(shape.features);
+        [&mut ort as &mut dyn Engine, &mut plain, &mut early].into_iter().for_each(|e| e.take(0, &row).unwrap());
+        if step % 30 == 0 || step > 125 {
+            let [mut want, mut a, mut b] = [[0.0]; 3];
+            ort.infer(&[0], &mut want).unwrap();
+            plain.infer(&[0], &mut a).unwrap();
+            early.infer(&[0], &mut b).unwrap();
+            while early.prepare() {}
+            for got in [a[0], b[0]] {
+                assert!((want[0] - got).abs() <= 1e-5 + 1e-4 * want[0].abs(), "step {step}: {got}, {}", want[0]);
+            }
+        }
+    }
+    // The first run, and each after rows that were not run on.
+    assert_eq!(early.unprepared(), 6);
+}
+
 #[test]
 fn prepared_or_not_the_answer_has_the_same_bits() {
     for (name, shape) in models() {
@@ -216,7 +246,8 @@ fn where_nothing_can_be_done_ahead_nothing_is() {
 
 #[test]
 fn smaller_weights_are_as_near_as_their_digits() {
-    for (weights, near, share) in [(Weights::Bf16, 2e-2, 0.55)] {
+    for (weights, near, share) in [(Weights::Bf16, 2e-2, 0.55), (Weights::F16, 3e-3, 0.55), (Weights::Int8, 5e-2, 0.3)]
+    {
         for (name, shape) in models() {
             let mut exact = Native::new(&onnx(name), &shape).unwrap();
             let mut small = Native::with(&onnx(name), &shape, Options { weights, ..ahead() }).unwrap();

@@ -4,10 +4,12 @@
 //! when a run ends: the walk over these is done ahead, and h · U + b of the last step. Of a step that carries its state, all
 //! that does not hang on the row is: mostly that same product. What is not done when the run comes is done then. Either way
 //! the same steps run on the same numbers in the same order.
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 
-use super::plan::{Memory, Plan, Slot, Step, begin};
+use super::memory::{Memory, begin};
+use super::plan::{Plan, Slot, Step};
 use super::simd::Simd;
 use super::tensor::Buffer;
 use crate::engine::seats::Seats;

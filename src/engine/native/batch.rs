@@ -5,7 +5,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::graph::Graph;
-use super::plan::{Memory, Plan, Step};
+use super::memory::Memory;
+use super::plan::{Plan, Step};
 use super::portable::Portable;
 use super::simd::Simd;
 use super::{Weights, lower};

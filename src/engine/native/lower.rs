@@ -16,7 +16,8 @@ mod reduce;
 use std::collections::{HashMap, HashSet};
 
 use super::graph::{Dim, Graph, MOST_VALUES, Node, Value};
-use super::plan::{Memory, Plan, Slot, Step};
+use super::memory::Memory;
+use super::plan::{Plan, Slot, Step};
 use super::portable::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
 use super::{Refusal, Weights};

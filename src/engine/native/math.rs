@@ -34,7 +34,7 @@ pub(super) fn exp_within<S: Simd>(s: S, x: S::V) -> S::V {
 fn power_of_2<S: Simd>(s: S, x: S::V) -> S::V {
     let n = s.round(x);
     let coefficients =
-        [1.546_144_5e-4, 1.340_042_8e-3, 9.618_057e-3, 5.550_327_2e-2, 2.402_265_1e-1, std::f32::consts::LN_2, 1.0];
+        [1.546_144_5e-4, 1.340_042_8e-3, 9.618_057e-3, 5.550_327e-2, 2.402_265e-1, std::f32::consts::LN_2, 1.0];
     s.mul(polynomial(s, s.sub(x, n), &coefficients), s.exp2_integral(n))
 }
 

@@ -6,11 +6,12 @@ use super::Weights;
 use super::ahead::Ahead;
 use super::dense::Dense;
 use super::maps::{Binary, Unary};
+use super::memory::Memory;
 use super::product::Span;
 use super::recurrent::{Layer, Sequence};
 use super::reduce::{Norm, Reduce, Softmax};
-use super::simd::{Simd, Task};
-use super::tensor::{Block, Buffer, LANES};
+use super::simd::Simd;
+use super::tensor::{Block, Buffer};
 use super::trees::Trees;
 use crate::engine::seats::Seats;
 
@@ -66,45 +67,6 @@ pub(super) enum Step {
     Start { h: Option<Slot>, gates: Slot, layer: Arc<Layer> },
     /// The rest of that step: from the state `from` to the state `to`, which may be the same; 0 where there is none.
     Finish { x: Slot, gates: Slot, from: [Option<Slot>; 2], to: [Slot; 2], layer: Arc<Layer> },
-}
-
-/// What steps work on: the buffers, and rows that are read where they lie.
-pub(super) struct Memory<'a> {
-    pub buffers: &'a mut [Buffer],
-    /// The seat's window is what this slot reads.
-    pub input: Slot,
-    pub window: &'a [f32],
-    /// One row of it is what this slot reads.
-    pub row: Slot,
-    pub newest: &'a [f32],
-}
-
-impl<'a> Memory<'a> {
-    /// Buffers alone.
-    pub fn of(buffers: &'a mut [Buffer]) -> Self {
-        Self { buffers, input: Slot::MAX, window: &[], row: Slot::MAX, newest: &[] }
-    }
-
-    #[inline(always)]
-    pub fn values(&self, slot: Slot) -> &[f32] {
-        match slot {
-            slot if slot == self.input => self.window,
-            slot if slot == self.row => self.newest,
-            slot => self.buffers[slot].values(),
-        }
-    }
-
-    /// Whole blocks for `len` values: those of the window are a copy.
-    #[inline(always)]
-    fn blocks(&self, slot: Slot, len: usize) -> &[Block] {
-        &self.buffers[slot].0[..len.div_ceil(LANES)]
-    }
-
-    /// A buffer is a step's own while it is written: no step reads what it writes.
-    #[inline(always)]
-    fn take(&mut self, slot: Slot) -> Buffer {
-        std::mem::take(&mut self.buffers[slot])
-    }
 }
 
 /// Where a layer's rows begin in x: in each plane, `rows` of them `apart` values from each other.
@@ -240,7 +202,7 @@ impl Step {
     pub fn run<S: Simd>(&self, s: S, memory: &mut Memory) {
         match self {
             Self::Sequence { .. } | Self::Start { .. } | Self::Finish { .. } => {
-                s.call(Recur { step: self, memory });
+                self.recur_apart(s, memory);
             }
             _ => {
                 let target = self.target();
@@ -248,68 +210,6 @@ impl Step {
                 self.write(s, memory, &mut y);
                 memory.buffers[target] = y;
             }
-        }
-    }
-
-    /// [`Step::run`] of those that may be done ahead: recurrent ones, and moves of their states.
-    #[inline(always)]
-    pub fn run_ahead<S: Simd>(&self, s: S, memory: &mut Memory) {
-        match self {
-            Self::Gather { x, y: target, index, pad } => {
-                let mut y = memory.take(*target);
-                gather(memory.values(*x), index, *pad, y.values_mut());
-                memory.buffers[*target] = y;
-            }
-            Self::Place { x, y: target, at, len } => {
-                let mut y = memory.take(*target);
-                y.values_mut()[*at..at + len].copy_from_slice(&memory.values(*x)[..*len]);
-                memory.buffers[*target] = y;
-            }
-            _ => s.call(Recur { step: self, memory }),
-        }
-    }
-
-    /// Whether [`Step::run_ahead`] takes it.
-    pub fn is_light(&self) -> bool {
-        matches!(self, Self::Gather { .. } | Self::Place { .. } | Self::Start { .. })
-    }
-
-    /// Steps of recurrent layers, which write more than one buffer.
-    #[inline(always)]
-    fn recur<S: Simd>(&self, s: S, memory: &mut Memory) {
-        match self {
-            Self::Sequence { x, y, gates, h, c, initial, sequence } => {
-                let [mut own_gates, mut own_h, mut own_c] = [*gates, *h, *c].map(|slot| memory.take(slot));
-                let mut own_y = y.map(|y| memory.take(y)).unwrap_or_default();
-                begin(memory, initial[0], own_h.values_mut());
-                begin(memory, initial[1], own_c.values_mut());
-                let state = [own_h.values_mut(), own_c.values_mut()];
-                let zero = initial[0].is_none();
-                sequence.run(s, memory.values(*x), &mut own_gates.0, state, zero, own_y.values_mut());
-                for (slot, buffer) in [(*gates, own_gates), (*h, own_h), (*c, own_c)] {
-                    memory.buffers[slot] = buffer;
-                }
-                if let Some(y) = y {
-                    memory.buffers[*y] = own_y;
-                }
-            }
-            Self::Start { h, gates, layer } => {
-                let mut own_gates = memory.take(*gates);
-                layer.start(s, h.map(|h| memory.values(h)), &mut own_gates.0);
-                memory.buffers[*gates] = own_gates;
-            }
-            Self::Finish { x, gates, from, to, layer } => {
-                let [mut own_gates, mut h, mut c] = [*gates, to[0], to[1]].map(|slot| memory.take(slot));
-                if from[0] != Some(to[0]) {
-                    begin(memory, from[0], h.values_mut());
-                    begin(memory, from[1], c.values_mut());
-                }
-                layer.step(s, memory.values(*x), &mut own_gates.0, h.values_mut(), c.values_mut());
-                for (slot, buffer) in [(*gates, own_gates), (to[0], h), (to[1], c)] {
-                    memory.buffers[slot] = buffer;
-                }
-            }
-            _ => {}
         }
     }
 
@@ -446,36 +346,10 @@ impl Step {
     }
 }
 
-/// A recurrent layer's step, compiled once for every place that runs it.
-struct Recur<'a, 'm> {
-    step: &'a Step,
-    memory: &'a mut Memory<'m>,
-}
-
-impl Task for Recur<'_, '_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        self.step.recur(s, self.memory);
-    }
-}
-
 #[inline(always)]
-fn gather(x: &[f32], index: &[u32], pad: f32, y: &mut [f32]) {
+pub(super) fn gather(x: &[f32], index: &[u32], pad: f32, y: &mut [f32]) {
     for (y, &i) in y.iter_mut().zip(index) {
         *y = if i == PAD { pad } else { x[i as usize] };
-    }
-}
-
-/// A state's first value.
-#[inline(always)]
-pub(super) fn begin(memory: &Memory, from: Option<Slot>, to: &mut [f32]) {
-    match from {
-        Some(from) => {
-            let from = memory.values(from);
-            let len = from.len().min(to.len());
-            to[..len].copy_from_slice(&from[..len]);
-        }
-        None => to.fill(0.0),
     }
 }
 
