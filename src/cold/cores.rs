@@ -73,8 +73,8 @@ pub fn choose_feed(config: &Config) -> Result<usize> {
 
 /// Pins the calling thread.
 pub fn pin(cpu: usize, who: &str) -> Result<()> {
-    // Asked for a number that no CPU can have, the crate panics.
-    if allowed().contains(&cpu) && core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
+    // Asked for a number that no CPU can have, the crate panics. A thread may have left the CPU to others and come back to it.
+    if cpu < CpuSet::MAX_CPU && core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
         return Ok(());
     }
     let problem = format!("cannot be pinned to CPU {cpu}");
