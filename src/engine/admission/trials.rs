@@ -104,7 +104,7 @@ fn spoil(kind: Kind, i: usize, values: &mut [f32], rng: &mut Pcg64) {
             values.iter_mut().for_each(|x| *x *= far);
         }
         Kind::Denormal => values.iter_mut().for_each(|x| *x *= 1e-39),
-        Kind::Infinite => values[one] = if i % 2 == 0 { f32::INFINITY } else { f32::NEG_INFINITY },
+        Kind::Infinite => values[one] = if i.is_multiple_of(2) { f32::INFINITY } else { f32::NEG_INFINITY },
         Kind::Missing => {
             values[one] = f32::NAN;
             // Half of these rows have holes all over.
