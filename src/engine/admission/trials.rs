@@ -87,6 +87,15 @@ pub(super) fn trials(golden: &[Vec<f32>]) -> Vec<Trial> {
     trials
 }
 
+/// The trials `times` over, each value up or down by 2 units in the last place of the largest significand.
+pub(super) fn roundings(times: usize, trials: &[Trial]) -> impl Iterator<Item = Vec<Trial>> {
+    let mut rng = Pcg64::seed_from_u64(0x726f_756e_6473);
+    (0..times).map(move |_| {
+        let mut off = |x: &f32| x * if rng.random() { 1.0 + 2.0 * f32::EPSILON } else { 1.0 - 2.0 * f32::EPSILON };
+        trials.iter().map(|trial| Trial { values: trial.values.iter().map(&mut off).collect(), ..*trial }).collect()
+    })
+}
+
 /// Each value that of another golden row, shaken: within or near what the model was trained on.
 fn shaken(golden: &[Vec<f32>], rng: &mut Pcg64) -> Vec<f32> {
     let value = |f: usize| {
