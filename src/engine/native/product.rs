@@ -158,16 +158,16 @@ impl<U: Pair, const PIECES: bool> Task for Row<'_, U, PIECES> {
     fn run<S: Simd>(self, s: S) {
         let Self { product, x, between, y } = self;
         for (first, width, weights) in product.panels() {
-            // With sixteen registers of eight lanes, half as much is in flight.
+            // With sixteen registers of eight lanes, half a panel at a time; the sums are the same on each machine.
             match (width, S::MANY) {
                 (8, true) => product.row::<S, 8, 8, 1, PIECES>(s, (x, between), weights, first, y),
                 (4, true) => product.row::<S, 4, 4, 2, PIECES>(s, (x, between), weights, first, y),
                 (2, true) => product.row::<S, 2, 2, 4, PIECES>(s, (x, between), weights, first, y),
                 (_, true) => product.row::<S, 1, 1, 8, PIECES>(s, (x, between), weights, first, y),
                 (8, false) => product.row::<S, 8, 4, 1, PIECES>(s, (x, between), weights, first, y),
-                (4, false) => product.row::<S, 4, 4, 1, PIECES>(s, (x, between), weights, first, y),
-                (2, false) => product.row::<S, 2, 2, 2, PIECES>(s, (x, between), weights, first, y),
-                (_, false) => product.row::<S, 1, 1, 4, PIECES>(s, (x, between), weights, first, y),
+                (4, false) => product.row::<S, 4, 2, 2, PIECES>(s, (x, between), weights, first, y),
+                (2, false) => product.row::<S, 2, 1, 4, PIECES>(s, (x, between), weights, first, y),
+                (_, false) => product.row::<S, 1, 1, 8, PIECES>(s, (x, between), weights, first, y),
             }
         }
     }
@@ -254,9 +254,9 @@ impl<U: Pair, const ALIKE: bool> Task for Rows<'_, U, ALIKE> {
                 (2, true, false) => self.panel::<S, 2, 2, 1, 8>(s, weights, first),
                 (_, true, false) => self.panel::<S, 1, 1, 1, 8>(s, weights, first),
                 (8, false, _) => self.panel::<S, 8, 2, 1, 3>(s, weights, first),
-                (4, false, _) => self.panel::<S, 4, 2, 1, 3>(s, weights, first),
-                (2, false, _) => self.panel::<S, 2, 1, 2, 3>(s, weights, first),
-                (_, false, _) => self.panel::<S, 1, 1, 4, 1>(s, weights, first),
+                (4, false, _) => self.panel::<S, 4, 1, 2, 3>(s, weights, first),
+                (2, false, _) => self.panel::<S, 2, 1, 4, 1>(s, weights, first),
+                (_, false, _) => self.panel::<S, 1, 1, 8, 1>(s, weights, first),
             }
         }
     }
