@@ -129,7 +129,7 @@ fn manifest_keys() {
     let copy = Copy::new();
     copy.edit_manifest(|manifest| drop(manifest.insert("treshold".into(), 1.into())));
     copy.unreadable("manifest.toml", &["unknown field `treshold`", "line ", "models/README.md"]);
-    for key in ["schema", "name", "onnx_sha256", "features_hash", "features", "output", "outputs", "scores"] {
+    for key in ["schema", "name", "onnx_sha256", "features_hash", "features", "output", "outputs"] {
         let copy = Copy::new();
         copy.edit_manifest(|manifest| drop(manifest.remove(key).unwrap()));
         copy.unreadable("manifest.toml", &[&format!("missing field `{key}`")]);

@@ -2,14 +2,12 @@
 //! signals of both are the same within the tolerance that admission holds, and so are the classes they name.
 
 mod common;
-mod features_common;
 #[path = "common/line.rs"]
 mod line;
 
 use common::*;
-use features_common::streams::{es_day, goog_day};
 use line::line;
-use pillion::cold::data::Feed;
+use pillion::cold::data::{self, Feed, lobster};
 use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::admission::Tolerance;
 use pillion::engine::{Engine, RuntimeConfig};
@@ -57,6 +55,14 @@ fn hold(theirs: &Signal, ours: &Signal, so_far: &mut Difference) {
     so_far.pairs += 1;
 }
 
+fn goog_day() -> Option<Feed> {
+    let zip = shared("lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip")?;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("goog.dbn");
+    lobster::convert_file(&[zip], &to, lobster::Options { symbol: None, date: None, instrument_id: 1 }).unwrap();
+    Some(data::load(to).unwrap())
+}
+
 fn day(name: &str, feed: &Feed) -> u64 {
     let set = FeatureSet::load("book").expect("bundled");
     let mut line = line(feed, &set, engines(), 1 << 13);
@@ -93,7 +99,7 @@ fn signals_of_both_engines_agree_on_whole_days() {
     if let Some(feed) = goog_day() {
         assert_eq!(day("GOOG", &feed), 4 * 147_915);
     }
-    if let Some(feed) = es_day() {
-        assert!(day("ES", &feed) > 4 * 40_000);
+    if let Some(es) = shared(ES) {
+        assert!(day("ES", &data::load(es).unwrap()) > 4 * 40_000);
     }
 }
