@@ -245,3 +245,21 @@ impl Task for Late<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Dense, Weights};
+
+    #[test]
+    fn weights_that_a_form_does_not_hold_stay_f32() {
+        let form = |form, largest: f32| {
+            Dense::stored(form, 2, 3, |i, o| if (i, o) == (1, 2) { largest } else { 0.5 }, &[]).form()
+        };
+        for stored in [Weights::F32, Weights::Bf16, Weights::F16, Weights::Int8] {
+            assert_eq!(form(stored, 2.0), stored);
+            assert_eq!(form(stored, f32::INFINITY), Weights::F32);
+        }
+        assert_eq!([form(Weights::F16, 70_000.0), form(Weights::Bf16, 70_000.0)], [Weights::F32, Weights::Bf16]);
+        assert_eq!(form(Weights::Int8, 1e-35), Weights::F32);
+    }
+}
