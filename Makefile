@@ -44,10 +44,10 @@ lint:
 bench: onnxruntime release
 	cargo bench --bench stages
 	cargo bench --bench stages -- --quick --set=benches/thirty.toml
-	test -e target/bench-models/index.toml || scripts/bench-models
-	cargo bench --bench engines
 	scripts/bench-shm
 	scripts/bench-replay $(PILLION) $(DATA)
+	test -e target/bench-models/index.toml || scripts/bench-models
+	cargo bench --bench engines
 
 # The GPU against the CPU, with and without CUDA graphs, 1, 64 and 1,024 instruments a run. Without a GPU it says so.
 bench-gpu:

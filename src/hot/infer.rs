@@ -83,6 +83,7 @@ impl Infer {
         let n = engine.info().outputs;
         let values = &mut self.scratch[..n * seats.len()];
         let ran = engine.infer(seats, values).is_ok();
+        let stateful = engine.info().stateful;
         let results = slot * self.batch..slot * self.batch + seats.len();
         let results = self.outputs[results.clone()].iter_mut().zip(&mut self.valid[results]);
         for ((outputs, valid), values) in results.zip(values.chunks_exact(n)) {
@@ -92,6 +93,11 @@ impl Infer {
                 *to = if fine { x } else { 0.0 };
                 *valid &= fine;
             }
+        }
+        if stateful {
+            // A state with a NaN in it would never be rid of it.
+            let bad = seats.iter().zip(&self.valid[slot * self.batch..]).filter(|(_, valid)| !**valid);
+            bad.for_each(|(&seat, _)| self.models[slot].engine.reset(seat));
         }
     }
 

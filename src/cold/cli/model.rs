@@ -64,11 +64,11 @@ struct CheckArgs {
     /// Print everything as one JSON object
     #[arg(long)]
     json: bool,
-    /// CPU to time on; the highest that this process may use when left out
+    /// CPU to time on, none that a live lane spins on; the lowest that this process may use when left out
     #[arg(long, value_name = "N")]
     core: Option<usize>,
     /// Most instruments of one run, as the config key lane.batch
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
     /// GPU to try beside the CPU, as the config key lane.device
     #[arg(long, default_value = "cuda:0", value_parser = gpu)]

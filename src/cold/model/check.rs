@@ -41,7 +41,7 @@ pub struct Request {
     pub precompute: bool,
     /// How near narrower weights must be.
     pub tolerance: Tolerance,
-    /// CPU to time on; the highest this process may use when `None`.
+    /// CPU to time on; the lowest this process may use when `None`.
     pub core: Option<usize>,
     /// Most instruments of a run.
     pub batch: usize,
@@ -177,6 +177,16 @@ impl Subject {
     }
 
     fn dir(request: &Request, config: &RuntimeConfig) -> Result<(Self, Box<dyn Engine>)> {
+        let told = request.told != Told::default() || request.missing != Missing::Never;
+        let allowed = request.weights != Weights::F32 || request.precompute;
+        if told || allowed || request.tolerance != Tolerance::default() {
+            let problem = "has a manifest, which says what flags say of a bare file";
+            return Err(Error::input(
+                request.target.display(),
+                problem,
+                "change manifest.toml, or name the .onnx file",
+            ));
+        }
         let model = Model::read(&request.target)?;
         let reference = model.reference(config)?;
         let path = request.target.join(ONNX);
@@ -320,7 +330,7 @@ fn runtime() -> Result<&'static Runtime> {
 }
 
 fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize>) -> Result<Findings> {
-    let core = core.or_else(|| cores::allowed().last().copied()).unwrap_or(0);
+    let core = core.or_else(|| cores::allowed().first().copied()).unwrap_or(0);
     let survey = Survey::read(&subject.onnx);
     let survey = survey.map_err(|error| Error::input(subject.path.display(), error, "export the model again"))?;
     let mut tried = subject.case().natives(reference.as_mut());

@@ -7,7 +7,7 @@ use crate::engine::inspect::Port;
 const MOST_VALUES: usize = 1 << 20;
 
 /// What the user says of the file; the graph is asked for the rest.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Values of a row.
     pub features: Option<usize>,

@@ -248,6 +248,7 @@ impl Manifest {
         if self.name.is_empty() || self.features.is_empty() {
             return Err("name and features must not be empty".into());
         }
+        self.check_lengths()?;
         self.check_takes()?;
         check_unique("output", &self.output.list())?;
         check_unique("features", &self.features)?;
@@ -263,6 +264,17 @@ impl Manifest {
 }
 
 impl Manifest {
+    /// What the signal region's table of models has room for.
+    fn check_lengths(&self) -> std::result::Result<(), String> {
+        let fits = |key: &str, text: &str, most: usize| match text.len() <= most && !text.contains('\0') {
+            true => Ok(()),
+            false => Err(format!("{key}: {text:?} has {} bytes; up to {most} fit, and no 0 among them", text.len())),
+        };
+        fits("name", &self.name, 63)?;
+        fits("meaning", &self.meaning, 255)?;
+        self.outputs.iter().try_for_each(|name| fits("outputs", name, 31))
+    }
+
     /// The keys that go with `takes`, and no others.
     fn check_takes(&self) -> std::result::Result<(), String> {
         let (window, states) = (self.takes == Takes::Window, self.takes == Takes::State);

@@ -95,9 +95,10 @@ fn names(plan: &Plan, shape: &Shape) -> Result<Vec<String>> {
         );
     }
     if plan.names.is_empty() {
-        let output = &shape.outputs[0];
+        // What a signal's table has room for, with a number behind it.
+        let output = if shape.outputs[0].len() <= 28 { &shape.outputs[0] } else { "y" };
         let several = (0..count).map(|i| format!("{output}_{i}")).collect();
-        return Ok(if count == 1 { vec![output.clone()] } else { several });
+        return Ok(if count == 1 { vec![output.to_owned()] } else { several });
     }
     if plan.names.len() != count {
         let problem = format!("it gives {count} values, and --outputs names {}", plan.names.len());
@@ -220,7 +221,10 @@ fn write(folder: &Path, files: &[(&str, &[u8])], config: &RuntimeConfig) -> Resu
         let written = fs::write(&path, bytes).and_then(|()| fs::File::open(&path)?.sync_all());
         written.map_err(|error| failed(&error))?;
     }
-    Model::load(making.path(), config, EngineChoice::OrtCpu)?;
+    // What is refused here was told by flags, and its folder is about to go.
+    let refused =
+        |error: Error| Error::input(folder.display(), error.problem, "change what the flags say of the model");
+    Model::load(making.path(), config, EngineChoice::OrtCpu).map_err(refused)?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(making.path(), mode).map_err(|error| failed(&error))?;
     match renameat_with(CWD, making.path(), CWD, folder, RenameFlags::NOREPLACE) {

@@ -172,14 +172,14 @@ impl Plan {
 }
 
 impl Plan {
-    /// In words, how many layers' weights are not in the form that was asked for, because it does not hold them.
+    /// In few words, which go into a field of 64 bytes, how many layers' weights are not in the form that was asked for, because it does not hold them.
     pub fn kept(&self, form: Weights) -> String {
         let forms = self.steps.iter().filter_map(|step| match step {
             Step::Dense { dense, .. } => Some(dense.form()),
             _ => None,
         });
         let (all, kept) = forms.fold((0, 0), |(all, kept), own| (all + 1, kept + usize::from(own != form)));
-        if kept == 0 { String::new() } else { format!(", weights of {kept} of {all} layers kept as f32") }
+        if kept == 0 { String::new() } else { format!(", {kept}/{all} layers f32") }
     }
 
     /// Bytes of weights that a run reads.

@@ -112,12 +112,15 @@ impl Entry {
         Ok(Some(bytes))
     }
 
-    /// A folder that anybody may write to could hand us any model.
+    /// A folder that others may write to could hand us any model.
     fn trusted(&self) -> Result<(), String> {
         let about = |problem: &str| format!("{}: {problem}", self.folder.display());
         fs::create_dir_all(&self.folder).map_err(|error| about(&error.to_string()))?;
-        let mode = fs::metadata(&self.folder).map_err(|error| about(&error.to_string()))?.mode();
-        if mode & 0o002 == 0 { Ok(()) } else { Err(about("everybody may write there; chmod o-w")) }
+        let folder = fs::metadata(&self.folder).map_err(|error| about(&error.to_string()))?;
+        if ![0, rustix::process::geteuid().as_raw()].contains(&folder.uid()) {
+            return Err(about("it belongs to another user"));
+        }
+        if folder.mode() & 0o022 == 0 { Ok(()) } else { Err(about("others may write there; chmod go-w")) }
     }
 
     /// Has the graph written beside its place, closes it with its hash, and only then gives it its name.
