@@ -133,8 +133,10 @@ fn a_folder_that_is_none_or_everybodys_is_not_used() {
     assert!(not_used(&onnx, &shape, &file).contains(&file.display().to_string()));
     let open = folder.path().join("open");
     fs::create_dir(&open).unwrap();
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(not_used(&onnx, &shape, &open).contains("everybody may write there"));
+    for mode in [0o777, 0o770] {
+        fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(not_used(&onnx, &shape, &open).contains("others may write there; chmod go-w"));
+    }
     assert!(entries(&open).is_empty());
     // Not even the user who may do anything can make a file there.
     assert!(not_used(&onnx, &shape, Path::new("/proc/self/fd")).contains("/proc/self/fd"));

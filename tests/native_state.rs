@@ -323,3 +323,20 @@ fn times() {
         }
     }
 }
+
+/// Rows of the graph that are not the rows that come one by one: nothing is known of them ahead.
+#[test]
+fn a_window_dealt_out_otherwise_is_not_walked_ahead() {
+    let onnx = std::fs::read(format!("{}/tests/model_fixtures/patches.onnx", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let shape = Shape::vector("x", 2, "y", 3).window(4);
+    let make = |precompute| Native::with(&onnx, &shape, Options { precompute, ..Options::default() }).unwrap();
+    let (mut plain, mut ahead) = (make(false), make(true));
+    assert!(!ahead.prepares());
+    for i in 0..12_u8 {
+        let (mut a, mut b) = ([0.0; 3], [0.0; 3]);
+        plain.run(&[f32::from(i), 1.0], &mut a).unwrap();
+        ahead.run(&[f32::from(i), 1.0], &mut b).unwrap();
+        while ahead.prepare() {}
+        assert_eq!(a.map(f32::to_bits), b.map(f32::to_bits));
+    }
+}

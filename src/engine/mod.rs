@@ -49,7 +49,8 @@ pub trait Engine: Send {
         false
     }
 
-    /// Runs whose preparation was not done in time, since seats were made: they did it on the clock.
+    /// Runs whose preparation was not done in time, since seats were made: they did it on the clock. The first of a seat and
+    /// of each reset are among them.
     fn unprepared(&self) -> u64 {
         0
     }

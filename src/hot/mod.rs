@@ -70,6 +70,8 @@ pub struct Lane {
     trigger: Trigger,
     budget_ns: u64,
     pending: Option<Pending>,
+    /// Most instruments of a run.
+    most: usize,
     /// Instruments of the run in hand, and what caused each.
     batch: Vec<usize>,
     causes: Vec<(Cause, u32)>,
@@ -131,6 +133,7 @@ impl Lane {
                 instruments: vec![PutOff::default(); instruments].into(),
                 order: VecDeque::with_capacity(instruments),
             }),
+            most: parts.batch.max(1),
             batch: Vec::with_capacity(parts.batch.max(1)),
             causes: Vec::with_capacity(parts.batch.max(1)),
             counts: Counts::default(),
@@ -294,7 +297,7 @@ impl Lane {
     fn make_up(&mut self) {
         let Some(pending) = &mut self.pending else { return };
         self.stamp.begin_without_record();
-        while self.batch.len() < self.batch.capacity()
+        while self.batch.len() < self.most
             && let Some(index) = pending.order.pop_front()
         {
             let index = index as usize;
@@ -308,7 +311,10 @@ impl Lane {
                 self.causes.push((cause, why));
             }
         }
-        self.signals();
+        // Whoever waited may have been answered since.
+        if !self.batch.is_empty() {
+            self.signals();
+        }
     }
 
     /// Records were lost: no book of the lane can be trusted until it is rebuilt.

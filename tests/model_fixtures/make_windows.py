@@ -3,6 +3,7 @@
 window.onnx  five rows: the first feature of the oldest row, that of the newest, and the sum of (place from 1) x second feature
 state.onnx   s' = s / 2 + (first feature, second feature); published are s' and, as another output, the third feature
 lstm.onnx    ten rows through an LSTM of 16 units as PyTorch exports it, its last output to one value
+patches.onnx four rows of two features as two rows of four, through an LSTM of three units
 
 Run with the interpreter of models/requirements-zoo.txt.
 """
@@ -74,5 +75,22 @@ save(
         "head": draw(1, UNITS),
         "bias": draw(1),
         "first_axis": np.array([0], np.int64),
+    },
+)
+save(
+    "patches",
+    [
+        helper.make_node("Reshape", ["x", "pairs"], ["patches"]),
+        helper.make_node("LSTM", ["patches", "w4", "r3", "b3"], ["", "last"], hidden_size=3),
+        helper.make_node("Reshape", ["last", "row"], ["y"]),
+    ],
+    [("x", [1, 4, 2])],
+    [("y", [1, 3])],
+    {
+        "w4": draw(1, 12, 4),
+        "r3": draw(1, 12, 3),
+        "b3": draw(1, 24),
+        "pairs": np.array([2, 1, 4], np.int64),
+        "row": np.array([1, 3], np.int64),
     },
 )

@@ -12,6 +12,7 @@ use super::memory::{Memory, begin};
 use super::plan::{Plan, Slot, Step};
 use super::simd::Simd;
 use super::tensor::Buffer;
+use crate::engine::Shape;
 use crate::engine::seats::Seats;
 
 /// Bytes of weights after which a piece ends: about two microseconds from the second cache.
@@ -53,9 +54,9 @@ struct Progress {
 
 impl Ahead {
     /// Takes what can be done ahead out of a plan; none where the plan has no such part.
-    pub fn split(plan: &mut Plan) -> Option<Self> {
+    pub fn split(plan: &mut Plan, shape: &Shape) -> Option<Self> {
         let (cycle, first, rows, last) = if plan.carried.is_empty() {
-            let (cycle, first, rows) = walk(plan)?;
+            let (cycle, first, rows) = walk(plan, shape)?;
             let starts = cycle.iter().filter(|step| matches!(step, Step::Start { .. })).cloned().collect();
             (cycle, first, rows, starts)
         } else {
@@ -213,7 +214,7 @@ type Walk = (Vec<Step>, Vec<(Slot, Option<Slot>)>, usize);
 
 /// A plan that begins with recurrent layers over the window, each read by the next alone and the last by its last row: they
 /// become steps.
-fn walk(plan: &mut Plan) -> Option<Walk> {
+fn walk(plan: &mut Plan, shape: &Shape) -> Option<Walk> {
     let count = plan.steps.iter().take_while(|step| matches!(step, Step::Sequence { .. })).count();
     let mut readers = vec![0; plan.buffers.len()];
     plan.steps.iter().for_each(|step| step.reads(|slot, _| readers[slot] += 1));
@@ -231,6 +232,10 @@ fn walk(plan: &mut Plan) -> Option<Walk> {
         });
         let read_once = y.map_or(0, |y| readers[y]) == usize::from(!last);
         if *read != from || sequence.reverse || !constant || !read_once || sequence.rows < 2 {
+            return None;
+        }
+        // The graph may deal the window's values out in other rows than come one by one.
+        if sequence.rows != shape.rows || (i == 0 && sequence.layer.inputs != shape.features) {
             return None;
         }
         (from, rows) = (y.unwrap_or(Slot::MAX), sequence.rows);

@@ -12,6 +12,10 @@ use super::wire;
 
 /// Most values a tensor may have: far above any model that runs beside an order gateway.
 pub(super) const MOST_VALUES: usize = 1 << 24;
+/// Most dimensions of a tensor.
+pub(super) const MOST_DIMENSIONS: usize = 64;
+/// Most inputs of a node.
+const MOST_INPUTS: usize = 1 << 12;
 /// Most nodes.
 const MOST_NODES: usize = 1 << 16;
 /// Opsets of the default domain whose meanings are known here.
@@ -189,6 +193,9 @@ impl Reader {
         let mut node = Node { op, name, inputs: Vec::new(), outputs: Vec::new(), attributes };
         if !self.domains.iter().any(|known| known == domain) {
             return Err(node.refuse(format!("the file imports no opset of its domain `{domain}`")));
+        }
+        if proto.input.len() > MOST_INPUTS {
+            return Err(node.refuse(format!("{} inputs, {MOST_INPUTS} at most are taken", proto.input.len())));
         }
         for input in &proto.input {
             let known = self.known.get(input).copied();

@@ -188,7 +188,7 @@ impl Native {
         let graph = Graph::read(onnx)?;
         let mut plan = lower::lower(&graph, shape, options.weights, 1)?;
         let batch = Batch::new(&graph, shape, options.weights, options.batch, &plan);
-        let ahead = if options.precompute { Ahead::split(&mut plan) } else { None };
+        let ahead = if options.precompute { Ahead::split(&mut plan, shape) } else { None };
         let info = EngineInfo {
             engine: options.weights.engine(),
             isa: isa.name().to_owned(),

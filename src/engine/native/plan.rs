@@ -174,9 +174,11 @@ impl Plan {
 impl Plan {
     /// In few words, which go into a field of 64 bytes, how many layers' weights are not in the form that was asked for, because it does not hold them.
     pub fn kept(&self, form: Weights) -> String {
-        let forms = self.steps.iter().filter_map(|step| match step {
-            Step::Dense { dense, .. } => Some(dense.form()),
-            _ => None,
+        let forms = self.steps.iter().flat_map(|step| match step {
+            Step::Dense { dense, .. } => vec![dense.form()],
+            Step::Sequence { sequence, .. } => sequence.layer.forms(),
+            Step::Finish { layer, .. } => layer.forms(),
+            _ => Vec::new(),
         });
         let (all, kept) = forms.fold((0, 0), |(all, kept), own| (all + 1, kept + usize::from(own != form)));
         if kept == 0 { String::new() } else { format!(", {kept}/{all} layers f32") }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::Weights;
 use super::dense::Dense;
 use super::math;
 use super::product::Span;
@@ -69,6 +70,11 @@ fn readable(n: usize) -> usize {
 }
 
 impl Layer {
+    /// How the weights of its products are stored.
+    pub fn forms(&self) -> Vec<Weights> {
+        [Some(&self.w), Some(&self.u), self.after.as_ref()].into_iter().flatten().map(Dense::form).collect()
+    }
+
     /// Values of scratch for `rows` rows: h · U, what the reset left and its product, and x · W + b of each row.
     pub fn scratch(&self, rows: usize) -> usize {
         (self.own_blocks() + rows * self.given_blocks() + 1) * LANES

@@ -12,7 +12,7 @@ use crate::engine::native::graph::{MOST_VALUES, Node};
 use crate::engine::native::maps::{Binary, Unary};
 use crate::engine::native::plan::{PAD, Slot, Spread, Step};
 use crate::engine::native::reduce::Reduce;
-use crate::engine::native::tensor::Buffer;
+use crate::engine::native::tensor::{Buffer, LANES};
 
 /// Windows of a convolution or a pool along each axis.
 struct Windows {
@@ -110,6 +110,12 @@ impl Lower<'_> {
     ) -> Result<(), Refusal> {
         let (_, x) = self.computed_input(node, 0)?;
         let (places, taps, each) = (windows.places(), depth * windows.taps(), maps / group);
+        // Each group has buffers and weights of its own, in whole blocks, however few values they hold.
+        let own: usize = [places * taps, 2 * places * each, taps.saturating_mul(3 * each.next_multiple_of(LANES))]
+            .iter()
+            .map(|values| values.next_multiple_of(LANES))
+            .sum();
+        small(node, &[group, own])?;
         let y = self.define(node, [&[1, maps][..], &windows.out].concat())?;
         for g in 0..group {
             let first = g * each;
@@ -175,6 +181,9 @@ impl Lower<'_> {
         let &[1, channels, ref space @ ..] = &dims[..] else {
             return Err(node.refuse(format!("an input of {dims:?} is not taken")));
         };
+        if dims.contains(&0) {
+            return Err(node.refuse("input 0 has no values"));
+        }
         let kernel = if node.op.starts_with("Global") {
             space.to_vec()
         } else {

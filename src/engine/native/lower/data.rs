@@ -4,7 +4,7 @@ use super::elementwise::{broadcast, spread};
 use super::reduce::permutation;
 use super::{Known, Lower, axis, strides};
 use crate::engine::native::Refusal;
-use crate::engine::native::graph::{MOST_VALUES, Node};
+use crate::engine::native::graph::{MOST_DIMENSIONS, MOST_VALUES, Node};
 use crate::engine::native::plan::{PAD, Step};
 
 impl Lower<'_> {
@@ -50,6 +50,9 @@ impl Lower<'_> {
             "Unsqueeze" => {
                 let axes = axes.ok_or_else(|| node.refuse("it names no axes"))?;
                 let rank = dims.len() + axes.len();
+                if rank > MOST_DIMENSIONS {
+                    return Err(node.refuse(format!("{rank} dimensions, {MOST_DIMENSIONS} at most are taken")));
+                }
                 let mut new = vec![false; rank];
                 for a in axes {
                     new[axis(node, a, rank)?] = true;
@@ -162,6 +165,9 @@ impl Lower<'_> {
         let steps = list(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
         if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
             return Err(node.refuse("its starts, ends, axes and steps differ in length"));
+        }
+        if starts.len() > dims.len() {
+            return Err(node.refuse("it names an axis twice"));
         }
         let mut out = dims.to_vec();
         let mut index: Vec<u32> = (0..dims.iter().product::<usize>() as u32).collect();
@@ -336,6 +342,9 @@ pub(super) fn small(node: &Node, dims: &[usize]) -> Result<usize, Refusal> {
 
 /// For the values of x with only `rows` of axis `at`, the indices in x.
 fn along(dims: &[usize], at: usize, rows: &[usize]) -> Vec<u32> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
     let (outer, inner): (usize, usize) = (dims[..at].iter().product(), dims[at + 1..].iter().product());
     let piece = |o: usize, row: usize| (0..inner).map(move |i| ((o * dims[at] + row) * inner + i) as u32);
     (0..outer).flat_map(|o| rows.iter().flat_map(move |&row| piece(o, row))).collect()
@@ -345,6 +354,10 @@ fn along(dims: &[usize], at: usize, rows: &[usize]) -> Vec<u32> {
 fn shape(node: &Node, dims: &[usize], wanted: &[i64]) -> Result<Vec<usize>, Refusal> {
     let zero_is_zero = node.int("allowzero", 0) != 0;
     let senseless = || node.refuse(format!("{dims:?} cannot become {wanted:?}"));
+    if wanted.len() > MOST_DIMENSIONS {
+        let text = format!("{} dimensions, {MOST_DIMENSIONS} at most are taken", wanted.len());
+        return Err(node.refuse(text));
+    }
     let mut out = Vec::new();
     for (i, &d) in wanted.iter().enumerate() {
         out.push(match d {
