@@ -92,7 +92,6 @@ fn the_report_has_the_table() {
     let out = output(command.arg("--json").arg(&json));
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     let report: ReplayReport = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
-    assert_eq!(report.engine, "native");
     let tried = &report.lane.models[0].candidates;
     assert_eq!(tried.iter().map(|t| t.engine.as_str()).collect::<Vec<_>>(), ["ort-cpu", "native"]);
     for engine in tried {
@@ -102,7 +101,9 @@ fn the_report_has_the_table() {
             "{engine:?}"
         );
     }
-    assert!(tried[1].p99_ns < tried[0].p99_ns, "the faster one serves: {tried:?}");
+    // At equal speed the later one, which does not allocate.
+    let fastest = tried.iter().rev().min_by_key(|engine| engine.p99_ns).unwrap();
+    assert_eq!(report.engine, fastest.engine, "the fastest serves: {tried:?}");
 }
 
 #[test]

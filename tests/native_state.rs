@@ -267,63 +267,6 @@ fn smaller_weights_are_as_near_as_their_digits() {
     }
 }
 
-/// Times, to be read and not judged: `cargo test --release --test native_state -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints times"]
-fn times() {
-    let runtime = Runtime::open(&RuntimeConfig::default()).unwrap();
-    let stac_b = ("stac_lstm_b", Shape::vector("x", 250, "y", 1).window(100));
-    let wide = ("lstm_wide_50", Shape::vector("x", 32, "y", 2).window(50));
-    let step = ("lstm_step_wide", Shape::vector("x", 32, "y", 2).carrying(&LSTM_STATES));
-    for (name, shape) in [step, wide, models().pop().unwrap(), stac_b] {
-        let model = onnx(name);
-        let native = |weights, precompute| {
-            let options = Options { weights, precompute, ..Options::default() };
-            Box::new(Native::with(&model, &shape, options).unwrap()) as Box<dyn Engine>
-        };
-        let mut engines = [
-            ("ort", Box::new(OrtCpu::new(runtime, &model, &shape).unwrap()) as Box<dyn Engine>),
-            ("f32", native(Weights::F32, false)),
-            ("f32 ahead", native(Weights::F32, true)),
-            ("bf16", native(Weights::Bf16, false)),
-            ("bf16 ahead", native(Weights::Bf16, true)),
-            ("f16 ahead", native(Weights::F16, true)),
-            ("int8 ahead", native(Weights::Int8, true)),
-        ];
-        let runs = if shape.rows == 100 { 12 } else { 100 };
-        let (mut rows, mut output) = (Rows::new(), vec![0.0; shape.values]);
-        let mut samples = vec![Vec::new(); engines.len()];
-        for _ in 0..10 {
-            for ((_, engine), samples) in engines.iter_mut().zip(&mut samples) {
-                for i in 0..runs + 2 {
-                    let row = rows.next(shape.features);
-                    let begun = std::time::Instant::now();
-                    engine.run(&row, &mut output).unwrap();
-                    let ns = begun.elapsed().as_nanos() as u64;
-                    while engine.prepare() {}
-                    if i > 1 {
-                        samples.push(ns);
-                    }
-                }
-            }
-        }
-        let mut base = 0.0;
-        for ((label, _), samples) in engines.iter().zip(&mut samples) {
-            samples.sort_unstable();
-            let at = |share: f64| samples[(samples.len() as f64 * share) as usize];
-            let p50 = at(0.5) as f64;
-            base = if *label == "ort" { p50 } else { base };
-            println!(
-                "{name:16} {label:12} p10 {:>9} p50 {:>9} p99 {:>9} ns   ort/this {:.2}",
-                at(0.1),
-                at(0.5),
-                at(0.99),
-                base / p50
-            );
-        }
-    }
-}
-
 /// Rows of the graph that are not the rows that come one by one: nothing is known of them ahead.
 #[test]
 fn a_window_dealt_out_otherwise_is_not_walked_ahead() {
