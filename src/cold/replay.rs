@@ -11,7 +11,6 @@ use pillion_shm::Clock;
 use pillion_shm::{CncClient, Command as Order, State};
 use pillion_shm::{From, RingReader, RingSpec, RingWriter};
 use pillion_shm::{Kind, Lane as LaneName};
-use serde::{Deserialize, Serialize};
 
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
@@ -20,7 +19,8 @@ use super::inject::{Injected, Peer, inject};
 use super::pace::Rate;
 use super::prepare::access;
 use super::progress::Progress;
-use super::report::{Build, Host, LaneReport, ModelInUse, SCHEMA_VERSION, SidecarReport, Stages, hex};
+pub use super::report::ReplayReport;
+use super::report::{Reader, SCHEMA_VERSION, SidecarReport, Verdict, hex};
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
 use crate::hot::decode::Instruments;
@@ -28,61 +28,6 @@ use crate::hot::poll::MAX_RECORD_WORDS;
 
 /// How long the sidecar may take to load its models and start, and to finish what is in the ring.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The report of one replay; `--json` writes it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ReplayReport {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// Records read by the sidecar.
-    pub ticks: u64,
-    /// Event ends outside snapshots.
-    pub events: u64,
-    /// Signals published by the sidecar.
-    pub signals: u64,
-    /// Times the sidecar was lapped.
-    pub gaps: u64,
-    /// Records lost to lapping.
-    pub lost: u64,
-    /// Records refused.
-    pub rejects: u64,
-    /// Triggers left out by conflation.
-    pub conflated: u64,
-    /// Signals whose outputs were not finite.
-    pub invalid: u64,
-    /// BLAKE3 of all signals, stamps and time-dependent flags zeroed, in ring order.
-    pub signals_blake3: String,
-    /// Signals the reader lost; 0 in a sound run.
-    pub signals_lost_by_reader: u64,
-    /// Engines in use, each once; "none" without models.
-    pub engine: String,
-    /// Machine.
-    pub host: Host,
-    /// Binary.
-    pub build: Build,
-    /// Effective configuration.
-    pub config: serde_json::Value,
-    /// Models in publishing order.
-    pub models: Vec<ModelInUse>,
-    /// Path of the input as given.
-    pub input: String,
-    /// BLAKE3 of the input file's bytes.
-    pub input_blake3: String,
-    /// `--rate`.
-    pub rate: String,
-    /// First publish to last, ns.
-    pub span_ns: u64,
-    /// Ticks per second over that span.
-    pub ticks_per_second: f64,
-    /// Paced ticks that were published more than 1 ms after they were due.
-    pub late_ticks: u64,
-    /// Longest such delay, ns.
-    pub max_late_ns: u64,
-    /// Percentiles per stage.
-    pub stages: Stages,
-    /// The sidecar's own account of the lane, histograms included.
-    pub lane: LaneReport,
-}
 
 /// What to replay.
 pub struct Replay<'a> {
@@ -183,6 +128,15 @@ impl Replay<'_> {
         engines.dedup();
         Ok(ReplayReport {
             schema_version: SCHEMA_VERSION,
+            verdict: Verdict { held: true, reasons: Vec::new() },
+            started: super::lab::now_utc(),
+            doctor: None,
+            input_ticks: self.feed.records,
+            complete: true,
+            seed: None,
+            paced_ticks: 0,
+            reader: Reader::default(),
+            flood: None,
             ticks: lane.ticks,
             events: lane.events,
             signals: lane.signals,

@@ -1,10 +1,19 @@
-//! What a run leaves behind: the JSON of `pillion replay` and of `pillion run --report`, version [`SCHEMA_VERSION`].
-//! Field names are the schema; README "Report" describes them.
+//! What a run leaves behind: the JSON of `pillion replay`, `lab` and `sweep` and of `pillion run --report`, version
+//! [`SCHEMA_VERSION`]. These types are the schema: `pillion report --schema` prints them as JSON Schema.
+
+mod lab;
+mod replay;
+mod tail;
+
+pub use lab::{Curve, CurvePoint, LabReport, Series, Step, SweepReport};
+pub use replay::{Flood, Interval, Reader, ReplayReport, Verdict};
+pub use tail::{Cause, HostTotals, Looks, Shares, TailReport, TailTick};
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use pillion_shm::{Counters, StageSummary};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::hot::book::Applied;
@@ -13,10 +22,10 @@ use crate::hot::stamp::{MAX_NS, STAGE_NAMES, STAGES};
 use crate::hot::{Counts, StageSet};
 
 /// Version of the report's schema; grows when a field changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Percentiles of one stage, ns; all 0 when `count` is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stage {
     /// Spans counted.
     pub count: u64,
@@ -74,12 +83,20 @@ impl From<StageSummary> for Stage {
     }
 }
 
+/// Non-empty buckets of a histogram, ascending: longest latency of the bucket in ns, and its count.
+pub type Buckets = Vec<(u64, u64)>;
+
 /// Stages by name.
 pub type Stages = BTreeMap<String, Stage>;
 
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The non-empty buckets of a histogram.
+pub fn buckets(h: &Histogram<u64>) -> Buckets {
+    h.iter_recorded().map(|b| (b.value_iterated_to(), b.count_since_last_iteration())).collect()
 }
 
 /// All that a lane's stages counted since its start.
@@ -107,10 +124,7 @@ impl Totals {
     }
 
     /// Non-empty buckets by name: longest latency of the bucket in ns, and its count.
-    pub fn buckets(&self) -> BTreeMap<String, Vec<(u64, u64)>> {
-        let buckets = |h: &Histogram<u64>| {
-            h.iter_recorded().map(|b| (b.value_iterated_to(), b.count_since_last_iteration())).collect()
-        };
+    pub fn buckets(&self) -> BTreeMap<String, Buckets> {
         STAGE_NAMES.iter().zip(&self.0).map(|(name, h)| ((*name).to_owned(), buckets(h))).collect()
     }
 
@@ -121,7 +135,7 @@ impl Totals {
 }
 
 /// A model in use.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ModelInUse {
     /// Name in its manifest.
     pub name: String,
@@ -141,7 +155,7 @@ pub struct ModelInUse {
 }
 
 /// An engine that could have served a model.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineTried {
     /// Its name.
     pub engine: String,
@@ -163,7 +177,7 @@ pub struct EngineTried {
 }
 
 /// One lane's side of a run, written by the sidecar.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LaneReport {
     /// Lane name.
     pub lane: String,
@@ -216,11 +230,20 @@ pub struct LaneReport {
     /// Percentiles per stage.
     pub stages: Stages,
     /// The histograms themselves: per stage its non-empty buckets as [upper bound in ns, count].
-    pub histograms: BTreeMap<String, Vec<(u64, u64)>>,
+    pub histograms: BTreeMap<String, Buckets>,
+    /// The same over time: consecutive spans of the run, each with the histograms of what ended in it.
+    #[serde(default)]
+    pub intervals: Vec<Interval>,
+    /// Where the slowest ticks lost their time.
+    #[serde(default)]
+    pub tail: TailReport,
+    /// `ring_seq` of the first tick that was lost, where any was.
+    #[serde(default)]
+    pub first_lost: Option<u64>,
 }
 
 /// Feature set in use.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FeaturesInUse {
     /// Name of the set.
     pub set: String,
@@ -261,7 +284,7 @@ impl LaneReport {
 }
 
 /// What `pillion run --report FILE` writes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SidecarReport {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -274,7 +297,7 @@ pub struct SidecarReport {
 }
 
 /// The machine, as far as results depend on it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// CPU model.
     pub cpu: String,
@@ -289,7 +312,7 @@ pub struct Host {
 }
 
 /// The binary.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Build {
     /// Package version.
     pub version: String,

@@ -1,0 +1,11 @@
+//! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Now, UTC, RFC 3339 to the second.
+pub fn now_utc() -> String {
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_nanosecond(0).unwrap_or(now);
+    now.format(&Rfc3339).unwrap_or_else(|_| "unknown".into())
+}
