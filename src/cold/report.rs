@@ -272,6 +272,7 @@ impl LaneReport {
         self.signals = counts.signals;
         self.gaps = counts.gaps;
         self.lost = counts.lost;
+        self.first_lost = counts.first_lost;
         self.corrupt = counts.corrupt;
         self.rejects = counts.rejected();
         self.rejects_by_reason = named(Reject::ALL.map(Reject::name), &counts.rejects);
