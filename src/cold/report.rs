@@ -118,6 +118,11 @@ impl Totals {
         }
     }
 
+    /// The histograms in stage order.
+    pub fn histograms(&self) -> impl Iterator<Item = &Histogram<u64>> {
+        self.0.iter()
+    }
+
     /// Percentiles in stage order.
     pub fn summaries(&self) -> [StageSummary; STAGES] {
         std::array::from_fn(|i| Stage::of(&self.0[i]).into())

@@ -10,12 +10,14 @@ use pillion_shm::{
 };
 
 use super::cores;
+use super::lab::timeline::Timeline;
 use super::prepare::Prepared;
 use super::report::{LaneReport, Totals};
 use super::tick_watch::TickWatch;
 use crate::error::{Error, Result};
 use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
+use crate::hot::stamp::STAGE_NAMES;
 use crate::hot::state::State as InstrumentState;
 use crate::hot::{self, Parts, StageSet};
 use crate::run::{self, Link};
@@ -31,6 +33,7 @@ pub struct Seat {
     lock: LockMemory,
     link: Arc<Link>,
     totals: Totals,
+    timeline: Timeline,
     report: LaneReport,
     phase: Phase,
     ticks: TickWatch,
@@ -79,6 +82,7 @@ impl Seat {
             lock: access.lock,
             link,
             totals: Totals::default(),
+            timeline: Timeline::new(&STAGE_NAMES, clock.now_ns()),
             report: prepared.blank_report(state_bytes),
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
@@ -183,6 +187,10 @@ impl Seat {
             self.totals.add(&full);
             full.clear();
             self.link.empty.store(Some(full));
+            let now = self.clock.now_ns();
+            if self.timeline.due(now) {
+                self.timeline.end_span(now, self.totals.histograms());
+            }
             self.link.cnc.publish_stages(&self.totals.summaries());
         }
         if self.link.old_ticks.take().is_some() {
@@ -227,6 +235,8 @@ impl Seat {
         self.link.cnc.publish_stages(&self.totals.summaries());
         self.report.stages = self.totals.stages();
         self.report.histograms = self.totals.buckets();
+        self.timeline.end_span(self.clock.now_ns(), self.totals.histograms());
+        self.report.intervals = self.timeline.intervals();
         for (ns, cell) in self.report.regimes_ns.iter_mut().zip(&self.link.regimes) {
             *ns = cell.load(Ordering::Relaxed);
         }

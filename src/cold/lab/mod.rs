@@ -1,5 +1,10 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
+pub mod columns;
+pub mod timeline;
+pub mod verdict;
+pub mod worst;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
