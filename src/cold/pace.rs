@@ -217,8 +217,8 @@ mod tests {
     fn a_burst_is_due_at_once_and_the_next_one_period_later() {
         let mut pace = Pace::new(Rate::Burst { ticks: 3, per_second: 1_000.0 }, 0);
         let due: Vec<_> = (0..7).map(|i| pace.due(&record(i, 0), 50)).collect();
-        let at = |ns| Due::At(50 + ns);
-        let ms = 1_000_000;
+        let at = |ns: u64| Due::At(50 + ns);
+        let ms = 1_000_000u64;
         assert_eq!(due, [at(0), at(0), at(0), at(ms), at(ms), at(ms), at(2 * ms)]);
     }
 
