@@ -108,6 +108,26 @@ fn a_run_can_be_cut_short() {
     assert_eq!(r.ticks, snapshot + r.paced_ticks);
 }
 
+/// `--from` sends what comes before ahead of the play: books are whole, and the reader's columns begin where the play does.
+#[test]
+fn a_play_starts_where_it_is_told() {
+    let Some(es) = shared(ES) else { return };
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let input = dir.path().join("slice.dbn.zst");
+    let slice = slice(&data::load(es).expect("the ES day"), 11_000, 4_000, &input);
+    let open = 1_703_545_200_000_000_000; // 2023-12-25 23:00 UTC
+    let after = slice.iter().filter(|r| !pillion::cold::pace::is_snapshot(r) && r[1] >= open).count() as u64;
+    assert!(after > 1_000 && after < 4_000, "{after}");
+    let config = config(dir.path(), "");
+    for from in ["23:00:00", "2023-12-25T23:00:00Z"] {
+        let r = replay(dir.path(), &config, &input, "100000/s", &["--from", from]);
+        assert_eq!((r.ticks, r.paced_ticks, r.gaps), (slice.records, after, 0), "{from}");
+    }
+    let out =
+        output(&mut command(&config, &input, "max", &dir.path().join("r.json"), &["--from", "2024-01-01T00:00:00Z"]));
+    assert!(out.status.code() == Some(2) && stderr(&out).contains("no record at or after"), "{}", stderr(&out));
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let dir = shm_dir();

@@ -24,6 +24,9 @@ pub struct Load<'a> {
     pub rate: Rate,
     /// Seed of `poisson`'s arrivals.
     pub seed: u64,
+    /// The play starts with the first live tick of this time of the recording or later, ns since the epoch; what comes
+    /// before goes ahead of it as there is room.
+    pub from_ns: u64,
     /// Ends the play this long after the first live tick, ns; `u64::MAX`: at the recording's end.
     pub for_ns: u64,
 }
@@ -53,7 +56,7 @@ pub trait Peer {
     fn consumed(&self) -> u64;
 
     /// A record has been published at `now_ns`; it was due at `due_ns`, which is `now_ns` where its rate has no due times,
-    /// and 0 where it was sent ahead of the play (snapshots).
+    /// and 0 where it was sent ahead of the play.
     fn published(&mut self, due_ns: u64, now_ns: u64) {
         let _ = (due_ns, now_ns);
     }
@@ -85,13 +88,13 @@ pub fn inject(
     peer: &mut impl Peer,
     progress: &AtomicU64,
 ) -> Result<Injected> {
-    let mut pace = Pace::new(load.rate, load.seed);
+    let mut pace = Pace::new(load.rate, load.seed, load.from_ns);
     let mut tally = Tally::default();
     let mut end_ns = u64::MAX;
     for record in load.feed {
         let now = clock.now_ns();
         let due = pace.due(record, now);
-        if !ahead(due, load.rate) {
+        if due != Due::Ahead {
             end_ns = end_ns.min(now.saturating_add(load.for_ns));
         }
         if matches!(due, Due::At(at) if at > end_ns) || now > end_ns {
@@ -100,7 +103,7 @@ pub fn inject(
         let now = wait(due, writer, clock, peer)?;
         writer.publish_at(record, now);
         tally.count(due, now);
-        peer.published(if ahead(due, load.rate) { 0 } else { due.time(now) }, now);
+        peer.published(due.time(now), now);
         // Relaxed: only a progress bar reads it.
         progress.store(tally.done.ticks, Ordering::Relaxed);
         if tally.done.ticks.is_multiple_of(64) {
@@ -108,11 +111,6 @@ pub fn inject(
         }
     }
     Ok(tally.done)
-}
-
-/// Whether a record goes ahead of the play: a snapshot at a rate that is not the sidecar's own.
-fn ahead(due: Due, rate: Rate) -> bool {
-    due == Due::WithRoom && rate != Rate::Max
 }
 
 /// Waits until a record may go, and returns the time.
@@ -123,7 +121,7 @@ fn wait(due: Due, writer: &RingWriter, clock: &Clock, peer: &mut impl Peer) -> R
         let now = clock.now_ns();
         let (ready, slack) = match due {
             Due::Now => return Ok(now),
-            Due::WithRoom => (under_way() < window, Slack::Sidecar),
+            Due::Ahead | Due::WithRoom => (under_way() < window, Slack::Sidecar),
             Due::Alone => (under_way() == 0, Slack::Sidecar),
             Due::At(at) => (now >= at, if at.saturating_sub(now) > SLACK_NS { Slack::Time } else { Slack::None }),
         };
@@ -140,9 +138,13 @@ fn wait(due: Due, writer: &RingWriter, clock: &Clock, peer: &mut impl Peer) -> R
 }
 
 impl Due {
-    /// When a record published at `now_ns` was due.
+    /// When a record published at `now_ns` was due; 0 ahead of the play.
     fn time(self, now_ns: u64) -> u64 {
-        if let Self::At(at) = self { at } else { now_ns }
+        match self {
+            Self::Ahead => 0,
+            Self::At(at) => at,
+            Self::WithRoom | Self::Now | Self::Alone => now_ns,
+        }
     }
 }
 

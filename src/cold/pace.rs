@@ -101,6 +101,8 @@ impl fmt::Display for Rate {
 pub struct Pace {
     rate: Rate,
     random: Random,
+    /// Live records before this time of the recording go ahead of the play.
+    from_ns: u64,
     /// Clock and recording time of the first live record.
     origin: Option<(u64, u64)>,
     /// Live records asked for.
@@ -112,10 +114,12 @@ pub struct Pace {
 /// When a record is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
+    /// Ahead of the play, as soon as the sidecar has room: snapshots, whose times may lie hours before the first live
+    /// record, and whatever comes before the play's start.
+    Ahead,
     /// At this time, ns since the epoch, whether the sidecar keeps up or not.
     At(u64),
-    /// As soon as the sidecar has room: at rate max, and for snapshots at any rate, since a snapshot's times may lie
-    /// hours before the first live record.
+    /// As soon as the sidecar has room.
     WithRoom,
     /// At once.
     Now,
@@ -124,21 +128,22 @@ pub enum Due {
 }
 
 impl Pace {
-    /// A pace that starts with the first live record; `seed` makes the arrivals of `poisson`.
-    pub fn new(rate: Rate, seed: u64) -> Self {
-        Self { rate, random: Random::new(seed), origin: None, live: 0, arrival_ns: 0.0 }
+    /// A pace that starts with the first live record of `from_ns` or later (`ts_event`, ns since the epoch); `seed` makes
+    /// the arrivals of `poisson`.
+    pub fn new(rate: Rate, seed: u64, from_ns: u64) -> Self {
+        Self { rate, random: Random::new(seed), from_ns, origin: None, live: 0, arrival_ns: 0.0 }
     }
 
     /// When `record` is due, given that it is `now_ns`. Records are asked for in order, each once.
     pub fn due(&mut self, record: &[u64], now_ns: u64) -> Due {
+        let ts_event = record[1];
         match self.rate {
-            _ if is_snapshot(record) => return Due::WithRoom,
+            _ if is_snapshot(record) || ts_event < self.from_ns => return Due::Ahead,
             Rate::Max => return Due::WithRoom,
             Rate::Flood => return Due::Now,
             Rate::Closed => return Due::Alone,
             _ => {}
         }
-        let ts_event = record[1];
         let (clock_origin, event_origin) = *self.origin.get_or_insert((now_ns, ts_event));
         let offset_ns = match self.rate {
             Rate::Speed(times) => ts_event.saturating_sub(event_origin) as f64 / times,
@@ -200,22 +205,30 @@ mod tests {
 
     #[test]
     fn snapshots_are_unpaced_and_the_clock_starts_at_the_first_live_record() {
-        let mut pace = Pace::new(Rate::Speed(2.0), 0);
-        assert_eq!(pace.due(&record(5, flags::SNAPSHOT), 1_000), Due::WithRoom);
+        let mut pace = Pace::new(Rate::Speed(2.0), 0, 0);
+        assert_eq!(pace.due(&record(5, flags::SNAPSHOT), 1_000), Due::Ahead);
         assert_eq!(pace.due(&record(90_000, 0), 2_000), Due::At(2_000));
         assert_eq!(pace.due(&record(90_100, 0), 2_010), Due::At(2_050));
-        let mut pace = Pace::new(Rate::PerSecond(1e6), 0);
+        let mut pace = Pace::new(Rate::PerSecond(1e6), 0, 0);
         assert_eq!(pace.due(&record(7, 0), 500), Due::At(500));
         assert_eq!(pace.due(&record(7, 0), 9_999), Due::At(1_500));
         for (rate, due) in [(Rate::Max, Due::WithRoom), (Rate::Flood, Due::Now), (Rate::Closed, Due::Alone)] {
-            assert_eq!(Pace::new(rate, 0).due(&record(7, 0), 500), due);
-            assert_eq!(Pace::new(rate, 0).due(&record(7, flags::SNAPSHOT), 500), Due::WithRoom);
+            assert_eq!(Pace::new(rate, 0, 0).due(&record(7, 0), 500), due);
+            assert_eq!(Pace::new(rate, 0, 0).due(&record(7, flags::SNAPSHOT), 500), Due::Ahead);
         }
     }
 
     #[test]
+    fn what_comes_before_the_start_goes_ahead() {
+        let mut pace = Pace::new(Rate::Speed(1.0), 0, 1_000);
+        assert_eq!(pace.due(&record(999, 0), 5), Due::Ahead);
+        assert_eq!(pace.due(&record(1_500, 0), 70), Due::At(70), "the clock starts with the first record of the play");
+        assert_eq!(pace.due(&record(1_600, 0), 80), Due::At(170));
+    }
+
+    #[test]
     fn a_burst_is_due_at_once_and_the_next_one_period_later() {
-        let mut pace = Pace::new(Rate::Burst { ticks: 3, per_second: 1_000.0 }, 0);
+        let mut pace = Pace::new(Rate::Burst { ticks: 3, per_second: 1_000.0 }, 0, 0);
         let due: Vec<_> = (0..7).map(|i| pace.due(&record(i, 0), 50)).collect();
         let at = |ns: u64| Due::At(50 + ns);
         let ms = 1_000_000u64;
@@ -226,7 +239,7 @@ mod tests {
     #[test]
     fn poisson_arrivals_are_exponential_and_repeat_with_their_seed() {
         let arrivals = |seed| {
-            let mut pace = Pace::new(Rate::Poisson(1e5), seed);
+            let mut pace = Pace::new(Rate::Poisson(1e5), seed, 0);
             let at = |due| if let Due::At(ns) = due { ns } else { panic!("{due:?}") };
             (0..100_000).map(|i| at(pace.due(&record(i, 0), 1_000))).collect::<Vec<_>>()
         };

@@ -45,6 +45,8 @@ pub struct Replay<'a> {
     pub rate: Rate,
     /// Seed of `poisson`'s arrivals.
     pub seed: u64,
+    /// The play starts with the first live tick of this time of the recording or later, ns since the epoch.
+    pub from_ns: u64,
     /// Ends the play this long after its first tick, ns; `u64::MAX`: at the recording's end.
     pub for_ns: u64,
     /// The binary that is the sidecar.
@@ -90,7 +92,8 @@ impl Replay<'_> {
         // From here on this thread spins, so that it publishes on time.
         cores::pin(cpu, "injector")?;
         let mut peer = ReplayPeer::new(cnc, tap, sidecar, sent, flood, writer.generation());
-        let load = Load { feed: self.feed, rate: self.rate, seed: self.seed, for_ns: self.for_ns };
+        let load =
+            Load { feed: self.feed, rate: self.rate, seed: self.seed, from_ns: self.from_ns, for_ns: self.for_ns };
         let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
         let left = peer.drain_all(writer.published(), &clock)?;
         drop(progress);

@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut peer = Sidecar { cnc, generation, stop: Arc::clone(&stop), looked: Instant::now() };
     let progress = Progress::start(feed.records);
     cores::pin(cpu, "feed")?;
-    let load = Load { feed: &feed, rate: args.rate, seed: args.seed, for_ns: u64::MAX };
+    let load = Load { feed: &feed, rate: args.rate, seed: args.seed, from_ns: 0, for_ns: u64::MAX };
     let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);
     let seconds = injected.span_ns as f64 / 1e9;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cold::config::Config;
 use crate::cold::data::{self, OutputFile};
+use crate::cold::lab::start::PlayStart;
 use crate::cold::output::write_json;
 use crate::cold::pace::Rate;
 use crate::cold::replay::{Replay, ReplayReport};
@@ -23,6 +24,10 @@ pub struct PlayArgs {
     /// Seed of poisson's arrival times: the same seed gives the same times
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
+    /// Start the play at this time of the recording (23:00:00 on its day, UTC, or 2023-12-25T23:00:00Z); what comes before
+    /// goes ahead of it as fast as the sidecar takes it and is in no column of the reader
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<PlayStart>,
     /// End each run this many seconds after its first tick, instead of at the recording's end
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub for_ns: Option<u64>,
@@ -44,7 +49,9 @@ impl PlayArgs {
     /// One run of it.
     pub fn replay(&self, config: &Config, feed: &data::Feed, rate: Rate) -> Result<ReplayReport> {
         let (seed, for_ns) = (self.seed, self.for_ns.unwrap_or(u64::MAX));
-        Replay { config: config.clone(), feed, input: &self.input, rate, seed, for_ns, binary: this_binary()? }.run()
+        let (config, input, binary) = (config.clone(), self.input.as_path(), this_binary()?);
+        let from_ns = self.from.map_or(Ok(0), |from| from.in_feed(feed))?;
+        Replay { config, feed, input, rate, seed, from_ns, for_ns, binary }.run()
     }
 }
 
@@ -118,7 +125,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
             path
         }
     };
-    let play = PlayArgs { config: args.config.clone(), input, seed: 1, for_ns: None };
+    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, for_ns: None };
     let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
     print!("{}", summary(&report));
     for stage in ["infer", "tick_to_signal"] {

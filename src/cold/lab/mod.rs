@@ -1,6 +1,7 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
 pub mod columns;
+pub mod start;
 pub mod timeline;
 pub mod verdict;
 pub mod worst;
