@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod cores;
 pub mod data;
+pub mod doctor;
 mod feature_sets;
 pub mod inject;
 pub mod model;
