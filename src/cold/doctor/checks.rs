@@ -91,13 +91,7 @@ impl Row {
 }
 
 /// A row of the table.
-const fn row(
-    id: &'static str,
-    weight: Weight,
-    look: fn(&Look) -> Found,
-    why: &'static str,
-    mend: &'static str,
-) -> Row {
+const fn row(id: &'static str, weight: Weight, look: fn(&Look) -> Found, why: &'static str, mend: &'static str) -> Row {
     Row { id, weight, why, mend, look }
 }
 
@@ -110,7 +104,7 @@ pub(super) const CHECKS: &[Row] = &[
         Critical,
         cpu::gap_probe,
         "what the thread really loses: in a hole every tick waits (good: largest hole < 10 us and < 100 ppm lost)",
-        "mend what is poor below, then measure again: pillion doctor --core {core} --seconds 10",
+        "first mend what is poor below; then measure again: pillion doctor --core {core} --seconds 10",
     ),
     row(
         "core_online",
@@ -124,28 +118,28 @@ pub(super) const CHECKS: &[Row] = &[
         Critical,
         schedule::isolated_cpu,
         "on a CPU that the scheduler balances, any other thread may take the CPU for milliseconds",
-        "kernel parameter: isolcpus=domain,managed_irq,{core}   (then reboot)",
+        "kernel parameter: isolcpus=domain,managed_irq,{core}   # then reboot",
     ),
     row(
         "nohz_full",
         Critical,
         schedule::nohz_full,
         "the timer tick interrupts the thread 100 to 1,000 times a second, microseconds each",
-        "kernel parameter: nohz_full={core}   (then reboot; needs CONFIG_NO_HZ_FULL)",
+        "kernel parameter: nohz_full={core}   # then reboot; needs CONFIG_NO_HZ_FULL",
     ),
     row(
         "rcu_nocbs",
         Major,
         schedule::rcu_nocbs,
         "RCU callbacks of the kernel run on the CPU in softirqs, in bursts",
-        "kernel parameter: rcu_nocbs={core} rcu_nocb_poll   (then reboot)",
+        "kernel parameter: rcu_nocbs={core} rcu_nocb_poll   # then reboot",
     ),
     row(
         "irq_affinity",
         Critical,
         irq::irq_affinity,
         "a device whose interrupt may be delivered to the CPU stops the thread for its handler and the softirqs after it",
-        "systemctl stop irqbalance; kernel parameter: irqaffinity={others}   (then reboot)",
+        "systemctl stop irqbalance; kernel parameter: irqaffinity={others}   # then reboot",
     ),
     row(
         "irq_counts",
@@ -188,8 +182,8 @@ pub(super) const CHECKS: &[Row] = &[
         Info,
         power::cpu_boost,
         "said, not counted: boost is faster at the median and varies with heat and with what the other cores do",
-        "to try without: echo 0 > /sys/devices/system/cpu/cpufreq/boost   (intel_pstate: echo 1 > \
-         /sys/devices/system/cpu/intel_pstate/no_turbo)",
+        "echo 0 > /sys/devices/system/cpu/cpufreq/boost   # to try without; intel_pstate: echo 1 > \
+         /sys/devices/system/cpu/intel_pstate/no_turbo",
     ),
     row(
         "c_states",
@@ -197,7 +191,7 @@ pub(super) const CHECKS: &[Row] = &[
         power::c_states,
         "the CPU sleeps whenever the thread does not spin, and deep states of other cores slow the shared cache (good: \
          no state enabled that takes more than 10 us to leave)",
-        "kernel parameters: processor.max_cstate=1 intel_idle.max_cstate=1   (then reboot)",
+        "kernel parameters: processor.max_cstate=1 intel_idle.max_cstate=1   # then reboot",
     ),
     row(
         "dma_latency",
@@ -247,7 +241,7 @@ pub(super) const CHECKS: &[Row] = &[
         memory::memlock,
         "a lane locks all that its process maps (regions of 16 MiB, books, models, ONNX Runtime); below the limit it cannot \
          (good: 1 GiB or more, or CAP_IPC_LOCK)",
-        "ulimit -l unlimited   (a systemd unit: LimitMEMLOCK=infinity)",
+        "ulimit -l unlimited   # a systemd unit: LimitMEMLOCK=infinity",
     ),
     row(
         "numa_node",
@@ -282,7 +276,7 @@ pub(super) const CHECKS: &[Row] = &[
         Minor,
         kernel::rt_priority,
         "SCHED_FIFO keeps ordinary threads off the CPU where it cannot be isolated",
-        "ulimit -r 99   (a systemd unit: LimitRTPRIO=99), then: chrt -f -p 50 TID",
+        "ulimit -r 99   # in a systemd unit: LimitRTPRIO=99; then, for the hot thread: chrt -f -p 50 TID",
     ),
     row(
         "nmi_watchdog",
@@ -296,7 +290,7 @@ pub(super) const CHECKS: &[Row] = &[
         Minor,
         kernel::soft_watchdog,
         "a timer and a kernel thread of the highest priority run on the CPU every few seconds",
-        "sysctl -w kernel.watchdog_cpumask={others}   (or kernel.watchdog=0)",
+        "sysctl -w kernel.watchdog_cpumask={others}   # or kernel.watchdog=0",
     ),
     row(
         "stat_interval",
@@ -325,7 +319,7 @@ pub(super) const CHECKS: &[Row] = &[
         Major,
         clock::clocksource,
         "the kernel leaves the TSC only when it finds it unstable; other clocks cost a system call or a device access a read",
-        "kernel parameters: clocksource=tsc tsc=reliable   (then reboot; first find out why the kernel left it: dmesg | grep -i tsc)",
+        "kernel parameters: clocksource=tsc tsc=reliable   # then reboot; first find out why the kernel left it: dmesg | grep -i tsc",
     ),
     row(
         "tsc_flags",
@@ -346,7 +340,7 @@ pub(super) const CHECKS: &[Row] = &[
         Critical,
         container::cpuset,
         "the thread can only be pinned to a CPU that the process's control group allows",
-        "docker run --cpuset-cpus={core},… ; systemd: AllowedCPUs={core} …; taskset -c {core},… pillion run",
+        "taskset -cp {core},{others} $$   # docker: --cpuset-cpus={core},{others}; a systemd unit: AllowedCPUs={core} {others}",
     ),
     row(
         "steal",

@@ -22,7 +22,8 @@ fn group(look: &Look, controller: Option<&str>) -> Result<PathBuf, String> {
         };
         fits.then_some(path)
     });
-    let path = line.ok_or_else(|| format!("/proc/self/cgroup has no group {}", controller.unwrap_or("of version 2")))?;
+    let path =
+        line.ok_or_else(|| format!("/proc/self/cgroup has no group {}", controller.unwrap_or("of version 2")))?;
     // A group outside this namespace is shown with `..`: what can be seen of it is the mount itself.
     let inside = Path::new(path).components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
     Ok(if inside { path.trim_start_matches('/').into() } else { PathBuf::new() })
@@ -80,7 +81,8 @@ pub(super) fn cpu_quota(look: &Look) -> Found {
         Ok(found) => found,
         Err(_) => {
             let group = group(look, None)?;
-            let mount = CGROUP2.iter().map(|at| look.roots.sys.join(at)).find(|at| at.join("cgroup.controllers").exists());
+            let mount =
+                CGROUP2.iter().map(|at| look.roots.sys.join(at)).find(|at| at.join("cgroup.controllers").exists());
             let mount = mount.ok_or("/sys/fs/cgroup has no cgroup.controllers")?;
             (folders(&mount, &group), quota2 as fn(&Path) -> _)
         }

@@ -9,18 +9,12 @@ use crate::cold::table::thousands;
 const IDLE: f64 = 0.99;
 
 pub(super) fn gap_probe(look: &Look) -> Found {
-    let measured = look.measured.clone();
-    let Ok(measured) = measured else {
-        let why = measured.err().unwrap_or_default();
-        let run = "pillion doctor --core {core} --seconds 2";
-        return Ok(Finding { verdict: super::Verdict::Unknown, ..Finding::of(false, why).mend(run) });
-    };
-    let probe = &measured.probe;
+    let probe = &look.measured.clone()?.probe;
     let preempted = probe.preempted.map_or(String::new(), |n| format!(", preempted {} times", thousands(n)));
     let value = format!(
-        "largest hole {} ns, {:.1} ppm lost in {} holes above 1 us{preempted}, over {:.1} s",
+        "largest hole {} ns; {} ppm lost in {} holes above 1 us{preempted}; {:.1} s",
         thousands(probe.largest_hole_ns),
-        probe.lost_ppm,
+        thousands(probe.lost_ppm.round() as u64),
         thousands(probe.above_1us),
         probe.span_ns as f64 / 1e9
     );

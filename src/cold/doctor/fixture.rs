@@ -110,12 +110,13 @@ pub(super) fn quiet() -> Measured {
 /// A probe full of holes, a device interrupting, a hypervisor stealing.
 pub(super) fn noisy() -> Measured {
     let before = Sample {
-        interrupts: "CPU0 CPU1 CPU2 CPU3\n24: 0 0 0 100 PCI-MSI 1-edge nvme0q1\nLOC: 9 9 9 100 Local timer interrupts\n".into(),
+        interrupts:
+            "CPU0 CPU1 CPU2 CPU3\n24: 0 0 0 100 PCI-MSI 1-edge nvme0q1\nLOC: 9 9 9 100 Local timer interrupts\n".into(),
         stat: "cpu3 100 0 0 0 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\n".into(),
     };
     let after = Sample {
-        interrupts: "CPU0 CPU1 CPU2 CPU3\n24: 0 0 0 600 PCI-MSI 1-edge nvme0q1\nLOC: 9 9 9 2100 Local timer interrupts\n"
-            .into(),
+        interrupts:
+            "CPU0 CPU1 CPU2 CPU3\n24: 0 0 0 600 PCI-MSI 1-edge nvme0q1\nLOC: 9 9 9 2100 Local timer interrupts\n".into(),
         stat: "cpu3 290 0 0 0 0 0 0 10 0 0\ncpu1 200 0 0 0 0 0 0 0 0 0\n".into(),
     };
     Measured { probe: probe(12_000_000, 60_000.0), before, after }
@@ -133,10 +134,19 @@ const TUNED: &[(&str, &str)] = &[
     ("proc/irq/25/smp_affinity_list", "1\n"),
     ("proc/irq/26/smp_affinity_list", "0-3\n"),
     ("proc/cmdline", "root=/dev/sda1 isolcpus=domain,managed_irq,3 nohz_full=3 rcu_nocbs=3\n"),
-    ("proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu tsc constant_tsc nonstop_tsc tsc_known_freq\n"),
-    ("proc/meminfo", "MemTotal: 1 kB\nHugePages_Total:       8\nHugePages_Free:        8\nHugepagesize:       2048 kB\n"),
+    (
+        "proc/cpuinfo",
+        "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: fpu tsc constant_tsc nonstop_tsc tsc_known_freq\n",
+    ),
+    (
+        "proc/meminfo",
+        "MemTotal: 1 kB\nHugePages_Total:       8\nHugePages_Free:        8\nHugepagesize:       2048 kB\n",
+    ),
     ("proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
-    ("proc/self/limits", "Limit  Soft Limit  Hard Limit  Units\nMax locked memory  unlimited  unlimited  bytes\nMax realtime priority  99  99\n"),
+    (
+        "proc/self/limits",
+        "Limit  Soft Limit  Hard Limit  Units\nMax locked memory  unlimited  unlimited  bytes\nMax realtime priority  99  99\n",
+    ),
     ("proc/self/status", "Name:\tpillion\nCapEff:\t0000000000000000\nCpus_allowed_list:\t0-3\nMems_allowed_list:\t0\n"),
     ("proc/self/cgroup", "0::/pillion.slice/lane\n"),
     ("proc/self/mounts", "tmpfs /dev/shm tmpfs rw,nosuid 0 0\n"),

@@ -14,12 +14,8 @@ const LETTERS: [&str; 5] = ["A", "B", "C", "D", "F"];
 /// Fewest points of each letter but F.
 const POINTS: [f64; 4] = [90.0, 75.0, 60.0, 40.0];
 /// What the probe must stay below for each letter but F: largest hole in ns, lost parts per million.
-const PROBE: [(u64, f64); 4] = [
-    (super::LARGEST_GOOD_NS, super::LOST_GOOD_PPM),
-    (50_000, 500.0),
-    (1_000_000, 5_000.0),
-    (10_000_000, 50_000.0),
-];
+const PROBE: [(u64, f64); 4] =
+    [(super::LARGEST_GOOD_NS, super::LOST_GOOD_PPM), (50_000, 500.0), (1_000_000, 5_000.0), (10_000_000, 50_000.0)];
 const B: usize = 1;
 const C: usize = 2;
 

@@ -56,7 +56,8 @@ pub(super) fn irq_affinity(look: &Look) -> Found {
         let Some(source) = sources.get(id).filter(|_| id != "0") else { continue };
         let may = read(&folder.join(id).join("smp_affinity_list"))?;
         looked += 1;
-        if Cpus::list(&may, None).map_err(|error| format!("/proc/irq/{id}/smp_affinity_list: {error}"))?.has(look.core) {
+        if Cpus::list(&may, None).map_err(|error| format!("/proc/irq/{id}/smp_affinity_list: {error}"))?.has(look.core)
+        {
             here.push((id.clone(), source));
         }
     }
@@ -72,8 +73,8 @@ pub(super) fn irq_affinity(look: &Look) -> Found {
     let value = format!("{} of {looked} may come here: {}{more}", here.len(), named.join(", "));
     let ids: Vec<_> = here.iter().map(|(id, _)| id.as_str()).collect();
     let mend = format!(
-        "systemctl stop irqbalance; for i in {}; do echo {{others}} > /proc/irq/$i/smp_affinity_list; done   (for \
-         good, kernel parameter: irqaffinity={{others}})",
+        "systemctl stop irqbalance; for i in {}; do echo {{others}} > /proc/irq/$i/smp_affinity_list; done   # for \
+         good, kernel parameter: irqaffinity={{others}}",
         ids.join(" ")
     );
     Ok(Finding::of(false, value).mend(mend))

@@ -72,7 +72,8 @@ pub(super) fn timer_migration(look: &Look) -> Found {
 pub(super) fn tracing(look: &Look) -> Found {
     let folders = ["kernel/tracing", "kernel/debug/tracing"];
     let text = |name: &str| {
-        let debugfs = |_| look.sys(&format!("{}/{name}", folders[1]));
+        // The name that a person should look for is the first.
+        let debugfs = |why| look.sys(&format!("{}/{name}", folders[1])).map_err(|_| why);
         look.sys(&format!("{}/{name}", folders[0])).or_else(debugfs)
     };
     let tracer = text("current_tracer")?;

@@ -30,7 +30,8 @@ pub(super) fn cpu_frequency(look: &Look) -> Found {
 /// Said either way, so always good when it can be read.
 pub(super) fn cpu_boost(look: &Look) -> Found {
     let intel = look.sys("devices/system/cpu/intel_pstate/no_turbo").map(|text| (text, "1"));
-    let (text, off) = intel.or_else(|_| look.sys("devices/system/cpu/cpufreq/boost").map(|text| (text, "0")))?;
+    let other = |_| look.sys("devices/system/cpu/cpufreq/boost").map(|text| (text, "0"));
+    let (text, off) = intel.or_else(other)?;
     match text.trim() {
         text @ ("0" | "1") => Ok(Finding::of(true, if text == off { "off" } else { "on" })),
         _ => Err("the switch of turbo or boost holds neither 0 nor 1".into()),

@@ -108,7 +108,14 @@ fn a_missing_file_never_makes_anything_better_or_poor() {
         assert_eq!(with(Verdict::Poor, &found).len(), poor, "{name}: {:?}", with(Verdict::Poor, &found));
         let unknown = with(Verdict::Unknown, &found);
         let alone = !spare.contains(&name.as_str()) && !name.contains("vulnerabilities") && !name.contains("/cgroup/");
-        assert!(!unknown.is_empty() || !alone || poor == 1 || name.ends_with("irq/0/smp_affinity_list") || name.ends_with("irq/26/smp_affinity_list"), "{name}");
+        assert!(
+            !unknown.is_empty()
+                || !alone
+                || poor == 1
+                || name.ends_with("irq/0/smp_affinity_list")
+                || name.ends_with("irq/26/smp_affinity_list"),
+            "{name}"
+        );
     }
 }
 
@@ -171,9 +178,11 @@ fn control_groups_of_either_version_are_understood() {
 
 #[test]
 fn capabilities_lift_limits() {
-    let status = |caps: &'static str| move |tree: &Tree| {
-        tree.write("proc/self/limits", "Max locked memory  65536 65536 bytes\nMax realtime priority  0  0\n");
-        tree.write("proc/self/status", &format!("CapEff:\t{caps}\n"));
+    let status = |caps: &'static str| {
+        move |tree: &Tree| {
+            tree.write("proc/self/limits", "Max locked memory  65536 65536 bytes\nMax realtime priority  0  0\n");
+            tree.write("proc/self/status", &format!("CapEff:\t{caps}\n"));
+        }
     };
     assert_eq!(after("memlock", status("0000000000004000")).0, Verdict::Good);
     assert_eq!(after("memlock", status("0000000000800000")).0, Verdict::Poor);
