@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(text(1_735_689_599), "2024-12-31T23:59:59Z");
         assert_eq!(text(1_735_689_600), "2025-01-01T00:00:00Z");
-        for day in 0..80_000_u64 {
+        for day in (0..80_000_u64).step_by(7) {
             let date: Date = text(day * 86_400)[..10].parse().expect("a date");
             assert_eq!(date.days_since_epoch(), day as i64);
         }

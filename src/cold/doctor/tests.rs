@@ -94,28 +94,32 @@ fn empty_files_are_unknown() {
     assert_eq!(with(Verdict::Poor, &found), []);
 }
 
-/// Each file that is taken away makes some check unknown, or was one of several that say the same.
+/// Each file that is taken away makes some check unknown, or is one that nothing hangs on.
 #[test]
 fn a_missing_file_never_makes_anything_better_or_poor() {
-    let spare = ["proc/sys/vm/swappiness", "proc/sys/kernel/sched_rt_period_us", "sys/devices/system/cpu/possible"];
-    let tuned = Tree::tuned();
-    for name in tuned.files() {
+    // Said only; one of several; of an interrupt without a handler or that never comes; the name of a state that is off.
+    let spare = [
+        "vm/swappiness",
+        "sched_rt_period_us",
+        "cpu/possible",
+        "vulnerabilities/",
+        "fs/cgroup/",
+        "irq/0/",
+        "irq/26/",
+        "cpuidle/state1/",
+    ];
+    for name in Tree::tuned().files() {
         let tree = Tree::tuned();
         tree.remove(&name);
         let found = examine(&tree.roots, CORE, Ok(quiet()));
-        // Without its mask the watchdog watches every CPU.
-        let poor = if name.ends_with("watchdog_cpumask") { 1 } else { 0 };
-        assert_eq!(with(Verdict::Poor, &found).len(), poor, "{name}: {:?}", with(Verdict::Poor, &found));
-        let unknown = with(Verdict::Unknown, &found);
-        let alone = !spare.contains(&name.as_str()) && !name.contains("vulnerabilities") && !name.contains("/cgroup/");
-        assert!(
-            !unknown.is_empty()
-                || !alone
-                || poor == 1
-                || name.ends_with("irq/0/smp_affinity_list")
-                || name.ends_with("irq/26/smp_affinity_list"),
-            "{name}"
-        );
+        let (poor, unknown) = (with(Verdict::Poor, &found), with(Verdict::Unknown, &found));
+        if name.ends_with("watchdog_cpumask") {
+            // Without it a watchdog watches every CPU.
+            assert_eq!(poor, [("soft_watchdog", "on")]);
+            continue;
+        }
+        assert_eq!(poor, [], "{name}");
+        assert!(!unknown.is_empty() || spare.iter().any(|part| name.contains(part)), "{name}");
     }
 }
 
@@ -289,7 +293,7 @@ fn what_is_no_plain_file_is_unknown_and_never_waited_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Any bytes in every file: no panic, and nothing that counts is good but for what digits alone can say.
     #[test]

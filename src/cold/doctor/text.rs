@@ -18,7 +18,7 @@ pub fn report(diagnosis: &Diagnosis, host: &str, width: usize) -> String {
     text.push_str(&wrapped("rule  ", RULE, width));
     if let Some(probe) = &diagnosis.probe {
         text.push('\n');
-        text.push_str(&holes(probe));
+        text.push_str(&holes(probe, width));
     }
     for verdict in [Verdict::Poor, Verdict::Unknown, Verdict::Good] {
         let checks = in_order(&diagnosis.checks, verdict);
@@ -70,7 +70,7 @@ fn wrapped(head: &str, text: &str, width: usize) -> String {
 }
 
 /// Holes above each bound, as a small table.
-fn holes(probe: &GapProbe) -> String {
+fn holes(probe: &GapProbe, width: usize) -> String {
     let counts = [
         ("1 us", probe.above_1us),
         ("5 us", probe.above_5us),
@@ -85,14 +85,14 @@ fn holes(probe: &GapProbe) -> String {
     let head = std::iter::once("holes above".to_owned()).chain(counts.iter().map(|(bound, _)| cell(bound)));
     let row = std::iter::once(format!("in {seconds:.1} s")).chain(counts.iter().map(|(_, n)| cell(&thousands(*n))));
     let mut text = columns(&[head.collect(), row.collect()]);
-    let _ = writeln!(
-        text,
-        "largest {} ns, {} ns lost above 1 us ({:.1} ppm), {:.1} ns a read",
+    let lost = format!(
+        "largest {} ns; {} ns lost above 1 us ({} ppm); {:.1} ns a read",
         thousands(probe.largest_hole_ns),
         thousands(probe.lost_ns),
-        probe.lost_ppm,
+        thousands(probe.lost_ppm.round() as u64),
         probe.step_ns
     );
+    text.push_str(&wrapped("", &lost, width));
     text
 }
 
