@@ -19,7 +19,9 @@ pub(super) struct Tree {
 impl Tree {
     /// Nothing in it, not even the roots.
     pub(super) fn empty() -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
+        // Sixty small files a tree: memory is quicker than a disk.
+        let memory = tempfile::Builder::new().prefix("pillion-test-").tempdir_in("/dev/shm");
+        let dir = memory.or_else(|_| tempfile::tempdir()).expect("a folder");
         let at = |name: &str| dir.path().join(name);
         let roots = Roots { proc: at("proc"), sys: at("sys"), dev: at("dev") };
         Self { dir, roots }
