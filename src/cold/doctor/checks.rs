@@ -154,7 +154,7 @@ pub(super) const CHECKS: &[Row] = &[
         Major,
         irq::workqueue_cpumask,
         "unbound kernel work (write-back, block devices) may be run on the CPU by a kworker thread",
-        "",
+        "write a mask without CPU {core} to /sys/devices/virtual/workqueue/cpumask   # its words: 32 CPUs each, the highest first",
     ),
     row(
         "smt_sibling",
@@ -248,7 +248,7 @@ pub(super) const CHECKS: &[Row] = &[
         Major,
         memory::numa_node,
         "memory of another node costs about twice as much to reach; the cold threads that load models may run there",
-        "",
+        "numactl --cpunodebind=NODE --membind=NODE pillion run --config FILE   # NODE: lscpu -e=CPU,NODE",
     ),
     row(
         "numa_balancing",

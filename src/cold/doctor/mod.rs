@@ -71,7 +71,7 @@ pub struct Check {
     pub verdict: Verdict,
     /// Why it matters to a busy-polling thread.
     pub why: String,
-    /// What to paste or to add to the kernel's command line, CPU numbers filled in.
+    /// What to paste or to add to the kernel's command line, CPU numbers filled in; given for what is good too.
     pub mend: String,
 }
 

@@ -245,6 +245,7 @@ fn a_poor_critical_check_caps_the_grade_and_an_unknown_one_too() {
 fn ids_are_plain_and_stand_once() {
     let mut ids: Vec<_> = CHECKS.iter().map(|row| row.id).collect();
     assert!(ids.iter().all(|id| id.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')), "{ids:?}");
+    assert!(CHECKS.iter().all(|row| !row.why.is_empty() && !row.mend.is_empty()));
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), CHECKS.len());
