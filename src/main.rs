@@ -37,6 +37,8 @@ enum Command {
     Convert(cli::convert::Args),
     /// Write a deterministic synthetic order flow as DBN
     Synth(cli::synth::Args),
+    /// Say whether a CPU of this host is fit for a lane, and what to do where it is not
+    Doctor(cli::doctor::Args),
     /// Look into an exported model, or make a model directory of it
     Model(cli::model::Args),
     /// List shared-memory regions, or remove those that nobody uses
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
         Command::Synth(args) => cli::synth::run(args),
+        Command::Doctor(args) => cli::doctor::run(&args),
         Command::Model(args) => cli::model::run(&args),
         Command::Shm(args) => cli::shm::run(&args),
     };

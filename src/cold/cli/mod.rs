@@ -3,6 +3,7 @@
 pub mod book;
 pub mod convert;
 pub mod ctl;
+pub mod doctor;
 pub mod features;
 pub mod feed;
 pub mod model;
