@@ -1,5 +1,10 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
+pub mod hdr;
+pub mod hdr_export;
+pub mod outputs;
+pub mod page;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
