@@ -84,7 +84,9 @@ impl Html {
 /// An element with attributes.
 pub fn tag_with(name: &'static str, attributes: &[(&'static str, &str)], inner: impl Into<Html>) -> Html {
     let attributes: String = attributes.iter().map(|(key, value)| format!(" {key}=\"{}\"", escape(value))).collect();
-    Html(format!("<{name}{attributes}>{}</{name}>\n", inner.into().0))
+    let inline = ["a", "b", "code", "i", "span"].contains(&name); // a line's end would be a space in a sentence
+    let end = if inline { "" } else { "\n" };
+    Html(format!("<{name}{attributes}>{}</{name}>{end}", inner.into().0))
 }
 
 /// An element of a class; of none where that is empty.
@@ -163,7 +165,7 @@ mod tests {
         let hostile = "</script><b onclick='x'>\"&\0";
         let page = tag_with("a", &[("title", hostile)], hostile).into_string();
         let safe = "&lt;/script&gt;&lt;b onclick=&#39;x&#39;&gt;&quot;&amp;\u{fffd}";
-        assert_eq!(page, format!("<a title=\"{safe}\">{safe}</a>\n"));
+        assert_eq!(page, format!("<a title=\"{safe}\">{safe}</a>"));
         let json = Html::json(&hostile).into_string();
         assert!(!json.contains('<'), "{json}");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);

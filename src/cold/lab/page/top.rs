@@ -114,7 +114,7 @@ fn latency(runs: &[ReplayReport], i: usize) -> Html {
             latencies("uncorrected", uncorrected(run), "not counted"),
             latencies("seen, corrected", column(run, "seen_corrected"), "no due times at this rate"),
         ];
-        tag("div", "headline", table(&["from tick to signal", "#p50", "#p99", "#p99.9", "#max"], rows))
+        tag("div", "headline", table(&["tick to signal", "#p50", "#p99", "#p99.9", "#max"], rows))
     };
     let what = "Corrected for coordinated omission: from when a tick was due, so that a stall is charged to every tick it \
                 delayed. Uncorrected: from when it was published. Seen: until the reader had the signal.";
