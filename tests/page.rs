@@ -54,7 +54,7 @@ fn the_head_says_what_matters() {
     ] {
         assert!(head.contains(words), "no {words} in the head");
     }
-    let order = ["FAIL", "<h2>Latency", "<h2>Host</h2>", "git revision"].map(|words| head.find(words).expect(words));
+    let order = ["FAIL", "<h2>Tick to signal", "<h2>Host</h2>", "git revision"].map(|words| head.find(words).expect(words));
     assert!(order.is_sorted(), "{order:?}");
 }
 

@@ -20,6 +20,9 @@ fn percentile_axis() -> Axis {
     Axis { label: "percentile".into(), scale: Scale::Percentile, unit: Unit::Plain }
 }
 
+/// Numbers of the stages' colours, in their order; the whole way stands apart from its parts.
+const COLOURS: [usize; STAGE_NAMES.len()] = [0, 1, 2, 3, 5, 6, 4];
+
 /// The three charts of a run.
 pub fn charts(run: &ReplayReport, charts: &mut Charts) -> Html {
     tag("div", "grid", [ends(run, charts), stages(run, charts), time(run, charts)])
@@ -48,7 +51,7 @@ fn ends(run: &ReplayReport, charts: &mut Charts) -> Html {
 /// Each stage of the hot path.
 fn stages(run: &ReplayReport, charts: &mut Charts) -> Html {
     let mut chart = Chart::new(percentile_axis(), latency_axis());
-    for (colour, name) in STAGE_NAMES.iter().enumerate() {
+    for (name, colour) in STAGE_NAMES.iter().zip(COLOURS) {
         if let Some(buckets) = run.lane.histograms.get(*name).filter(|b| !b.is_empty()) {
             let look = if *name == "tick_to_signal" { Look::Dashed } else { Look::Solid };
             chart.line(&name.replace('_', " "), colour, look, percentiles(buckets));
@@ -139,7 +142,7 @@ pub fn waterfall(run: &ReplayReport) -> Html {
 }
 
 fn one_bar(name: &str, what: &str, stages: &[(&'static str, u64)]) -> Html {
-    let parts: Vec<_> = stages.iter().enumerate().map(|(i, (name, part))| (*name, ns(*part), *part, i)).collect();
+    let parts: Vec<_> = stages.iter().zip(COLOURS).map(|((name, part), colour)| (*name, ns(*part), *part, colour)).collect();
     let head = tag("p", "barhead", [tag("b", "", name), text(" "), tag("span", "muted", what)]);
     tag("div", "waterfall", [head, bar(&parts)])
 }

@@ -58,7 +58,7 @@
 
   const axisOf = (axis, size) => {
     const out = {
-      label: axis.y || axis.scale === "percentile" ? undefined : axis.label,
+      label: axis.y || axis.unit === "seconds" || axis.scale === "percentile" ? undefined : axis.label,
       labelSize: 20, labelGap: 2, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif",
       stroke: () => colour("muted"),
       grid: { stroke: () => colour("grid"), width: 1 }, ticks: { stroke: () => colour("grid"), width: 1, size: 5 },
@@ -110,13 +110,13 @@
       const points = line.look === "points";
       return {
         label: line.name, stroke: c, width: 2, spanGaps: true, dash: line.look === "dashed" ? [7, 4] : undefined,
-        paths: points ? () => null : undefined,
+        class: line.look, paths: points ? () => null : undefined,
         points: points ? { show: true, size: 9, width: 2, stroke: c, fill: () => colour("card") }
           : { show: chart.x.scale !== "percentile" && count <= 40, size: 5, fill: c, stroke: c },
         value: (u, v) => show(chart.y, v),
       };
     });
-    const x = { label: chart.x.scale === "percentile" ? "at" : chart.x.label, value: (u, v) => show(chart.x, v) };
+    const x = { label: chart.x.scale === "percentile" ? "at" : chart.x.unit === "seconds" ? "time" : chart.x.label, value: (u, v) => show(chart.x, v) };
     const bands = chart.bands.map((pair) => ({ series: pair, fill: () => colour("c" + chart.lines[pair[0] - 1].colour % 8) + "33" }));
     const plot = new uPlot({
       width, height: narrow ? 250 : 300, padding: [10, narrow ? 18 : 26, 0, 0],

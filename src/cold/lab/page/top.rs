@@ -102,7 +102,7 @@ fn latencies(name: &str, stage: Option<Stage>, none: &str) -> Vec<Html> {
 fn latency(runs: &[ReplayReport], i: usize) -> Html {
     let run = &runs[i];
     let which = if runs.len() == 1 {
-        format!("at rate {}", run.rate)
+        format!("rate {}", run.rate)
     } else {
         format!("run {} of {}, rate {}", i + 1, runs.len(), run.rate)
     };
@@ -112,13 +112,13 @@ fn latency(runs: &[ReplayReport], i: usize) -> Html {
         let rows = vec![
             latencies("corrected", corrected(run), "no due times at this rate"),
             latencies("uncorrected", uncorrected(run), "not counted"),
-            latencies("seen, corrected", column(run, "seen_corrected"), "no due times at this rate"),
+            latencies("seen", column(run, "seen_corrected"), "no due times at this rate"),
         ];
-        tag("div", "headline", table(&["tick to signal", "#p50", "#p99", "#p99.9", "#max"], rows))
+        tag("div", "headline", table(&["", "#p50", "#p99", "#p99.9", "#max"], rows))
     };
     let what = "Corrected for coordinated omission: from when a tick was due, so that a stall is charged to every tick it \
-                delayed. Uncorrected: from when it was published. Seen: until the reader had the signal.";
-    tag("div", "card wide", [tag("h2", "", format!("Latency, {which}")), body, note(what)])
+                delayed. Uncorrected: from when it was published. Seen: corrected, until the reader had the signal.";
+    tag("div", "card wide", [tag("h2", "", format!("Tick to signal, {which}")), body, note(what)])
 }
 
 /// What a sweep found.
