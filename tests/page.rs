@@ -54,7 +54,8 @@ fn the_head_says_what_matters() {
     ] {
         assert!(head.contains(words), "no {words} in the head");
     }
-    let order = ["FAIL", "<h2>Tick to signal", "<h2>Host</h2>", "git revision"].map(|words| head.find(words).expect(words));
+    let order =
+        ["FAIL", "<h2>Tick to signal", "<h2>Host</h2>", "git revision"].map(|words| head.find(words).expect(words));
     assert!(order.is_sorted(), "{order:?}");
 }
 
@@ -65,7 +66,8 @@ fn a_single_run_is_a_page() {
     report.runs.truncate(1);
     report.sweep = None;
     let corrected = &mut report.runs[0].reader.stages;
-    let figures = Stage { count: 10, p50_ns: 761, p90_ns: 800, p99_ns: 1_234, p999_ns: 56_700, p9999_ns: 1, max_ns: 8_900_000 };
+    let figures =
+        Stage { count: 10, p50_ns: 761, p90_ns: 800, p99_ns: 1_234, p999_ns: 56_700, p9999_ns: 1, max_ns: 8_900_000 };
     corrected.insert("tick_to_signal_corrected".into(), figures);
     let page = render(&report);
     let head = &page[..page.find("id=\"run-1\"").unwrap()];
@@ -103,7 +105,9 @@ fn poison(value: &mut serde_json::Value, evil: &str) {
         serde_json::Value::Array(list) => list.iter_mut().for_each(|value| poison(value, evil)),
         serde_json::Value::Object(map) => {
             for (key, value) in map.iter_mut() {
-                let counts = value.as_object().is_some_and(|map| !map.contains_key("p50_ns") && map.values().all(|n| n.is_u64()));
+                let counts = value
+                    .as_object()
+                    .is_some_and(|map| !map.contains_key("p50_ns") && map.values().all(|n| n.is_u64()));
                 if counts && (key == "book" || key == "rejects_by_reason") {
                     *value = serde_json::json!({ evil: 3 });
                 } else if !["cause", "hdr"].contains(&key.as_str()) {
@@ -140,7 +144,10 @@ fn what_is_missing_is_said() {
     ] {
         assert!(page.contains(words), "no {words}");
     }
-    assert!(page.contains("data-charts=\"0\"") && !page.contains("NaN") && !page.contains("inf"), "no chart, no figure");
+    assert!(
+        page.contains("data-charts=\"0\"") && !page.contains("NaN") && !page.contains("inf"),
+        "no chart, no figure"
+    );
     let ends = &mut report.runs[0];
     ends.lane.stamps = "ends".into();
     assert!(render(&report).contains("with stamps = &quot;ends&quot; the steps between are not stamped"));

@@ -7,9 +7,9 @@ use hdrhistogram::Histogram;
 use pillion::cold::doctor::Diagnosis;
 use pillion::cold::lab::hdr;
 use pillion::cold::report::{
-    Build, Buckets, Cause, Curve, CurvePoint, EngineTried, FeaturesInUse, Flood, Host, HostTotals, Interval, LabReport,
-    LaneReport, Looks, ModelInUse, Reader, ReplayReport, SCHEMA_VERSION, Series, Shares, Stage, Stages, Step, SweepReport,
-    TailReport, TailTick, Verdict, buckets,
+    Buckets, Build, Cause, Curve, CurvePoint, EngineTried, FeaturesInUse, Flood, Host, HostTotals, Interval, LabReport,
+    LaneReport, Looks, ModelInUse, Reader, ReplayReport, SCHEMA_VERSION, Series, Shares, Stage, Stages, Step,
+    SweepReport, TailReport, TailTick, Verdict, buckets,
 };
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -52,7 +52,8 @@ fn column(name: &'static str, rng: &mut Pcg64, per_interval: u64, middle: f64, f
         .map(|i| {
             let mut span = empty();
             let burst = if i == 17 { 4.0 } else { 1.0 };
-            (0..per_interval).for_each(|_| record(&mut span, rng, middle * if i == 17 { 1.6 } else { 1.0 }, factor * burst));
+            (0..per_interval)
+                .for_each(|_| record(&mut span, rng, middle * if i == 17 { 1.6 } else { 1.0 }, factor * burst));
             total.add(&span).expect("the same bounds");
             span
         })
@@ -100,7 +101,8 @@ pub fn build() -> Build {
 }
 
 fn tick(i: u64, tail: u64) -> TailTick {
-    let cause = [Cause::Host, Cause::Backlog, Cause::Host, Cause::Model, Cause::Ours, Cause::Unattributed][i as usize % 6];
+    let cause =
+        [Cause::Host, Cause::Backlog, Cause::Host, Cause::Model, Cause::Ours, Cause::Unattributed][i as usize % 6];
     let latency = tail / (1 + i / 2);
     let most = latency * 8 / 10;
     let of = |wanted: Cause| if wanted == cause { most } else { 0 };
@@ -112,14 +114,17 @@ fn tick(i: u64, tail: u64) -> TailTick {
         unattributed_ns: of(Cause::Unattributed),
     };
     let evidence = match cause {
-        Cause::Host => "2 involuntary switches in the 10 ms around it; the idle loop was silent for 84 µs before its turn",
+        Cause::Host => {
+            "2 involuntary switches in the 10 ms around it; the idle loop was silent for 84 µs before its turn"
+        }
         Cause::Backlog => "63 ticks before it were served at their usual speed",
         Cause::Model => "the model's run took 41 times its median; no switch and no fault meanwhile",
         Cause::Ours => "housekeeping ran in its turn",
         Cause::Unattributed => "no counter moved; its CPU may have been slowed",
     };
     let parts = [("wait", 70), ("decode", 1), ("book", 4), ("features", 5), ("infer", 18), ("publish", 2)];
-    let mut stages: BTreeMap<_, _> = parts.iter().map(|(name, part)| ((*name).to_owned(), latency * part / 100)).collect();
+    let mut stages: BTreeMap<_, _> =
+        parts.iter().map(|(name, part)| ((*name).to_owned(), latency * part / 100)).collect();
     stages.insert("tick_to_signal".into(), latency);
     TailTick {
         ring_seq: 48_211 + i * 7_919,
@@ -218,7 +223,10 @@ pub fn run(rate: &str, slow: f64, failed: bool, seed: u64) -> ReplayReport {
         verdict: Verdict {
             held: !failed,
             reasons: if failed {
-                vec!["4,123 ticks were lost, over 0".into(), "2,914 ticks were published over 1 ms late, over 0.1 % of them".into()]
+                vec![
+                    "4,123 ticks were lost, over 0".into(),
+                    "2,914 ticks were published over 1 ms late, over 0.1 % of them".into(),
+                ]
             } else {
                 vec![]
             },
@@ -255,7 +263,12 @@ pub fn run(rate: &str, slow: f64, failed: bool, seed: u64) -> ReplayReport {
         late_ticks: 3,
         max_late_ns: 1_420_000,
         stages: stages(&lane),
-        reader: Reader { stages: stages(&reader), histograms: histograms(&reader), intervals: intervals(&reader), core: 3 },
+        reader: Reader {
+            stages: stages(&reader),
+            histograms: histograms(&reader),
+            intervals: intervals(&reader),
+            core: 3,
+        },
         flood: failed.then(|| Flood {
             slots: 65_536,
             offered_per_second: 6_120_000.0,
@@ -279,7 +292,8 @@ fn lane_report(lane: &[Column], ticks: u64, lost: u64, tail: TailReport) -> Lane
         lost,
         rejects: 12,
         rejects_by_reason: [("crossed".to_owned(), 12)].into(),
-        book: [("added".to_owned(), ticks / 2), ("cancelled".to_owned(), ticks / 3), ("unknown_order".to_owned(), 7)].into(),
+        book: [("added".to_owned(), ticks / 2), ("cancelled".to_owned(), ticks / 3), ("unknown_order".to_owned(), 7)]
+            .into(),
         stamps: "full".into(),
         trigger: "event".into(),
         features: FeaturesInUse { set: "default".into(), hash: "5e1f09c2aa".into(), columns: 41 },
@@ -393,7 +407,8 @@ pub fn curves() -> Vec<Curve> {
             x_log: true,
             y_log: true,
             series: vec![series("p50", 640.0, 21.0), series("p99", 1_400.0, 160.0)],
-            bends: "Past 16 instruments the books no longer fit the 32 MiB of L3: each tick's levels come from memory.".into(),
+            bends: "Past 16 instruments the books no longer fit the 32 MiB of L3: each tick's levels come from memory."
+                .into(),
         },
         Curve {
             id: "models".into(),

@@ -58,7 +58,8 @@ fn print_schema() -> Result<()> {
 pub fn read(path: &Path) -> Result<LabReport> {
     let refused = |problem: String, mend: &str| Error::input(path.display(), problem, mend);
     let which = "give the JSON that pillion replay, sweep or lab wrote";
-    let bytes = std::fs::read(path).map_err(|e| refused(format!("cannot be read: {e}"), "name a file that can be read"))?;
+    let bytes =
+        std::fs::read(path).map_err(|e| refused(format!("cannot be read: {e}"), "name a file that can be read"))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|e| refused(format!("is not JSON: {e}"), which))?;
     let has = |field: &str| value.get(field).is_some();
     let Some(version) = value.get("schema_version") else {
@@ -66,7 +67,10 @@ pub fn read(path: &Path) -> Result<LabReport> {
     };
     if version.as_u64() != Some(u64::from(SCHEMA_VERSION)) {
         let problem = format!("is of schema version {version}, not {SCHEMA_VERSION}");
-        return Err(refused(problem, "make the report again with this pillion, or read it with the pillion that made it"));
+        return Err(refused(
+            problem,
+            "make the report again with this pillion, or read it with the pillion that made it",
+        ));
     }
     if has("runs") {
         parse::<LabReport>(&bytes, path, "a lab's report")

@@ -25,7 +25,11 @@ pub fn of_buckets(buckets: &Buckets, thing: &str) -> Result<Histogram<u64>> {
     }
     let total = buckets.iter().try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count));
     if total.is_none_or(|total| total > MOST_COUNTS) {
-        return Err(Error::input(thing, format!("holds more than {MOST_COUNTS} counts"), "give the report as it was written"));
+        return Err(Error::input(
+            thing,
+            format!("holds more than {MOST_COUNTS} counts"),
+            "give the report as it was written",
+        ));
     }
     let make = |digits| {
         let high = largest.max(MAX_NS);

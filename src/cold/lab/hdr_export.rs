@@ -119,7 +119,8 @@ pub fn hlog(run: &ReplayReport, thing: &str) -> Result<String> {
 
 /// The lines before the first interval. The base is a whole ms, since that is what is written of it.
 fn header(base_ns: u64, rate: &str) -> Result<String> {
-    let refused = |e| Error::input("interval", format!("starts at {base_ns} ns: {e}"), "give the report as it was written");
+    let refused =
+        |e| Error::input("interval", format!("starts at {base_ns} ns: {e}"), "give the report as it was written");
     let start = OffsetDateTime::from_unix_timestamp_nanos(i128::from(base_ns)).map_err(refused)?;
     let seconds = base_ns as f64 / 1e9;
     let one_line: String = rate.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -103,7 +103,8 @@ impl Chart {
         let floor = if matches!(self.y.scale, Scale::Linear) { f64::MIN } else { f64::MIN_POSITIVE };
         let lift = |(x, y): (f64, f64)| (x, if y < floor { 1.0 } else { y });
         let positive = |x: f64| matches!(self.x.scale, Scale::Linear) || x > 0.0;
-        let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite() && positive(*x)).map(lift).collect();
+        let points =
+            points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite() && positive(*x)).map(lift).collect();
         self.lines.push(Line { name: name.into(), colour, look, points });
     }
 
@@ -163,8 +164,7 @@ impl Charts {
     }
 
     /// How many there are.
-    #[expect(clippy::len_without_is_empty, reason = "only counted")]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 }
@@ -192,6 +192,6 @@ mod tests {
     fn nothing_to_draw_is_said_in_words() {
         let mut charts = Charts::default();
         let html = charts.place("t", "", Chart::new(axis(Scale::Log), axis(Scale::Log)), "no signals").into_string();
-        assert!(charts.len() == 0 && html.contains("no signals"), "{html}");
+        assert!(charts.count() == 0 && html.contains("no signals"), "{html}");
     }
 }

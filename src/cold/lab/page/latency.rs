@@ -92,7 +92,7 @@ fn time(run: &ReplayReport, charts: &mut Charts) -> Html {
     }
     let mut words = format!("Per interval: {what}. Points: the run's slowest ticks.");
     if seen.unread + late.unread > 0 {
-        words.push_str(&format!(" {} histograms were damaged and are left out.", seen.unread + late.unread));
+        words.push_str(&format!(" Left out as damaged: {} histograms.", seen.unread + late.unread));
     }
     let html = charts.place(title, &words, chart, "The run has fewer than two intervals with counts.");
     tag("div", "broad", html)
@@ -115,7 +115,12 @@ pub fn waterfall(run: &ReplayReport) -> Html {
     let median = of(&|name| stage(name).p50_ns);
     if median.iter().filter(|(_, ns)| *ns > 0).count() < 2 {
         let mode = &run.lane.stamps;
-        return Html::from([head, p(format!("Not known: with stamps = \"{mode}\" the steps between are not stamped, or nothing was counted."))]);
+        return Html::from([
+            head,
+            p(format!(
+                "Not known: with stamps = \"{mode}\" the steps between are not stamped, or nothing was counted."
+            )),
+        ]);
     }
     let near = |tick: &&TailTick| {
         let ratio = tick.latency_ns.max(1) as f64 / whole.p999_ns.max(1) as f64;
@@ -142,7 +147,8 @@ pub fn waterfall(run: &ReplayReport) -> Html {
 }
 
 fn one_bar(name: &str, what: &str, stages: &[(&'static str, u64)]) -> Html {
-    let parts: Vec<_> = stages.iter().zip(COLOURS).map(|((name, part), colour)| (*name, ns(*part), *part, colour)).collect();
+    let parts: Vec<_> =
+        stages.iter().zip(COLOURS).map(|((name, part), colour)| (*name, ns(*part), *part, colour)).collect();
     let head = tag("p", "barhead", [tag("b", "", name), text(" "), tag("span", "muted", what)]);
     tag("div", "waterfall", [head, bar(&parts)])
 }

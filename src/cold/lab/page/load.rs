@@ -11,7 +11,10 @@ pub fn knee_words(sweep: &SweepReport) -> String {
     let bound = ns(sweep.bound_ns);
     let Some(knee) = sweep.knee_per_second else {
         return match sweep.steps.first() {
-            Some(step) => format!("Even the lowest rate tried, {}, was not held with p99 at most {bound}.", rate(step.asked_per_second)),
+            Some(step) => format!(
+                "Even the lowest rate tried, {}, was not held with p99 at most {bound}.",
+                rate(step.asked_per_second)
+            ),
             None => "No rate was tried.".into(),
         };
     };
@@ -20,7 +23,8 @@ pub fn knee_words(sweep: &SweepReport) -> String {
         return format!("{knee_words}, and no higher rate was seen to fail: the knee is at least there.");
     }
     let failed = sweep.steps.iter().find(|step| !step.within && step.asked_per_second > knee);
-    let why = failed.map_or(String::new(), |step| format!("; {} was not: {}", rate(step.asked_per_second), why(step, sweep)));
+    let why =
+        failed.map_or(String::new(), |step| format!("; {} was not: {}", rate(step.asked_per_second), why(step, sweep)));
     format!("{knee_words}{why}.")
 }
 
@@ -54,7 +58,8 @@ pub fn sweep(sweep: &SweepReport, charts: &mut Charts) -> Html {
         chart.level = Some(Rule { at: sweep.bound_ns as f64, label: format!("bound on p99: {}", ns(sweep.bound_ns)) });
     }
     chart.plumb = sweep.knee_per_second.map(|at| Rule { at, label: format!("knee {}", rate(at)) });
-    let drawn = charts.place("Latency against load", "", chart, "Fewer than two rates made signals, so there is no curve.");
+    let drawn =
+        charts.place("Latency against load", "", chart, "Fewer than two rates made signals, so there is no curve.");
     let facts = pairs(vec![
         ("engine", text(&sweep.engine)),
         ("arrivals", text(&sweep.arrivals)),
@@ -85,11 +90,22 @@ fn steps(sweep: &SweepReport) -> Html {
             stage(step.seen, step.seen.p99_ns),
             text(percent(step.utilisation, 1.0)),
             text(thousands(step.lost)),
-            text(words),
+            if words.is_empty() { text("") } else { tag("span", "evidence", words) },
         ]
     };
     let heads = [
-        "#asked", "#offered", "", "#p50", "#p99", "#p99.9", "#max", "#p99 uncorrected", "#p99 seen", "#busy", "#lost", "why not",
+        "#asked",
+        "#offered",
+        "",
+        "#p50",
+        "#p99",
+        "#p99.9",
+        "#max",
+        "#p99 uncorrected",
+        "#p99 seen",
+        "#busy",
+        "#lost",
+        "why not",
     ];
     table(&heads, sweep.steps.iter().map(row).collect())
 }
@@ -113,15 +129,37 @@ fn one(curve: &Curve, charts: &mut Charts) -> Html {
         chart.line(&series.name, colour, Look::Solid, points(|p| p.y));
         chart.band(colour, points(|p| p.high), points(|p| p.low));
     }
-    let drawn = charts.place(&curve.title, "Median over rounds; the band is from the least to the most.", chart, "Fewer than two points were measured.");
+    let note = format!("{}: median over rounds; the band is from the least to the most.", curve.y_label);
+    let drawn = charts.place(&curve.title, &note, chart, "Fewer than two points were measured.");
     let bends = if curve.bends.is_empty() { Html::default() } else { p(&curve.bends) };
-    let rows = curve.series.iter().flat_map(|series| series.points.iter().map(|point| row(series, point))).collect();
-    let heads = ["line", &format!("#{}", curve.x_label), "#median", "#least", "#most", "#touched a turn"];
-    tag("div", "curve", [drawn, bends, table(&heads, rows)])
+    tag("div", "curve", [drawn, bends, points(curve)])
 }
 
-fn row(series: &Series, point: &CurvePoint) -> Vec<Html> {
-    let touched = if point.working_set_bytes == 0 { "–".into() } else { bytes(point.working_set_bytes) };
-    let figures = [number(point.x), number(point.y), number(point.low), number(point.high), touched];
-    std::iter::once(text(&series.name)).chain(figures.into_iter().map(text)).collect()
+/// A row for each x, a column for each line: its median, and from the least to the most.
+fn points(curve: &Curve) -> Html {
+    let mut xs: Vec<f64> = curve.series.iter().flat_map(|series| series.points.iter().map(|point| point.x)).collect();
+    xs.sort_by(f64::total_cmp);
+    xs.dedup();
+    let cell = |series: &Series, x: f64| match series.points.iter().find(|point| point.x.total_cmp(&x).is_eq()) {
+        Some(CurvePoint { y, low, high, .. }) => {
+            let range = format!(" ({} to {})", number(*low), number(*high));
+            Html::from([text(number(*y)), tag("span", "muted", range)])
+        }
+        None => text("–"),
+    };
+    let touched = |x: f64| {
+        let points = curve.series.iter().flat_map(|series| series.points.iter().filter(move |point| point.x == x));
+        points.map(|point| point.working_set_bytes).max().unwrap_or(0)
+    };
+    let any_touched = xs.iter().any(|x| touched(*x) > 0);
+    let row = |x: &f64| {
+        let cells = curve.series.iter().map(|series| cell(series, *x));
+        let bytes = any_touched.then(|| text(bytes(touched(*x))));
+        std::iter::once(text(number(*x))).chain(cells).chain(bytes).collect()
+    };
+    let heads = std::iter::once(format!("#{}", curve.x_label))
+        .chain(curve.series.iter().map(|series| format!("#{}", series.name)))
+        .chain(any_touched.then(|| "#touched by a turn".to_owned()));
+    let heads: Vec<_> = heads.collect();
+    table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), xs.iter().map(row).collect())
 }

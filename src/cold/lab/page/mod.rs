@@ -32,9 +32,12 @@ const PAGE_CSS: &str = include_str!("page.css");
 /// allows no script but its two and no request at all.
 pub fn render(report: &LabReport) -> String {
     let mut charts = Charts::default();
-    let body = Html::from([nav(report), top::top(report), overview(report), sections(report, &mut charts), foot(report)]);
+    let body =
+        Html::from([nav(report), top::top(report), overview(report), sections(report, &mut charts), foot(report)]);
     let head = Html::from([
-        Html::own("<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"),
+        Html::own(
+            "<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        ),
         policy(),
         tag("title", "", &report.title),
         tag("style", "", Html::own(UPLOT_CSS)),
@@ -42,7 +45,7 @@ pub fn render(report: &LabReport) -> String {
     ]);
     let data = tag_with("script", &[("type", "application/json"), ("id", "charts")], Html::json(&charts));
     let scripts = Html::from([script(UPLOT_JS), script(PAGE_JS)]);
-    let expected = charts.len().to_string();
+    let expected = charts.count().to_string();
     let body = tag_with("body", &[("data-charts", &expected)], [tag("main", "", body), data, scripts]);
     let html = tag_with("html", &[("lang", "en")], [tag("head", "", head), body]);
     format!("<!doctype html>\n{}", html.into_string())
@@ -77,11 +80,11 @@ fn nav(report: &LabReport) -> Html {
     if report.runs.len() > 1 {
         links.push(link("runs", "runs"));
     }
+    links.extend(report.sweep.as_ref().map(|_| link("sweep", "load")));
     for (i, run) in report.runs.iter().enumerate() {
         links.push(link(&anchor(i), short(&run.rate, 24)));
     }
-    let rest = [("sweep", "load", report.sweep.is_some()), ("curves", "scale", !report.curves.is_empty())];
-    links.extend(rest.iter().filter(|(.., there)| *there).map(|(to, name, _)| link(to, *name)));
+    links.extend(report.curves.first().map(|_| link("curves", "scale")));
     links.extend(doctor(report).map(|_| link("host", "host")));
     tag("nav", "", [tag("b", "", "pillion"), links.into_iter().collect()])
 }
@@ -95,9 +98,8 @@ fn overview(report: &LabReport) -> Html {
     if report.runs.len() < 2 {
         return Html::default();
     }
-    let heads = [
-        "rate", "", "#ticks/s", "#lost", "#p50", "#p99", "#p99.9", "#max", "#seen p99", "the tail's main cause",
-    ];
+    let heads =
+        ["rate", "", "#ticks/s", "#lost", "#p50", "#p99", "#p99.9", "#max", "#seen p99", "the tail's main cause"];
     let rows = report.runs.iter().enumerate().map(|(i, run)| overview_row(run, i)).collect();
     let words = "Latency from tick to signal, corrected for coordinated omission; a rate without due times has nothing to \
                  correct, and its figures (*) run from the publish stamp.";
@@ -109,7 +111,8 @@ fn overview_row(run: &ReplayReport, i: usize) -> Vec<Html> {
     let verdict = if run.verdict.held { tag("span", "badge pass", "PASS") } else { tag("span", "badge fail", "FAIL") };
     let mark = if corrected(run).is_some() { "" } else { "*" };
     let stage = corrected(run).or_else(|| uncorrected(run));
-    let figure = |value: Option<u64>, mark: &str| text(value.map_or("–".into(), |value| format!("{}{mark}", ns(value))));
+    let figure =
+        |value: Option<u64>, mark: &str| text(value.map_or("–".into(), |value| format!("{}{mark}", ns(value))));
     let (seen, seen_mark) = match column(run, "seen_corrected") {
         Some(seen) => (Some(seen), ""),
         None => (column(run, "seen"), "*"),
@@ -130,11 +133,11 @@ fn overview_row(run: &ReplayReport, i: usize) -> Vec<Html> {
 
 fn sections(report: &LabReport, charts: &mut Charts) -> Html {
     let mut all = Html::default();
-    for (i, run) in report.runs.iter().enumerate() {
-        all.push(run::section(run, i, report.runs.len(), charts));
-    }
     if let Some(sweep) = &report.sweep {
         all.push(load::sweep(sweep, charts));
+    }
+    for (i, run) in report.runs.iter().enumerate() {
+        all.push(run::section(run, i, report.runs.len(), charts));
     }
     if !report.curves.is_empty() {
         all.push(load::curves(&report.curves, charts));

@@ -71,7 +71,7 @@
       out.splits = (u, i, min, max) => logSplits(min, max, axis.y ? 6 : size / 110);
       out.filter = (u, splits) => splits;
     }
-    if (axis.y) { out.size = 64; out.gap = 4; } else { out.space = 70; }
+    if (axis.y) { out.size = 64; out.gap = 4; } else { out.space = 70; out.size = out.label ? 34 : 30; }
     return out;
   };
 
@@ -82,18 +82,27 @@
     ctx.lineWidth = 1.5 * dpr;
     ctx.setLineDash([2 * dpr, 3 * dpr]);
     ctx.font = `${12 * dpr}px system-ui, sans-serif`;
+    const write = (text, x, y) => {
+      ctx.save();
+      ctx.setLineDash([]);
+      ctx.strokeStyle = colour("card");
+      ctx.lineWidth = 4 * dpr;
+      ctx.strokeText(text, x, y);
+      ctx.restore();
+      ctx.fillText(text, x, y);
+    };
     const stroke = (x0, y0, x1, y1) => { ctx.beginPath(); ctx.moveTo(x0, y0); ctx.lineTo(x1, y1); ctx.stroke(); };
     if (chart.level) {
       const y = u.valToPos(chart.level.at, "y", true);
       stroke(left, y, left + width, y);
       ctx.textAlign = "left";
-      ctx.fillText(chart.level.label, left + 6 * dpr, y - 5 * dpr);
+      write(chart.level.label, left + 6 * dpr, y - 6 * dpr);
     }
     if (chart.plumb) {
       const x = u.valToPos(chart.plumb.at, "x", true), right = x > left + width / 2;
       stroke(x, top, x, top + height);
       ctx.textAlign = right ? "right" : "left";
-      ctx.fillText(chart.plumb.label, x + (right ? -6 : 6) * dpr, top + height - 8 * dpr);
+      write(chart.plumb.label, x + (right ? -6 : 6) * dpr, top + 14 * dpr);
     }
     ctx.restore();
   };

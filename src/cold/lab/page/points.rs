@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn time_runs_from_the_start() {
-        let hdr = |ns| BTreeMap::from([("wait".to_owned(), hdr::encode(&hdr::of_buckets(&vec![(ns, 3)], "x").unwrap()))]);
+        let hdr =
+            |ns| BTreeMap::from([("wait".to_owned(), hdr::encode(&hdr::of_buckets(&vec![(ns, 3)], "x").unwrap()))]);
         let at = |start_ns, hdr| Interval { start_ns, end_ns: start_ns + 1_000_000_000, hdr };
         let damaged = BTreeMap::from([("wait".to_owned(), "?".to_owned())]);
         let intervals = [at(5_000_000_000, hdr(50)), at(6_000_000_000, BTreeMap::new()), at(7_000_000_000, damaged)];

@@ -68,8 +68,9 @@ fn stages(run: &ReplayReport) -> Html {
     let row = |side: &str, name: &str, stages: &Stages| -> Option<Vec<Html>> {
         let s: Stage = stages.get(name).copied().filter(|stage| stage.count > 0)?;
         let figures = [s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns, s.p9999_ns, s.max_ns];
-        let head = [text(name.replace('_', " ")), tag("span", "muted", side), text(thousands(s.count))];
-        Some(head.into_iter().chain(figures.map(|figure| text(ns(figure)))).collect())
+        let head = [tag("span", "nowrap", name.replace('_', " ")), text(thousands(s.count))];
+        let side = [tag("span", "muted nowrap", side)];
+        Some(head.into_iter().chain(figures.map(|figure| text(ns(figure)))).chain(side).collect())
     };
     let lane = STAGE_NAMES.iter().filter_map(|name| row("sidecar, every tick", name, &run.stages));
     let reader = Reader::NAMES.iter().filter_map(|name| row("reader, ticks with due times", name, &run.reader.stages));
@@ -80,7 +81,7 @@ fn stages(run: &ReplayReport) -> Html {
     }
     Html::from([
         head,
-        table(&["stage", "measured by", "#count", "#p50", "#p90", "#p99", "#p99.9", "#p99.99", "#max"], rows),
+        table(&["stage", "#count", "#p50", "#p90", "#p99", "#p99.9", "#p99.99", "#max", "measured by"], rows),
     ])
 }
 
@@ -111,7 +112,10 @@ fn flood(flood: &Flood) -> Html {
 fn models(run: &ReplayReport) -> Html {
     let head = tag("h3", "", "Models and engines");
     if run.models.is_empty() {
-        return Html::from([head, p("No model ran: the lane made no signals, so there is no latency from tick to signal.")]);
+        return Html::from([
+            head,
+            p("No model ran: the lane made no signals, so there is no latency from tick to signal."),
+        ]);
     }
     let row = |m: &ModelInUse| {
         let sha = tag_with("code", &[("title", &m.sha256)], short(&m.sha256, 16));
@@ -123,7 +127,8 @@ fn models(run: &ReplayReport) -> Html {
     let tried = if tried.is_empty() {
         note("No other engine was tried.")
     } else {
-        let heads = ["model", "engine tried", "may serve", "#largest difference", "#p50", "#p99", "#p99.9", "#prepare p99"];
+        let heads =
+            ["model", "engine tried", "may serve", "#largest difference", "#p50", "#p99", "#p99.9", "#prepare p99"];
         Html::from([tag("h4", "", "Engines tried at start"), table(&heads, tried)])
     };
     Html::from([head, table(&["model", "engine", "instructions", "runtime", "SHA-256"], rows), tried])
@@ -145,7 +150,8 @@ fn candidate(model: &str, c: &EngineTried, serves: &str) -> Vec<Html> {
 fn outcomes(run: &ReplayReport) -> Html {
     let LaneReport { book, rejects_by_reason, regimes_ns, .. } = &run.lane;
     let list = |counts: &BTreeMap<String, u64>| {
-        let each: Vec<_> = counts.iter().map(|(name, n)| format!("{} {}", name.replace('_', " "), thousands(*n))).collect();
+        let each: Vec<_> =
+            counts.iter().map(|(name, n)| format!("{} {}", name.replace('_', " "), thousands(*n))).collect();
         text(if each.is_empty() { "none".into() } else { each.join(" · ") })
     };
     let whole: f64 = regimes_ns.iter().map(|part| *part as f64).sum();
@@ -163,7 +169,15 @@ fn outcomes(run: &ReplayReport) -> Html {
         ("feed restarts", text(thousands(lane.generation_changes))),
         ("lane and its end", text(format!("{}, {}", lane.lane, lane.end))),
         ("trigger and stamps", text(format!("{}, {}", lane.trigger, lane.stamps))),
-        ("features", text(format!("{}, {} columns, {}", lane.features.set, lane.features.columns, short(&lane.features.hash, 16)))),
+        (
+            "features",
+            text(format!(
+                "{}, {} columns, {}",
+                lane.features.set,
+                lane.features.columns,
+                short(&lane.features.hash, 16)
+            )),
+        ),
         ("state of an instrument", text(bytes(lane.state_bytes_per_instrument))),
         ("CPUs", text(format!("hot thread {}, feed and reader {}", lane.core, run.reader.core))),
         ("memory locked", text(if lane.locked { "yes" } else { "no" })),
@@ -183,7 +197,10 @@ fn origin(run: &ReplayReport) -> Html {
         ("begun", text(&run.started)),
         ("pillion", text(format!("{} {} · {} · {}", build.version, build.revision, build.profile, build.target))),
         ("compiler", text(&build.rustc)),
-        ("machine", text(format!("{} · {} CPUs · {} · Linux {}", run.host.cpu, run.host.cpus, run.host.isa, run.host.kernel))),
+        (
+            "machine",
+            text(format!("{} · {} CPUs · {} · Linux {}", run.host.cpu, run.host.cpus, run.host.isa, run.host.kernel)),
+        ),
     ];
     if let Some(seed) = run.seed {
         rows.push(("seed of the arrivals", text(seed)));

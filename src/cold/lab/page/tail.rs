@@ -28,7 +28,8 @@ pub fn main_cause(tail: &TailReport) -> Option<String> {
 pub fn section(run: &ReplayReport) -> Html {
     let tail = &run.lane.tail;
     let head = tag("h3", "", "Tail");
-    let kernel = Html::from([tag("h4", "", "What the kernel counted for the hot thread and its CPU"), host(&tail.host)]);
+    let kernel =
+        Html::from([tag("h4", "", "What the kernel counted for the hot thread and its CPU"), host(&tail.host)]);
     if tail.over == 0 && tail.worst.is_empty() {
         return Html::from([head, p("No tick was slower than the tail's threshold, or none was kept."), kernel]);
     }
@@ -82,7 +83,10 @@ fn host(host: &HostTotals) -> Html {
         ("device interrupts", count(host.interrupts)),
         ("TLB shootdowns", count(host.tlb_shootdowns)),
         ("other IPIs", count(host.ipis)),
-        ("stolen by the hypervisor", text(host.steal_ms.map_or("not readable".into(), |ms| format!("{} ms", thousands(ms))))),
+        (
+            "stolen by the hypervisor",
+            text(host.steal_ms.map_or("not readable".into(), |ms| format!("{} ms", thousands(ms)))),
+        ),
         ("ready, not running", text(host.runqueue_wait_ns.map_or("not readable".into(), ns))),
     ])
 }
@@ -100,8 +104,11 @@ fn worst(run: &ReplayReport) -> Html {
 }
 
 fn row(i: usize, tick: &TailTick, start: Option<u64>) -> Vec<Html> {
-    let shares: Vec<_> =
-        by_cause(&tick.shares).into_iter().filter(|(_, part, _)| *part > 0).map(|(name, part, _)| format!("{name} {}", ns(part))).collect();
+    let shares: Vec<_> = by_cause(&tick.shares)
+        .into_iter()
+        .filter(|(_, part, _)| *part > 0)
+        .map(|(name, part, _)| format!("{name} {}", ns(part)))
+        .collect();
     let (_, _, colour) = by_cause(&tick.shares)[Cause::ALL.iter().position(|c| *c == tick.cause).unwrap_or(4)];
     let cause = [tag("i", &format!("b{colour}"), Html::default()), text(tick.cause.name())];
     let at = start.and_then(|start| tick.tick_ns.checked_sub(start));
@@ -110,7 +117,7 @@ fn row(i: usize, tick: &TailTick, start: Option<u64>) -> Vec<Html> {
         tag("b", "", ns(tick.latency_ns)),
         text(if tick.late_ns == 0 { "–".into() } else { ns(tick.late_ns) }),
         tag("span", "cause", cause),
-        tag("span", "nowrap", if shares.is_empty() { "–".into() } else { shares.join(" · ") }),
+        tag("span", "shares", if shares.is_empty() { "–".into() } else { shares.join(" · ") }),
         text(thousands(tick.position)),
         text(at.map_or("–".into(), |at| format!("{:.3} s", at as f64 / 1e9))),
         tag("span", "evidence", if tick.evidence.is_empty() { "–".into() } else { tick.evidence.join("; ") }),

@@ -160,7 +160,8 @@ fn host(doctor: Option<&Diagnosis>) -> Html {
         _ => "big bad",
     };
     let worst: Vec<_> = worst_first(doctor).into_iter().filter(|check| badness(check) > 0).take(3).collect();
-    let item = |check: &&Check| tag("li", "", [tag("b", "", &check.id), text(format!(": {}", short(&check.value, 90)))]);
+    let item =
+        |check: &&Check| tag("li", "", [tag("b", "", &check.id), text(format!(": {}", short(&check.value, 90)))]);
     let list = if worst.is_empty() {
         note("every check is good")
     } else {
@@ -189,7 +190,10 @@ fn facts(report: &LabReport, run: Option<&ReplayReport>) -> Html {
     let profile = if build.profile == "release" { Html::default() } else { tag("b", "bad", " not a release build") };
     let revision = format!("{} · {}", short(&build.revision, 24), build.profile);
     list.push(("git revision and profile", Html::from([text(revision), profile])));
-    list.push(("machine", text(format!("{} · {} CPUs · Linux {}", report.host.cpu, report.host.cpus, report.host.kernel))));
+    list.push((
+        "machine",
+        text(format!("{} · {} CPUs · Linux {}", report.host.cpu, report.host.cpus, report.host.kernel)),
+    ));
     tag("div", "facts", pairs(list))
 }
 

@@ -22,7 +22,13 @@ pub fn ns(value: u64) -> String {
 
 /// Three digits.
 fn three(value: f64) -> String {
-    let decimals = if value < 9.995 { 2 } else if value < 99.95 { 1 } else { 0 };
+    let decimals = if value < 9.995 {
+        2
+    } else if value < 99.95 {
+        1
+    } else {
+        0
+    };
     format!("{value:.decimals$}")
 }
 
