@@ -182,7 +182,7 @@ fn the_chart_library_is_the_packages() {
 }
 
 /// A browser draws every chart, on a laptop and on a phone, light and dark, with no error and nothing wider than the window.
-/// `PILLION_PAGE_SHOTS` names a folder to keep the pictures in.
+/// `PILLION_PAGE_SHOTS` names a folder to keep the pictures, the page and its report in.
 #[test]
 fn a_browser_draws_it() {
     let Some(chromium) = chromium() else { return };
@@ -204,6 +204,7 @@ fn a_browser_draws_it() {
             let keep = PathBuf::from(keep);
             std::fs::copy(&picture, keep.join(format!("{width}-{}.png", if dark { "dark" } else { "light" }))).unwrap();
             std::fs::write(keep.join("page.html"), &page).unwrap();
+            std::fs::write(keep.join("report.json"), serde_json::to_vec(&sample_report::lab()).unwrap()).unwrap();
         }
     }
 }

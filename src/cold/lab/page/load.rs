@@ -79,9 +79,9 @@ fn steps(sweep: &SweepReport) -> Html {
         let c = step.corrected;
         let words = if step.within { String::new() } else { why(step, sweep) };
         vec![
+            verdict,
             text(rate(step.asked_per_second)),
             text(rate(step.offered_per_second)),
-            verdict,
             stage(c, c.p50_ns),
             stage(c, c.p99_ns),
             stage(c, c.p999_ns),
@@ -90,13 +90,13 @@ fn steps(sweep: &SweepReport) -> Html {
             stage(step.seen, step.seen.p99_ns),
             text(percent(step.utilisation, 1.0)),
             text(thousands(step.lost)),
-            if words.is_empty() { text("") } else { tag("span", "evidence", words) },
+            if words.is_empty() { text("") } else { tag("span", "why", words) },
         ]
     };
     let heads = [
+        "",
         "#asked",
         "#offered",
-        "",
         "#p50",
         "#p99",
         "#p99.9",
@@ -129,7 +129,9 @@ fn one(curve: &Curve, charts: &mut Charts) -> Html {
         chart.line(&series.name, colour, Look::Solid, points(|p| p.y));
         chart.band(colour, points(|p| p.high), points(|p| p.low));
     }
-    let note = format!("{}: median over rounds; the band is from the least to the most.", curve.y_label);
+    let touches = |series: &Series| series.points.iter().any(|point| point.working_set_bytes > 0);
+    let touched = if curve.series.iter().any(touches) { " Touched: bytes that a tick's turn may touch." } else { "" };
+    let note = format!("{}: median over rounds; the band is from the least to the most.{touched}", curve.y_label);
     let drawn = charts.place(&curve.title, &note, chart, "Fewer than two points were measured.");
     let bends = if curve.bends.is_empty() { Html::default() } else { p(&curve.bends) };
     tag("div", "curve", [drawn, bends, points(curve)])
@@ -142,7 +144,7 @@ fn points(curve: &Curve) -> Html {
     xs.dedup();
     let cell = |series: &Series, x: f64| match series.points.iter().find(|point| point.x.total_cmp(&x).is_eq()) {
         Some(CurvePoint { y, low, high, .. }) => {
-            let range = format!(" ({} to {})", number(*low), number(*high));
+            let range = format!(" ({}–{})", number(*low), number(*high));
             Html::from([text(number(*y)), tag("span", "muted", range)])
         }
         None => text("–"),
@@ -159,7 +161,7 @@ fn points(curve: &Curve) -> Html {
     };
     let heads = std::iter::once(format!("#{}", curve.x_label))
         .chain(curve.series.iter().map(|series| format!("#{}", series.name)))
-        .chain(any_touched.then(|| "#touched by a turn".to_owned()));
+        .chain(any_touched.then(|| "#touched".to_owned()));
     let heads: Vec<_> = heads.collect();
     table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), xs.iter().map(row).collect())
 }
