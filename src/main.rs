@@ -29,6 +29,8 @@ enum Command {
     Replay(cli::replay::ReplayArgs),
     /// Replay a recording, or synthetic ticks, with the bundled models and draw the latencies
     Demo(cli::replay::DemoArgs),
+    /// Make a page, or HdrHistogram's files, of what a replay, a sweep or a lab wrote as JSON
+    Report(cli::report::Args),
     /// Compute a feature set over a recording with the sidecar's own code
     Features(cli::features::Args),
     /// Print the order book after each event of a recording
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Feed(args) => cli::feed::run(&args),
         Command::Replay(args) => cli::replay::run(&args),
         Command::Demo(args) => cli::replay::demo(&args),
+        Command::Report(args) => cli::report::run(&args),
         Command::Features(args) => cli::features::run(args),
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),

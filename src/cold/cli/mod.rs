@@ -8,6 +8,7 @@ pub mod features;
 pub mod feed;
 pub mod model;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod shm;
 pub mod status;

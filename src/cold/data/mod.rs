@@ -11,5 +11,5 @@ pub mod synth;
 pub mod writer;
 
 pub use feed::{Feed, load};
-pub use output::OutputFile;
+pub use output::{OutputFile, write_failed};
 pub use writer::{DbnWriter, FileInfo};

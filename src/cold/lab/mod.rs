@@ -1,6 +1,10 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
 pub mod columns;
+pub mod hdr;
+pub mod hdr_export;
+pub mod outputs;
+pub mod page;
 pub mod start;
 pub mod timeline;
 pub mod verdict;
