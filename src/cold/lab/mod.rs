@@ -1,5 +1,11 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
+pub mod alike;
+pub mod blocks;
+pub mod finding;
+pub mod load;
+pub mod stats;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
