@@ -1,6 +1,9 @@
 //! One file per command; `main.rs` only parses and dispatches.
 
+pub mod ab;
 pub mod book;
+pub mod child_of;
+pub mod compare;
 pub mod convert;
 pub mod ctl;
 pub mod features;

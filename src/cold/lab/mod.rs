@@ -1,7 +1,10 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
+pub mod ab;
 pub mod alike;
 pub mod blocks;
+pub mod columns;
+pub mod compare;
 pub mod finding;
 pub mod load;
 pub mod stats;
