@@ -13,13 +13,15 @@ use crate::cold::output::write_json;
 use crate::error::{Error, Result};
 
 /// Exit codes, as `--help` prints them.
-pub const EXIT_CODES: &str = "Verdicts: slower or faster when the whole 99 % interval of the ratio lies beyond the margin, no difference seen when it
-lies within, else undecided. Fewer than 8 pairs decide nothing; pairs are looked at a few times, fixed beforehand.
+pub const EXIT_CODES: &str =
+    "Verdicts: slower or faster when the whole 99 % interval of the ratio lies beyond the margin, no
+difference seen when it lies within, else undecided. Fewer than 8 pairs decide nothing; pairs are
+looked at a few times, fixed beforehand.
 
 Exit codes:
   0  done, whatever the verdicts, unless:
-  1  a metric is slower and its whole interval over --bound; signals differ; a run died or could not be used; too many
-     runs failed to hold their rate; interrupted
+  1  a metric is slower and its whole interval over --bound; signals differ; a run died or could
+     not be used; too many runs failed to hold their rate; interrupted
   2  refused: arguments, binaries, or reports that differ in what must be equal";
 
 /// Arguments of `pillion ab`.

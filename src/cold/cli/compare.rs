@@ -51,5 +51,9 @@ pub fn run(args: &Args) -> Result<()> {
 pub fn percent(text: &str) -> std::result::Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     let good = |n: &f64| (0.0..1000.0).contains(n);
-    number.parse().ok().filter(good).ok_or_else(|| format!("\"{text}\" is no percentage from 0 to below 1000, such as 5"))
+    number
+        .parse()
+        .ok()
+        .filter(good)
+        .ok_or_else(|| format!("\"{text}\" is no percentage from 0 to below 1000, such as 5"))
 }

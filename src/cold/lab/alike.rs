@@ -46,7 +46,9 @@ impl Allow {
     fn mend(self) -> &'static str {
         match self {
             Self::Input => "replay the same recording, the whole of it",
-            Self::Engine => "name the engine and the same models in the config (engine = \"auto\" chooses anew at each start)",
+            Self::Engine => {
+                "name the engine and the same models in the config (engine = \"auto\" chooses anew at each start)"
+            }
             Self::Host => "replay both on the same machine",
             Self::Rate => "replay both at the same --rate",
             Self::Config => "replay both with the same config",

@@ -5,8 +5,8 @@
 //! report's own, which do not overlap). What differs between two runs of the same binary, such as where its memory
 //! lies, is in no span of one run: only paired runs see it.
 
-use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
 
 use super::stats::{Chance, Range, percentile_range};
 use crate::cold::report::Interval;

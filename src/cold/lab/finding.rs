@@ -179,8 +179,7 @@ mod tests {
         (found, pairs)
     }
 
-    /// The whole procedure, looks and all: no difference is called one in fewer than 5 % of sessions, with two metrics
-    /// in fewer than 5 % of sessions together where each stays below 2.5 %.
+    /// The whole procedure, looks and all: no difference is called one in fewer than 5 % of sessions.
     #[test]
     fn no_difference_is_rarely_called_one() {
         for noise in NOISES {

@@ -68,7 +68,9 @@ impl<'a> Children<'a> {
             command.arg(key).arg(value);
         });
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
-        command.spawn().map_err(|e| Error::run(self.name(side), format!("cannot be started: {e}"), "run an installed pillion"))
+        command
+            .spawn()
+            .map_err(|e| Error::run(self.name(side), format!("cannot be started: {e}"), "run an installed pillion"))
     }
 
     /// Waits for the child's end without a wake-up meanwhile, which could fall on a CPU that it measures. `None` when the
@@ -158,9 +160,8 @@ fn binary(side: Side, path: &Path) -> Result<(u64, SystemTime)> {
 
 /// Makes the folder where it is missing; refuses one with something in it, so that no old report is taken for a new one.
 fn empty_folder(path: &Path) -> Result<()> {
-    let refused = |e: std::io::Error| {
-        Error::input(path.display(), format!("--keep: {e}"), "name a folder that can be written")
-    };
+    let refused =
+        |e: std::io::Error| Error::input(path.display(), format!("--keep: {e}"), "name a folder that can be written");
     std::fs::create_dir_all(path).map_err(refused)?;
     match std::fs::read_dir(path).map_err(refused)?.next() {
         None => Ok(()),

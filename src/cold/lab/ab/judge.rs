@@ -46,8 +46,7 @@ pub(super) fn decided(pairs: &[Pair], metrics: &[Metric], rule: &Rule) -> bool {
 
 /// Every percentile of every stage that all pairs counted.
 pub(super) fn stages(pairs: &[Pair], rule: &Rule) -> Vec<StageResult> {
-    let metrics =
-        NAMES.into_iter().flat_map(|stage| Percentile::ALL.map(|percentile| Metric { stage, percentile }));
+    let metrics = NAMES.into_iter().flat_map(|stage| Percentile::ALL.map(|percentile| Metric { stage, percentile }));
     metrics.filter_map(|metric| Some(Paired::of(pairs, metric)?.result(metric, rule))).collect()
 }
 
@@ -87,9 +86,8 @@ fn changed(stages: &[StageResult], metric: Metric, finding: Finding) -> Vec<Chan
 
 /// Slower beyond the bound, in words.
 pub(super) fn regressions(metrics: &[MetricResult], bound: f64) -> Vec<String> {
-    let over = |m: &&MetricResult| {
-        m.finding == Finding::Slower && m.interval.is_some_and(|range| range.low > 1.0 + bound)
-    };
+    let over =
+        |m: &&MetricResult| m.finding == Finding::Slower && m.interval.is_some_and(|range| range.low > 1.0 + bound);
     let words = |m: &MetricResult| {
         let low = m.interval.map_or(m.ratio, |range| range.low);
         let stage = m.changed.first().map_or(String::new(), |c| format!(", {}", super::text::change(c)));

@@ -64,8 +64,7 @@ impl<R: Runner> Session<'_, R> {
         let both = [run(Side::A)?, run(Side::B)?];
         for (side, report) in [Side::A, Side::B].into_iter().zip(&both) {
             if let Some(metric) = self.plan.metrics.iter().find(|metric| metric.of(report).is_none()) {
-                let counted: Vec<_> =
-                    NAMES.into_iter().filter(|name| columns::stage(report, name).is_some()).collect();
+                let counted: Vec<_> = NAMES.into_iter().filter(|name| columns::stage(report, name).is_some()).collect();
                 let problem = format!("--metric {metric}: its report counts none; it has {}", counted.join(", "));
                 let mend = "replay with at least one model and stamps = \"full\", or name another metric";
                 return Err(Error::input(self.name(side), problem, mend));

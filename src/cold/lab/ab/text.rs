@@ -47,7 +47,9 @@ impl AbReport {
     pub fn text(&self) -> String {
         let mut text = String::new();
         if !self.same_signals {
-            text.push_str("SIGNALS DIFFER: A and B do not compute the same, and what follows compares different work.\n\n");
+            text.push_str(
+                "SIGNALS DIFFER: A and B do not compute the same, and what follows compares different work.\n\n",
+            );
         }
         text.push_str(&self.counts());
         text.push_str(&self.metric_table());
@@ -68,11 +70,8 @@ impl AbReport {
             0 => "no run failed to hold its rate".to_owned(),
             n => format!("{n} runs failed to hold their rate and were repeated"),
         };
-        format!(
-            "pairs      {} ({ended}), {} thrown away to warm up; {failed}\n",
-            self.pairs.len(),
-            self.warm_up_pairs
-        ) + &self.rule_text()
+        format!("pairs      {} ({ended}), {} thrown away to warm up; {failed}\n", self.pairs.len(), self.warm_up_pairs)
+            + &self.rule_text()
     }
 
     fn rule_text(&self) -> String {
@@ -95,7 +94,8 @@ impl AbReport {
 
     fn metric_table(&self) -> String {
         let interval = format!("{:.0} % interval", self.level * 100.0);
-        let mut rows = vec![["metric (ns)", "A median", "B median", "B/A", &interval, "verdict"].map(String::from).to_vec()];
+        let mut rows =
+            vec![["metric (ns)", "A median", "B median", "B/A", &interval, "verdict"].map(String::from).to_vec()];
         for m in &self.metrics {
             rows.push(vec![
                 m.metric.clone(),
@@ -115,7 +115,9 @@ impl AbReport {
         for m in self.metrics.iter().filter(|m| matches!(m.finding, Finding::Slower | Finding::Faster)) {
             let stages: Vec<_> = m.changed.iter().map(change).collect();
             let why = match stages.split_first() {
-                None if self.stamps != "full" => "no stage can be named: the config says stamps = \"ends\"; say \"full\"".into(),
+                None if self.stamps != "full" => {
+                    "no stage can be named: the config says stamps = \"ends\"; say \"full\"".into()
+                }
                 None => "no single stage's change can be told from noise".into(),
                 Some((first, [])) => first.clone(),
                 Some((first, rest)) => format!("{first}; also {}", rest.join(", ")),
@@ -160,11 +162,23 @@ impl AbReport {
             host = machine;
         }
         line("host", &host);
-        line("replay", &format!("{} at {}, engine {}, stamps {}, config {}", self.input, self.rate, self.engine, self.stamps, self.config));
+        line(
+            "replay",
+            &format!(
+                "{} at {}, engine {}, stamps {}, config {}",
+                self.input, self.rate, self.engine, self.stamps, self.config
+            ),
+        );
         if self.same_signals {
             line("signals", &format!("the same in every run (BLAKE3 {})", self.a.signals_blake3));
         } else {
-            line("signals", &format!("NOT THE SAME: BLAKE3 {} in A's first run, {} in B's", self.a.signals_blake3, self.b.signals_blake3));
+            line(
+                "signals",
+                &format!(
+                    "NOT THE SAME: BLAKE3 {} in A's first run, {} in B's",
+                    self.a.signals_blake3, self.b.signals_blake3
+                ),
+            );
         }
         for d in &self.differences {
             line("allowed", &format!("{} differs: A {}, B {}", d.what, d.a, d.b));

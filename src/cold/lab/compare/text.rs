@@ -22,7 +22,11 @@ pub(super) fn over(row: &Row, percent: f64) -> String {
 }
 
 /// Build and host on two lines.
-pub fn origin(build: &crate::cold::report::Build, host: &crate::cold::report::Host, grade: Option<&str>) -> [String; 2] {
+pub fn origin(
+    build: &crate::cold::report::Build,
+    host: &crate::cold::report::Host,
+    grade: Option<&str>,
+) -> [String; 2] {
     let virtualised = if host.virtualised { ", virtual" } else { "" };
     [
         format!("pillion {} ({}, {}, {}, {})", build.version, build.revision, build.profile, build.target, build.rustc),
