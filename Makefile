@@ -7,7 +7,7 @@ INPUT ?=
 RATE ?= 50000/s
 PREFIX ?= /usr/local
 
-.PHONY: demo test loom fuzz lint bench bench-gpu soak models release onnxruntime toolchain install python crash
+.PHONY: demo test loom fuzz lint bench bench-gpu planted soak models release onnxruntime toolchain install python crash
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
@@ -52,6 +52,11 @@ bench: onnxruntime release
 # The GPU against the CPU, with and without CUDA graphs, 1, 64 and 1,024 instruments a run. Without a GPU it says so.
 bench-gpu:
 	scripts/bench-gpu run
+
+# A build with 2 us planted in its features step, against a build without: `pillion ab` must find it and name the step.
+planted: onnxruntime release
+	cargo build --release --bin pillion --features planted-delay --target-dir target/planted
+	scripts/ab-proof $(PILLION) target/planted/release/pillion
 
 # Whole days at several rates, ten million ticks at flat memory, ten times the kills, and the fuzzer for an hour.
 soak: onnxruntime release

@@ -14,6 +14,7 @@ pub use error::{Error, Result};
 /// Process exit codes, as `--help` prints them.
 pub const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    a run that started and failed: a sidecar died, a lane panicked, a replay was interrupted or lost its peer
+  1    a run that started and failed: a sidecar died, a lane panicked, a replay was interrupted or lost its peer;
+     compare or ab found B over its bound
   2    refused before it started: arguments, configuration, files, models, ONNX Runtime, regions, CPUs, permissions
   101  a bug: pillion itself panicked";

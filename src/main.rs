@@ -29,8 +29,18 @@ enum Command {
     Replay(cli::replay::ReplayArgs),
     /// Replay a recording, or synthetic ticks, with the bundled models and draw the latencies
     Demo(cli::replay::DemoArgs),
+    /// Replay at rising rates until latency breaks a bound: the knee of latency against load
+    Sweep(cli::sweep::Args),
+    /// Replay in every load model, sweep to the knee, and put it all in one report
+    Lab(cli::lab::Args),
     /// Make a page, or HdrHistogram's files, of what a replay, a sweep or a lab wrote as JSON
     Report(cli::report::Args),
+    /// Hold two replays' reports against each other
+    #[command(after_help = cli::compare::EXIT_CODES)]
+    Compare(cli::compare::Args),
+    /// Replay with two binaries in pairs and say whether one is slower, and in which stage
+    #[command(after_help = cli::ab::EXIT_CODES)]
+    Ab(cli::ab::Args),
     /// Compute a feature set over a recording with the sidecar's own code
     Features(cli::features::Args),
     /// Print the order book after each event of a recording
@@ -45,6 +55,9 @@ enum Command {
     Model(cli::model::Args),
     /// List shared-memory regions, or remove those that nobody uses
     Shm(cli::shm::Args),
+    /// Become a command that ends with its parent
+    #[command(hide = true)]
+    ChildOf(cli::child_of::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,7 +69,11 @@ fn main() -> ExitCode {
         Command::Feed(args) => cli::feed::run(&args),
         Command::Replay(args) => cli::replay::run(&args),
         Command::Demo(args) => cli::replay::demo(&args),
+        Command::Sweep(args) => cli::sweep::run(&args),
+        Command::Lab(args) => cli::lab::run(&args),
         Command::Report(args) => cli::report::run(&args),
+        Command::Compare(args) => cli::compare::run(&args),
+        Command::Ab(args) => cli::ab::run(&args),
         Command::Features(args) => cli::features::run(args),
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
@@ -64,6 +81,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => cli::doctor::run(&args),
         Command::Model(args) => cli::model::run(&args),
         Command::Shm(args) => cli::shm::run(&args),
+        Command::ChildOf(args) => cli::child_of::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use common::*;
 use pillion::cold::data;
-use pillion::cold::lab::timeline::decode;
+use pillion::cold::lab::hdr::decode;
 use pillion::cold::replay::ReplayReport;
 
 fn command(config: &Path, input: &Path, rate: &str, json: &Path, more: &[&str]) -> Command {
@@ -59,10 +59,10 @@ fn every_load_model_plays_the_whole_recording() {
             assert_eq!(plain.p99_ns, corrected.p99_ns, "{rate}: without due times there is nothing to correct");
         }
         let spread: u64 =
-            r.reader.intervals.iter().map(|i| i.hdr.get("seen").map_or(0, |h| decode(h).unwrap().len())).sum();
+            r.reader.intervals.iter().map(|i| i.hdr.get("seen").map_or(0, |h| decode(h, rate).unwrap().len())).sum();
         assert_eq!(spread, seen.count, "{rate}: intervals hold every count once");
         let over_time: u64 =
-            r.lane.intervals.iter().map(|i| i.hdr.get("wait").map_or(0, |h| decode(h).unwrap().len())).sum();
+            r.lane.intervals.iter().map(|i| i.hdr.get("wait").map_or(0, |h| decode(h, rate).unwrap().len())).sum();
         assert_eq!(over_time, r.ticks, "{rate}: so do the lane's");
         assert_eq!(r.flood.is_some(), rate == "flood");
         assert_eq!(r.seed.is_some(), rate.starts_with("poisson"));

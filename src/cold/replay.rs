@@ -16,8 +16,9 @@ use pillion_shm::{Kind, Lane as LaneName};
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
 use super::data::{Feed, limits};
+use super::doctor;
 use super::inject::{Injected, Load, inject};
-use super::lab::columns::{self, Sent};
+use super::lab::sent::{self, Sent};
 use super::lab::verdict::{Shown, judge};
 use super::lab::{now_utc, worst};
 use super::pace::Rate;
@@ -170,12 +171,12 @@ impl Replay<'_> {
             conflated: lane.conflated,
             invalid: lane.invalid,
             signals_lost_by_reader: tap.lost(),
-            reader: columns::reader(sent, tap.arrivals(), self.rate.open_loop(), run.cpu),
+            reader: sent::reader(sent, tap.arrivals(), self.rate.open_loop(), run.cpu),
             flood: run.flood.as_ref().map(|flood| flood.report(sent, &lane, served_ns)),
             signals_blake3: blake3,
             engine: if engines.is_empty() { "none".into() } else { engines.join("+") },
             host: sidecar.host,
-            doctor: None,
+            doctor: Some(doctor::quick(lane.core)),
             build: sidecar.build,
             config: serde_json::to_value(&self.config).unwrap_or_default(),
             models: lane.models.clone(),

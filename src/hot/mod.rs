@@ -6,6 +6,8 @@ pub mod counts;
 pub mod decode;
 pub mod features;
 pub mod infer;
+#[cfg(feature = "planted-delay")]
+pub mod planted;
 pub mod poll;
 pub mod publish;
 pub mod stamp;
@@ -178,6 +180,8 @@ impl Lane {
         let fires = self.infer.len() > 0 && self.triggers[index].fires(self.trigger, &state.book);
         if fires {
             state.features.write(&mut self.infer.vector);
+            #[cfg(feature = "planted-delay")]
+            planted::delay(self.stamp.clock());
         }
         self.stamp.mark(Stage::Features);
         if fires {

@@ -1,14 +1,14 @@
 //! `pillion lab`: a recording in every load model, a sweep to the knee, and one report of all.
 
 use super::replay::{PlayArgs, summary};
-use super::sweep::{self, HEAD, knee, line};
+use super::sweep::{HEAD, knee, line};
 use crate::cold::config::Config;
 use crate::cold::data::Feed;
 use crate::cold::lab::now_utc;
 use crate::cold::lab::outputs::Outputs;
-use crate::cold::lab::sweep::SweepArgs;
+use crate::cold::lab::sweep::{SweepArgs, sweep};
 use crate::cold::pace::Rate;
-use crate::cold::report::{Build, Host, LabReport, ReplayReport, SCHEMA_VERSION};
+use crate::cold::report::{Build, Host, LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
 use crate::error::{Error, Result};
 
 /// A run lasts this long at most unless `--for` says otherwise, ns.
@@ -59,20 +59,17 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let sweep = if args.no_sweep { None } else { Some(knee_of(args, &config, &feed)?) };
     let lab = report(args, runs, sweep);
-    open.lab(&lab)
+    open.write(&lab)
 }
 
-fn knee_of(args: &Args, config: &Config, feed: &Feed) -> Result<crate::cold::report::SweepReport> {
+/// The sweep, its steps printed as they end.
+fn knee_of(args: &Args, config: &Config, feed: &Feed) -> Result<SweepReport> {
     let mut play = args.play.clone();
     play.for_ns.get_or_insert(STEP_NS);
     println!("\n== sweep\n{HEAD}");
-    let report = sweep_of(&play, args, config, feed)?;
+    let report = sweep(&play, &args.sweep, config, feed, |step| println!("{}", line(step)))?;
     println!("{}", knee(&report));
     Ok(report)
-}
-
-fn sweep_of(play: &PlayArgs, args: &Args, config: &Config, feed: &Feed) -> Result<crate::cold::report::SweepReport> {
-    crate::cold::lab::sweep::sweep(play, &args.sweep, config, feed, |step| println!("{}", line(step)))
 }
 
 /// The configuration with the flood's ring.
@@ -86,7 +83,7 @@ fn flood_config(config: &Config, slots: u64) -> Result<Config> {
     Ok(flood)
 }
 
-fn report(args: &Args, runs: Vec<ReplayReport>, sweep: Option<crate::cold::report::SweepReport>) -> LabReport {
+fn report(args: &Args, runs: Vec<ReplayReport>, sweep: Option<SweepReport>) -> LabReport {
     LabReport {
         schema_version: SCHEMA_VERSION,
         title: format!("Latency lab: {}", args.play.input.display()),

@@ -1,15 +1,20 @@
 //! One file per command; `main.rs` only parses and dispatches.
 
+pub mod ab;
 pub mod book;
+pub mod child_of;
+pub mod compare;
 pub mod convert;
 pub mod ctl;
 pub mod doctor;
 pub mod features;
 pub mod feed;
+pub mod lab;
 pub mod model;
 pub mod replay;
 pub mod report;
 pub mod run;
 pub mod shm;
 pub mod status;
+pub mod sweep;
 pub mod synth;

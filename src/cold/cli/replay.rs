@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::cold::config::Config;
-use crate::cold::data::{self, OutputFile};
+use crate::cold::data;
+use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
-use crate::cold::output::write_json;
 use crate::cold::pace::Rate;
 use crate::cold::replay::{Replay, ReplayReport};
 use crate::cold::report::Flood;
@@ -72,18 +72,17 @@ pub struct ReplayArgs {
     /// Exit with 1 when the run did not hold its rate (verdict FAIL)
     #[arg(long)]
     strict: bool,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 /// Replays and prints the table.
 pub fn run(args: &ReplayArgs) -> Result<()> {
     let (config, feed) = args.play.load()?;
-    let json = args.json.as_ref().map(OutputFile::create).transpose()?;
+    let opened = args.outputs.open()?;
     let report = args.play.replay(&config, &feed, args.rate)?;
     print!("{}", summary(&report));
-    json.map_or(Ok(()), |file| write_json(file, &report))?;
+    opened.write(&report)?;
     if args.strict && !report.verdict.held {
         return Err(not_held(&report));
     }

@@ -27,9 +27,12 @@ pub fn run(args: &RunArgs) -> Result<()> {
     sidecar::serve(&Config::load(&args.config)?, args.report.as_deref())
 }
 
-fn end_with(parent: i32) -> Result<()> {
+/// Asks for SIGTERM at the parent's death; an error where the parent is gone already.
+pub(super) fn end_with(parent: i32) -> Result<()> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-    let failed = |e: &dyn std::fmt::Display| Error::run("parent process", e, "start `pillion run` without --child-of");
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::run("parent process", e, "start it from a process that stays, or without asking for this")
+    };
     set_parent_process_death_signal(Some(Signal::TERM)).map_err(|e| failed(&e))?;
     // It may have died before the signal was asked for.
     match getppid() {

@@ -3,7 +3,7 @@
 use super::replay::PlayArgs;
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::sweep::{SweepArgs, sweep};
-use crate::cold::report::{LabReport, Step, SweepReport};
+use crate::cold::report::{Step, SweepReport};
 use crate::cold::table::thousands;
 use crate::error::Result;
 
@@ -30,8 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
     println!("{HEAD}");
     let report = sweep(&play, &args.sweep, &config, &feed, |step| println!("{}", line(step)))?;
     println!("{}", knee(&report));
-    open.sweep(&report)?;
-    Ok(())
+    open.write(&report)
 }
 
 /// Head of the lines of steps.
@@ -65,20 +64,5 @@ pub fn knee(report: &SweepReport) -> String {
         (Some(knee), true) => format!("knee: {} ticks/s within p99 <= {bound} us", thousands(knee as u64)),
         (Some(knee), false) => format!("no knee up to {} ticks/s: p99 stayed within {bound} us", thousands(knee as u64)),
         (None, _) => format!("not even the lowest rate stayed within p99 <= {bound} us"),
-    }
-}
-
-/// A lab report around a sweep, for the page.
-pub fn as_lab(report: &SweepReport) -> LabReport {
-    LabReport {
-        schema_version: report.schema_version,
-        title: format!("Load sweep of {}", report.input),
-        made: report.started.clone(),
-        host: report.host.clone(),
-        doctor: report.doctor.clone(),
-        build: report.build.clone(),
-        runs: Vec::new(),
-        sweep: Some(report.clone()),
-        curves: Vec::new(),
     }
 }

@@ -1,150 +1,148 @@
-//! What the feed and the reader of signals saw, charged from when each tick was due.
+//! The columns of a replay's report that comparisons speak of: stages, and percentiles of them.
 
-use std::collections::BTreeMap;
+use std::str::FromStr;
 
-use hdrhistogram::Histogram;
+use crate::cold::report::{Interval, ReplayReport, Stage};
+use crate::hot::stamp::STAGE_NAMES;
 
-use super::timeline::{FIRST_SPAN_NS, empty, spread};
-use crate::cold::report::{Reader, Stage, buckets};
-use crate::cold::signals::Seen;
+/// Names in the order of tables: the lane's stages, then what the reader saw. The reader's own `tick_to_signal` is the
+/// lane's over paced ticks only and is left out.
+pub const NAMES: [&str; STAGE_NAMES.len() + 4] = [
+    STAGE_NAMES[0],
+    STAGE_NAMES[1],
+    STAGE_NAMES[2],
+    STAGE_NAMES[3],
+    STAGE_NAMES[4],
+    STAGE_NAMES[5],
+    STAGE_NAMES[6],
+    "tick_to_signal_corrected",
+    "seen",
+    "seen_corrected",
+    "late",
+];
 
-/// Due and publish times of every tick, by its number in the ring.
-#[derive(Clone, Debug, Default)]
-pub struct Sent {
-    /// When each was due, ns on the host's clock: its publish stamp where its rate has no due times, 0 where it was sent
-    /// ahead of the play.
-    due_ns: Vec<u64>,
-    /// When each was published.
-    sent_ns: Vec<u64>,
+/// The steps of a tick's way: what a change of the whole is put down to.
+pub const STEPS: [&str; 6] =
+    [STAGE_NAMES[0], STAGE_NAMES[1], STAGE_NAMES[2], STAGE_NAMES[3], STAGE_NAMES[4], STAGE_NAMES[5]];
+
+/// A column of [`NAMES`]; `None` where the report has no counts of it.
+pub fn stage(r: &ReplayReport, name: &str) -> Option<Stage> {
+    let stages = if STAGE_NAMES.contains(&name) { &r.stages } else { &r.reader.stages };
+    stages.get(name).copied().filter(|stage| stage.count > 0)
 }
 
-impl Sent {
-    /// Room for this many ticks, there before the play begins.
-    pub fn with_room(ticks: usize) -> Self {
-        let room = || {
-            let mut room = vec![u64::MAX; ticks];
-            room.clear();
-            room
-        };
-        Self { due_ns: room(), sent_ns: room() }
+/// The same over time.
+pub fn intervals<'a>(r: &'a ReplayReport, name: &str) -> &'a [Interval] {
+    if STAGE_NAMES.contains(&name) { &r.lane.intervals } else { &r.reader.intervals }
+}
+
+/// The percentiles of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Percentile {
+    /// Median.
+    P50,
+    /// 90th.
+    P90,
+    /// 99th.
+    P99,
+    /// 99.9th.
+    P999,
+}
+
+impl Percentile {
+    /// All of them, ascending.
+    pub const ALL: [Self; 4] = [Self::P50, Self::P90, Self::P99, Self::P999];
+
+    /// As in tables and `--metric`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::P999 => "p99.9",
+        }
     }
 
-    /// The next tick.
-    #[inline]
-    pub fn push(&mut self, due_ns: u64, sent_ns: u64) {
-        self.due_ns.push(due_ns);
-        self.sent_ns.push(sent_ns);
+    /// The share of counts at or below it.
+    pub fn quantile(self) -> f64 {
+        match self {
+            Self::P50 => 0.5,
+            Self::P90 => 0.9,
+            Self::P99 => 0.99,
+            Self::P999 => 0.999,
+        }
     }
 
-    /// When a tick was due; `None` for those ahead of the play, and for numbers that no tick has.
-    pub fn due_ns(&self, ring_seq: u64) -> Option<u64> {
-        self.due_ns.get(usize::try_from(ring_seq).ok()?).copied().filter(|&due| due > 0)
-    }
-
-    /// How late a tick left, ns; 0 for those without a due time.
-    pub fn late_ns(&self, ring_seq: u64) -> u64 {
-        let Some(due) = self.due_ns(ring_seq) else { return 0 };
-        self.sent_ns[ring_seq as usize].saturating_sub(due)
-    }
-
-    /// Ticks of the play, and ns from the first one's publish to the last one's.
-    pub fn play(&self) -> (u64, u64) {
-        let first = self.due_ns.iter().position(|due| *due > 0);
-        let last = self.due_ns.iter().rposition(|due| *due > 0);
-        let (Some(first), Some(last)) = (first, last) else { return (0, 0) };
-        let ticks = self.due_ns[first..=last].iter().filter(|due| **due > 0).count();
-        (ticks as u64, self.sent_ns[last] - self.sent_ns[first])
-    }
-
-    /// From the play's first publish to a tick's, ns.
-    pub fn after_start_ns(&self, ring_seq: u64) -> Option<u64> {
-        let first = self.due_ns.iter().position(|due| *due > 0)?;
-        self.sent_ns.get(usize::try_from(ring_seq).ok()?)?.checked_sub(self.sent_ns[first])
-    }
-
-    /// (when, how late) of every tick of the play.
-    fn late(&self) -> impl Iterator<Item = (u64, u64)> {
-        let pairs = self.due_ns.iter().zip(&self.sent_ns).filter(|(due, _)| **due > 0);
-        pairs.map(|(due, sent)| (*sent, sent.saturating_sub(*due)))
+    /// Of a stage, ns.
+    pub fn of(self, stage: &Stage) -> u64 {
+        match self {
+            Self::P50 => stage.p50_ns,
+            Self::P90 => stage.p90_ns,
+            Self::P99 => stage.p99_ns,
+            Self::P999 => stage.p999_ns,
+        }
     }
 }
 
-/// The four latencies of a signal, in the order of [`Reader::NAMES`].
-fn latencies(seen: &Seen, due_ns: u64) -> [u64; 4] {
-    [
-        seen.signal_ns.saturating_sub(seen.tick_ns),
-        seen.signal_ns.saturating_sub(due_ns),
-        seen.seen_ns.saturating_sub(seen.tick_ns),
-        seen.seen_ns.saturating_sub(due_ns),
-    ]
+/// A percentile of a stage: `tick_to_signal:p99`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Of [`NAMES`].
+    pub stage: &'static str,
+    /// Which.
+    pub percentile: Percentile,
 }
 
-/// Puts the columns together. `paced`: ticks had due times; else `late` stays empty.
-pub fn reader(sent: &Sent, arrivals: &[Seen], paced: bool, core: usize) -> Reader {
-    let mut histograms: [Histogram<u64>; Reader::NAMES.len()] = std::array::from_fn(|_| empty());
-    let signals = || arrivals.iter().filter_map(|seen| Some((seen, sent.due_ns(seen.ring_seq)?)));
-    for (seen, due) in signals() {
-        histograms.iter_mut().zip(latencies(seen, due)).for_each(|(h, ns)| h.saturating_record(ns));
+impl Metric {
+    /// Its value in a report, ns; `None` where the report has no counts of it.
+    pub fn of(self, r: &ReplayReport) -> Option<u64> {
+        stage(r, self.stage).map(|stage| self.percentile.of(&stage))
     }
-    let late = || sent.late().filter(|_| paced);
-    late().for_each(|(_, ns)| histograms[4].saturating_record(ns));
-    let named = || Reader::NAMES.iter().zip(&histograms).map(|(name, h)| ((*name).to_owned(), h));
-    let first = sent.sent_ns.first().copied().unwrap_or(0);
-    let last = sent.sent_ns.last().copied().unwrap_or(0);
-    // As many spans as a screen has room for.
-    let span_ns = FIRST_SPAN_NS.max((last - first) / 400 + 1);
-    let points = signals().flat_map(|(seen, due)| {
-        let values = Reader::NAMES.into_iter().zip(latencies(seen, due));
-        values.map(|(name, ns)| (seen.seen_ns, name, ns))
-    });
-    let points = points.chain(late().map(|(at, ns)| (at, Reader::NAMES[4], ns)));
-    Reader {
-        stages: named().map(|(name, h)| (name, Stage::of(h))).collect::<BTreeMap<_, _>>(),
-        histograms: named().map(|(name, h)| (name, buckets(h))).collect(),
-        intervals: spread(points, first, span_ns),
-        core,
+}
+
+impl std::fmt::Display for Metric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.stage, self.percentile.name())
+    }
+}
+
+impl FromStr for Metric {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once(':').and_then(|(stage, percentile)| {
+            let stage = NAMES.into_iter().find(|name| *name == stage)?;
+            let percentile = Percentile::ALL.into_iter().find(|p| p.name() == percentile)?;
+            Some(Self { stage, percentile })
+        });
+        parts.ok_or_else(|| {
+            format!(
+                "\"{text}\" is no metric: write STAGE:PERCENTILE, STAGE one of {}, PERCENTILE one of p50, p90, p99, p99.9",
+                NAMES.join(", ")
+            )
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cold::lab::timeline::decode;
+    use crate::cold::report::Reader;
 
-    /// A feed that stood still for 5 ms: every tick it held back is charged from when it was due, the naive twin's way.
     #[test]
-    fn a_stalled_feed_is_charged_to_every_tick_it_delayed() {
-        let (mut sent, mut arrivals) = (Sent::with_room(4), Vec::new());
-        let us = 1_000u64;
-        sent.push(0, 5 * us);
-        for i in 0..200u64 {
-            let due = 1_000_000 + i * 100 * us;
-            // The feed sleeps from tick 50's time on, for 5 ms; then it publishes the 51 ticks that are due, 1 us apart.
-            let wake = 1_000_000 + 50 * 100 * us + 5_000 * us;
-            let at = if (50..=100).contains(&i) { wake + (i - 50) * us } else { due };
-            sent.push(due, at.max(due));
-            let signal_ns = at + 3 * us;
-            arrivals.push(Seen { ring_seq: i + 1, tick_ns: at, signal_ns, seen_ns: signal_ns + us });
+    fn metrics_read_and_print() {
+        for text in ["tick_to_signal:p50", "features:p99.9", "seen_corrected:p90"] {
+            assert_eq!(text.parse::<Metric>().unwrap().to_string(), text);
         }
-        arrivals.push(Seen { ring_seq: 0, tick_ns: 5 * us, signal_ns: 6 * us, seen_ns: 7 * us });
-        let reader = reader(&sent, &arrivals, true, 0);
-        let [plain, corrected, seen, seen_corrected, late] = Reader::NAMES.map(|name| reader.stages[name]);
-        assert_eq!(
-            (plain.count, corrected.count, late.count),
-            (200, 200, 200),
-            "what went ahead of the play is left out"
-        );
-        assert!(plain.max_ns <= 3_020 && seen.max_ns <= 4_030, "the publish stamps know nothing of the stall");
-        let delayed =
-            |ns| (50..=100u64).filter(|i| (150 - i) * 100 * us + (i - 50) * us - 5_000 * us + 3 * us >= ns).count();
-        let over = |name: &str, ns: u64| reader.histograms[name].iter().filter(|b| b.0 >= ns).map(|b| b.1).sum::<u64>();
-        for ns in [500 * us, 1_000 * us, 2_000 * us, 4_000 * us] {
-            let found = over("tick_to_signal_corrected", ns) as i64;
-            assert!((found - delayed(ns) as i64).abs() <= 1, "{found} ticks over {ns} ns, not {}", delayed(ns));
+        for text in ["", "tick_to_signal", "p50", "infer:p95", "nothing:p50", "infer:p50:p90"] {
+            assert!(text.parse::<Metric>().unwrap_err().contains("is no metric"), "{text}");
         }
-        assert!(seen_corrected.max_ns >= 5_000 * us && corrected.max_ns >= 5_000 * us && late.max_ns >= 4_990 * us);
-        let counted: u64 = reader.intervals.iter().map(|i| decode(&i.hdr["late"]).unwrap().len()).sum();
-        assert_eq!(counted, 200);
-        assert_eq!((sent.late_ns(0), sent.late_ns(51), sent.due_ns(999)), (0, 5_000 * us, None));
+    }
+
+    #[test]
+    fn every_column_of_a_report_is_there() {
+        assert!(NAMES.starts_with(&STAGE_NAMES));
+        assert!(Reader::NAMES.iter().all(|name| NAMES.contains(name)));
+        assert!(STAGE_NAMES.starts_with(&STEPS) && STAGE_NAMES.len() == STEPS.len() + 1);
     }
 }

@@ -1,11 +1,20 @@
 //! The latency lab: load models, the truth about tails, comparisons, and reports to keep.
 
+pub mod ab;
+pub mod alike;
+pub mod blocks;
 pub mod columns;
+pub mod compare;
+pub mod finding;
 pub mod hdr;
 pub mod hdr_export;
+pub mod load;
 pub mod outputs;
 pub mod page;
+pub mod sent;
 pub mod start;
+pub mod stats;
+pub mod sweep;
 pub mod timeline;
 pub mod verdict;
 pub mod worst;

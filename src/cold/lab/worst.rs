@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::columns::Sent;
+use super::sent::Sent;
 use crate::cold::report::{Cause, Shares, TailReport, TailTick};
 use crate::cold::signals::Seen;
 

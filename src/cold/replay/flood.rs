@@ -1,6 +1,6 @@
 //! An unpaced feed: how deep the backlog gets, and where losses begin.
 
-use crate::cold::lab::columns::Sent;
+use crate::cold::lab::sent::Sent;
 use crate::cold::report::{Flood, LaneReport};
 
 /// Ticks between two looks at what the sidecar has consumed: each costs a cache line's way between the CPUs.

@@ -7,7 +7,7 @@ use pillion_shm::{Clock, CncClient};
 use super::child::{PATIENCE, Sidecar};
 use super::flood::FloodWatch;
 use crate::cold::inject::{Peer, Slack};
-use crate::cold::lab::columns::Sent;
+use crate::cold::lab::sent::Sent;
 use crate::cold::signals::SignalTap;
 use crate::error::{Error, Result};
 

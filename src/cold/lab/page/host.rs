@@ -2,19 +2,19 @@
 
 use super::html::{Html, details, p, table, tag, tag_with, text};
 use super::top::worst_first;
-use crate::cold::doctor::{Check, Diagnosis};
+use crate::cold::doctor::{Check, Diagnosis, Verdict};
 
 /// The section of a host's settings.
 pub fn section(doctor: &Diagnosis) -> Html {
-    let (good, other): (Vec<_>, Vec<_>) = worst_first(doctor).into_iter().partition(|check| check.verdict == "good");
+    let (good, other): (Vec<_>, Vec<_>) = worst_first(doctor).into_iter().partition(|check| check.verdict == Verdict::Good);
     let row = |check: &Check| {
-        let class = match check.verdict.as_str() {
-            "good" => "badge pass",
-            "unknown" => "badge",
-            _ => "badge fail",
+        let class = match check.verdict {
+            Verdict::Good => "badge pass",
+            Verdict::Unknown => "badge",
+            Verdict::Poor => "badge fail",
         };
         vec![
-            tag("span", class, &check.verdict),
+            tag("span", class, check.verdict.word()),
             tag("b", "", &check.id),
             text(&check.value),
             text(&check.why),

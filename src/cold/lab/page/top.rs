@@ -3,7 +3,7 @@
 use super::html::{Html, link, note, p, pairs, table, tag, text};
 use super::units::{ns, number, rate};
 use super::{anchor, short};
-use crate::cold::doctor::{Check, Diagnosis};
+use crate::cold::doctor::{Check, Diagnosis, Verdict};
 use crate::cold::report::{LabReport, ReplayReport, Stage, SweepReport};
 use crate::cold::table::thousands;
 
@@ -133,19 +133,16 @@ fn knee(sweep: &SweepReport) -> Html {
     tag("div", "card wide", [head, tag("div", "big", figure), p(words), note(bound)])
 }
 
-/// How bad a verdict is; what is unknown to this program counts as bad.
-fn badness(check: &Check) -> usize {
-    match check.verdict.as_str() {
-        "good" => 0,
-        "unknown" => 1,
-        _ => 2,
-    }
+/// How bad a check is: by verdict, then by its weight in the grade.
+fn badness(check: &Check) -> (Verdict, usize) {
+    let weights = ["critical", "major", "minor"];
+    (check.verdict, weights.iter().position(|weight| *weight == check.weight).unwrap_or(weights.len()))
 }
 
 /// Checks, the worst first, otherwise in their own order.
 pub fn worst_first(doctor: &Diagnosis) -> Vec<&Check> {
     let mut checks: Vec<_> = doctor.checks.iter().collect();
-    checks.sort_by_key(|check| std::cmp::Reverse(badness(check)));
+    checks.sort_by_key(|check| badness(check));
     checks
 }
 
@@ -159,7 +156,7 @@ fn host(doctor: Option<&Diagnosis>) -> Html {
         "C" | "D" => "big fair",
         _ => "big bad",
     };
-    let worst: Vec<_> = worst_first(doctor).into_iter().filter(|check| badness(check) > 0).take(3).collect();
+    let worst: Vec<_> = worst_first(doctor).into_iter().filter(|check| check.verdict != Verdict::Good).take(3).collect();
     let item =
         |check: &&Check| tag("li", "", [tag("b", "", &check.id), text(format!(": {}", short(&check.value, 90)))]);
     let list = if worst.is_empty() {
