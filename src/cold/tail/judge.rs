@@ -78,9 +78,13 @@ impl Judge<'_> {
         let mut stalls = Vec::new();
         let mut last_own = None;
         for (at, tick) in ticks.iter().enumerate() {
-            let mut add = |part, from_ns: u64, to_ns: u64, ns| stalls.push(Stall { tick: at, part, from_ns, to_ns, ns });
+            let mut add =
+                |part, from_ns: u64, to_ns: u64, ns| stalls.push(Stall { tick: at, part, from_ns, to_ns, ns });
             let own = tick.own;
-            if own.ended_ns > tick.tick_ns && last_own.replace(own) != Some(own) && self.is_new(own.begun_ns, own.ended_ns) {
+            if own.ended_ns > tick.tick_ns
+                && last_own.replace(own) != Some(own)
+                && self.is_new(own.begun_ns, own.ended_ns)
+            {
                 add(Part::Own, own.begun_ns, own.ended_ns, own.ended_ns.saturating_sub(own.begun_ns));
             }
             if let Some(from_ns) = hole(tick) {
@@ -97,7 +101,9 @@ impl Judge<'_> {
             let left = self.history.left(from_ns, to_ns);
             let sign = match part {
                 Part::Hole => Some(format!("the idle loop stood still for {} us{}", us(ns), counted(&left))),
-                Part::Own => host_sign(ns, &left).map(|sign| format!("stopped for {} us in housekeeping: {sign}", us(ns))),
+                Part::Own => {
+                    host_sign(ns, &left).map(|sign| format!("stopped for {} us in housekeeping: {sign}", us(ns)))
+                }
                 Part::Turn => host_sign(ns, &left).map(|sign| format!("its turn took {} us longer: {sign}", us(ns))),
             };
             if sign.is_some() {
@@ -192,7 +198,10 @@ impl Judge<'_> {
             });
         } else {
             account.add(Cause::Unattributed, left, || {
-                format!("{} us from its stamp to a loop that was awake: the hop, or a feed stopped between the two", us(left))
+                format!(
+                    "{} us from its stamp to a loop that was awake: the hop, or a feed stopped between the two",
+                    us(left)
+                )
             });
         }
     }
@@ -214,7 +223,11 @@ impl Judge<'_> {
             }
             Expected::Unknown if interrupted(&around) => {
                 account.add(Cause::Unattributed, ns, || {
-                    format!("its turn took {} us longer; too little idling to tell interruptions by{}", us(ns), counted(&around))
+                    format!(
+                        "its turn took {} us longer; too little idling to tell interruptions by{}",
+                        us(ns),
+                        counted(&around)
+                    )
                 });
                 (Cause::Unattributed, "a slow turn")
             }
@@ -277,7 +290,9 @@ impl Account {
 /// Start of the silence of an idle loop before a tick, where it is too long for a round: ns. Not before the loop's beginning.
 fn hole(tick: &SlowTick) -> Option<u64> {
     let idle = tick.position == 0 && !put_off(tick) && tick.own.what != Own::None;
-    (idle && tick.silent_ns >= HOLE_NS).then(|| tick.begun_ns.saturating_sub(tick.silent_ns)).filter(|from| *from < tick.begun_ns)
+    (idle && tick.silent_ns >= HOLE_NS)
+        .then(|| tick.begun_ns.saturating_sub(tick.silent_ns))
+        .filter(|from| *from < tick.begun_ns)
 }
 
 /// A turn that makes up what was put off has no record of its own, and so no wait.

@@ -145,8 +145,7 @@ mod tests {
     use super::*;
 
     fn look(at_ns: u64, voluntary: Option<u64>, wait: Option<u64>) -> Look {
-        let counts =
-            HostTotals { voluntary_switches: voluntary, runqueue_wait_ns: wait, ..HostTotals::default() };
+        let counts = HostTotals { voluntary_switches: voluntary, runqueue_wait_ns: wait, ..HostTotals::default() };
         Look { before_ns: at_ns, after_ns: at_ns + 10, counts }
     }
 

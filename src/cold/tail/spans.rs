@@ -42,7 +42,7 @@ impl Spans {
     /// Spans that lie in `from_ns..to_ns`, clipped to it, in order.
     pub fn within(&self, from_ns: u64, to_ns: u64) -> impl Iterator<Item = Span> {
         let first = self.0.partition_point(|span| span.to_ns <= from_ns);
-        let spans = self.0.range(first..).take_while(move |span| span.from_ns < to_ns);
+        let spans = self.0.range(first..).take_while(move |span| from_ns < to_ns && span.from_ns < to_ns);
         spans.map(move |span| Span { from_ns: span.from_ns.max(from_ns), to_ns: span.to_ns.min(to_ns), ..*span })
     }
 
