@@ -1,7 +1,7 @@
 //! The loop of a hot thread: one turn, account for it, and when it is due one bounded housekeeping event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam::atomic::AtomicCell;
 use pillion_shm::RingReader;
@@ -39,6 +39,8 @@ pub struct Link {
     pub old_ticks: Slot<RingReader>,
     /// ns of the hot thread's time by [`Regime`].
     pub regimes: [AtomicU64; 4],
+    /// The kernel's number of the hot thread, told before it turns; 0 until then.
+    pub tid: AtomicU32,
 }
 
 /// What the hot thread's time went into.
@@ -65,6 +67,7 @@ impl Link {
             next_ticks: Slot::default(),
             old_ticks: Slot::default(),
             regimes: [const { AtomicU64::new(0) }; 4],
+            tid: AtomicU32::new(0),
         }
     }
 }

@@ -315,7 +315,7 @@ fn lane_report(lane: &[Column], ticks: u64, lost: u64, tail: TailReport) -> Lane
 pub fn doctor() -> Diagnosis {
     let check = |id: &str, value: &str, verdict: &str| {
         serde_json::json!({
-            "id": id, "value": value, "verdict": verdict,
+            "id": id, "value": value, "verdict": verdict, "weight": "major",
             "why": "a core that is taken away or slows down is a tick that waits",
             "mend": "boot with isolcpus=2,3 nohz_full=2,3 rcu_nocbs=2,3",
         })

@@ -10,6 +10,7 @@ use crate::cold::pace::Rate;
 use crate::cold::replay::{Replay, ReplayReport};
 use crate::cold::report::Flood;
 use crate::cold::table::{self, thousands};
+use crate::cold::tail_text::tail_text;
 use crate::error::{Error, Result};
 
 /// What to play and through what: common to `replay`, `sweep` and `lab`.
@@ -185,6 +186,7 @@ pub fn summary(r: &ReplayReport) -> String {
             format!("{} signals were lost by the reader: the hash is not of all of them", n(r.signals_lost_by_reader)),
         );
     }
+    text.push_str(&tail_text(&r.lane.tail));
     text
 }
 
