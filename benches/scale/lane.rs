@@ -1,0 +1,217 @@
+//! A whole lane at some scale: the hot line itself, over a real ring, in this process.
+
+use std::hint::black_box;
+use std::rc::Rc;
+
+use super::flow::Flow;
+use super::measure::{Point, timed};
+use pillion::engine::{Engine, EngineError, EngineInfo};
+use pillion::hot::book::Limits;
+use pillion::hot::decode::Instruments;
+use pillion::hot::features::FeatureSet;
+use pillion::hot::infer::Model;
+use pillion::hot::publish::Publisher;
+use pillion::hot::state::State;
+use pillion::hot::{Lane, Parts, Stamps, Trigger};
+use pillion_shm::records::MboMsg;
+use pillion_shm::{
+    Access, BoardSpec, BoardWriter, Clock, From, Kind, Lane as Name, LockMemory, RingReader, RingSpec, RingWriter,
+};
+
+/// Records of a batch, and slots of the tick ring: what is published before each batch, unclocked, is in the nearest cache then.
+const BATCH: usize = 64;
+/// Slots of the signal ring.
+const SIGNALS: u64 = 4_096;
+/// Bytes of a cache line, what an order costs to touch.
+const LINE: usize = 64;
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Unit {
+    /// Records.
+    Tick,
+    /// Ends of events: runs of all models.
+    Event,
+    /// One turn that finds that records were lost.
+    Gap,
+}
+
+/// What a lane is made of.
+pub struct Plan<'a> {
+    pub flow: Rc<Flow>,
+    pub set: &'a FeatureSet,
+    pub limits: Limits,
+    pub engines: Vec<Box<dyn Engine>>,
+    /// Bytes of weights of all engines.
+    pub weight_bytes: usize,
+    pub unit: Unit,
+    /// Ticks until the caches are as they are.
+    pub warm: usize,
+}
+
+/// A lane and the flow that it is fed.
+pub struct LanePoint {
+    ticks: RingWriter,
+    lane: Lane,
+    flow: Rc<Flow>,
+    at: usize,
+    lap: u64,
+    unit: Unit,
+    warm: usize,
+    bytes: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl LanePoint {
+    /// Makes it and plays the snapshot. What fails is the machine's (no shared memory), in words.
+    pub fn new(plan: Plan) -> Result<Self, String> {
+        let folder = tempfile::Builder::new().prefix("pillion-scale-").tempdir_in("/dev/shm");
+        let folder = folder.map_err(|error| format!("/dev/shm: {error}"))?;
+        let name = Name::in_dir(folder.path(), "scale").map_err(|error| error.to_string())?;
+        let clock = Clock::attach_or_create(folder.path()).map_err(|error| error.to_string())?;
+        let access = Access { lock: LockMemory::No, ..Access::default() };
+        let ring = |kind, capacity| {
+            let spec = RingSpec { capacity, record_words: 14, table: Vec::new() };
+            RingWriter::create(&name, kind, &spec, &clock, &access).map_err(|error| error.to_string())
+        };
+        let (ticks, signals) = (ring(Kind::Ticks, BATCH as u64)?, ring(Kind::Signals, SIGNALS)?);
+        let instruments = plan.flow.instruments.len();
+        let models = plan.engines.len().max(1) as u32;
+        let spec = BoardSpec { instruments: instruments as u32, models, table: Vec::new() };
+        let board = BoardWriter::create(&name, &spec, &clock, &access).map_err(|error| error.to_string())?;
+        let reader = RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).map_err(|error| error.to_string())?;
+        let states: Vec<_> =
+            plan.flow.instruments.iter().map(|i| State::new(plan.limits, plan.set, i.tick_size)).collect();
+        let bytes = plan.weight_bytes as u64 + touched(&states[0], &plan.flow);
+        let seated = |mut engine: Box<dyn Engine>| {
+            engine.seat(instruments);
+            Model { engine, revision: 1 }
+        };
+        let lane = Lane::new(Parts {
+            ticks: reader,
+            instruments: Instruments::new(&plan.flow.instruments).map_err(|error| error.to_string())?,
+            states,
+            features: plan.set.len(),
+            models: plan.engines.into_iter().map(seated).collect(),
+            publisher: Some(Publisher::new(signals, board)),
+            clock,
+            trigger: Trigger::EventEnd,
+            conflate: false,
+            batch: 1,
+            stamps: Stamps::Full,
+            budget_ns: 0,
+        });
+        let (flow, unit, warm) = (plan.flow, plan.unit, plan.warm);
+        let mut point = Self { ticks, lane, flow, at: 0, lap: 0, unit, warm, bytes, _folder: folder };
+        point.open();
+        Ok(point)
+    }
+
+    fn open(&mut self) {
+        let flow = Rc::clone(&self.flow);
+        for record in &flow.snapshot {
+            self.ticks.publish(words(record));
+            self.lane.turn();
+        }
+        let counts = self.lane.counts();
+        assert!(counts.rejected() == 0 && counts.lost == 0, "the flow is refused: {counts:?}");
+    }
+
+    /// Publishes so many records of the circle; time goes on from lap to lap.
+    fn publish(&mut self, records: usize) {
+        for _ in 0..records {
+            let mut record = self.flow.live[self.at];
+            record.hd.ts_event += self.lap * self.flow.span_ns;
+            self.ticks.publish(words(&record));
+            self.at += 1;
+            if self.at == self.flow.live.len() {
+                (self.at, self.lap) = (0, self.lap + 1);
+            }
+        }
+    }
+
+    /// Lets the ring lap the lane, and times the turn that finds out.
+    fn gap(&mut self) -> f64 {
+        self.publish(2 * BATCH);
+        let gaps = self.lane.counts().gaps;
+        let ns = timed(|| _ = black_box(self.lane.turn()));
+        assert!(self.lane.counts().gaps == gaps + 1, "no gap was noticed");
+        (0..2 * BATCH).for_each(|_| _ = self.lane.turn());
+        ns
+    }
+}
+
+/// Bytes of an instrument's state that its ticks may touch, times the instruments: all of the features, a line for each
+/// resting order (or the table, if that is less), and the levels.
+fn touched(state: &State, flow: &Flow) -> u64 {
+    let instruments = flow.instruments.len();
+    let orders = flow.snapshot.len() / instruments - 1;
+    let features = state.features.state_bytes();
+    let table = state.book.state_bytes();
+    let book = (orders * (LINE + size_of::<pillion::hot::book::Level>() / 2)).min(table);
+    (instruments * (size_of::<State>() + features + book)) as u64
+}
+
+fn words(record: &MboMsg) -> &[u64] {
+    bytemuck::cast_slice(std::slice::from_ref(record))
+}
+
+impl Point for LanePoint {
+    fn batch(&mut self) -> (f64, u64) {
+        if self.unit == Unit::Gap {
+            return (self.gap(), 1);
+        }
+        self.publish(BATCH);
+        let events = self.lane.counts().events;
+        let ns = timed(|| (0..BATCH).for_each(|_| _ = black_box(self.lane.turn())));
+        let events = self.lane.counts().events - events;
+        (ns, if self.unit == Unit::Event { events.max(1) } else { BATCH as u64 })
+    }
+
+    fn warm_batches(&self) -> usize {
+        if self.unit == Unit::Gap { 1 } else { self.warm.div_ceil(BATCH) }
+    }
+
+    fn batches(&self, usual: usize) -> usize {
+        if self.unit == Unit::Gap { usual.min(9) } else { usual }
+    }
+
+    fn working_set_bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// A model that costs nothing: what is left is the line around it.
+pub struct Nothing(EngineInfo);
+
+impl Nothing {
+    /// For rows of so many columns.
+    pub fn boxed(inputs: usize) -> Box<dyn Engine> {
+        let (isa, runtime) = ("none".into(), "none".into());
+        Box::new(Self(EngineInfo { engine: "nothing", isa, runtime, inputs, outputs: 1, rows: 1, stateful: false }))
+    }
+}
+
+impl Engine for Nothing {
+    fn info(&self) -> &EngineInfo {
+        &self.0
+    }
+
+    fn seat(&mut self, _: usize) {}
+
+    fn take(&mut self, _: usize, row: &[f32]) -> Result<(), EngineError> {
+        black_box(row);
+        Ok(())
+    }
+
+    fn infer(&mut self, _: &[usize], outputs: &mut [f32]) -> Result<(), EngineError> {
+        outputs.fill(0.5);
+        Ok(())
+    }
+
+    fn reset(&mut self, _: usize) {}
+
+    fn filled(&self, _: usize) -> bool {
+        true
+    }
+}
