@@ -12,7 +12,7 @@ mod flow;
 
 use caches::Cache;
 use fit::Form;
-use flow::{Choice, Flow, Ids, Mix, Spec};
+use flow::{Choice, Flow, Ids, Mix, Placing, Spec};
 use pillion::cold::report::CurvePoint;
 use pillion::hot::book::{Applied, Book, Level, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
@@ -132,7 +132,8 @@ fn caches_are_read_as_the_kernel_lists_them() {
 }
 
 fn spec(instruments: usize, choice: Choice, mix: Mix, ids: Ids) -> Spec {
-    Spec { instruments, orders: 60, per_level: 2, active: 40, choice, mix, ids, events: 3_000 }
+    let placing = if instruments == 1 { Placing::BestFirst } else { Placing::AllLevels };
+    Spec { instruments, orders: 60, levels: 15, placing, active: 40, choice, mix, ids, events: 3_000 }
 }
 
 /// Played twice, a flow leaves every book with the orders it began with, and the book takes every record as it was meant.

@@ -9,6 +9,9 @@ const BEND: f64 = 0.15;
 /// Slopes within this of each other are drawn as level: y within 7 % over a doubling of x.
 const LEVEL: f64 = 0.1;
 
+/// A slope from here on is growth with x itself, which no cache explains.
+const IN_PROPORTION: f64 = 0.8;
+
 /// The place where the slope changes most: indexes of the segment behind it, and the slopes before and in it, both of
 /// log y over log x.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,8 +53,13 @@ fn at_bend(points: &[CurvePoint], bend: Bend, caches: &[Cache]) -> String {
     let (from, to) = (&points[bend.from], &points[bend.from + 1]);
     let until = if bend.before.abs() < LEVEL { "flat" } else { "rising" };
     let until = if bend.before <= -LEVEL { "falling" } else { until };
+    let grows = if bend.after >= IN_PROPORTION && bend.after <= 1.0 / IN_PROPORTION {
+        "; from there on nearly in proportion: the work itself grows"
+    } else {
+        ""
+    };
     format!(
-        "{until} to {} ({}); bends between {} and {} (slope {:.2}, then {:.2}), {}",
+        "{until} to {} ({}); bends between {} and {} (slope {:.2}, then {:.2}), {}{grows}",
         count(from.x),
         ratio(points, bend.from),
         count(from.x),

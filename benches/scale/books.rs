@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
-use super::flow::{Choice, Flow, Ids, Mix, Spec};
+use super::flow::{Choice, Flow, Ids, Mix, Placing, Spec};
 use super::measure::{Dimension, Point, timed};
 use pillion::hot::book::{Book, Level, Limits};
 use pillion::hot::decode::{Instruments, decode};
@@ -12,7 +12,7 @@ use pillion_shm::records::MboMsg;
 const LEVELS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const ORDERS: [usize; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
 /// Levels that the orders of the orders curve are spread over, each side.
-const ORDERS_LEVELS: usize = 100;
+const ORDERS_LEVELS: usize = 20;
 const ROOM: [usize; 5] = [512, 4_096, 16_384, 131_072, 1_048_576];
 /// Orders that rest when the clear comes.
 const CLEARED: usize = 100;
@@ -37,8 +37,11 @@ impl BookPoint {
         play(&mut book, &flow.snapshot, &instruments);
         assert!(book.orders() == spec.orders && !book.degraded(), "{} orders rest", book.orders());
         // A line for each order that is ever touched; levels are searched and moved whole.
-        let levels = 2 * spec.orders.div_ceil(2 * spec.per_level) * size_of::<Level>();
-        let touched_levels = if spec.active < spec.orders { levels * spec.active / spec.orders } else { levels };
+        let levels = 2 * spec.levels * size_of::<Level>();
+        let touched_levels = match spec.placing {
+            Placing::BestFirst => levels * spec.active / spec.orders,
+            Placing::AllLevels => levels,
+        };
         let bytes = size_of::<Book>() + (spec.active * 64).min(book.state_bytes()) + touched_levels;
         Self { flow, instruments, book, at: 0, warm: (2 * spec.active).max(2_000), bytes }
     }
@@ -79,7 +82,8 @@ pub fn depth() -> Result<Dimension, String> {
             let active = if near { orders.min(2 * 10 * per_level) } else { orders };
             let events = (orders * 4).clamp(20_000, 200_000);
             let (choice, ids) = (Choice::Even, Ids::Rising);
-            let spec = Spec { instruments: 1, orders, per_level, active, choice, mix, ids, events };
+            let placing = Placing::BestFirst;
+            let spec = Spec { instruments: 1, orders, levels, placing, active, choice, mix, ids, events };
             (levels as f64, Box::new(BookPoint::new(spec, levels + 1)))
         };
         LEVELS.into_iter().map(at).collect()
@@ -103,18 +107,18 @@ pub fn depth() -> Result<Dimension, String> {
 pub fn orders() -> Result<Dimension, String> {
     let line = |busy: Option<usize>, ids| {
         let at = move |orders: usize| -> (f64, Box<dyn Point>) {
-            let per_level = orders.div_ceil(2 * ORDERS_LEVELS);
             let active = busy.unwrap_or(orders).min(orders);
             let events = (active * 2).clamp(20_000, 1_000_000);
             let (choice, mix) = (Choice::Even, Mix::Usual);
-            let spec = Spec { instruments: 1, orders, per_level, active, choice, mix, ids, events };
+            let (levels, placing) = (ORDERS_LEVELS, Placing::AllLevels);
+            let spec = Spec { instruments: 1, orders, levels, placing, active, choice, mix, ids, events };
             (orders as f64, Box::new(BookPoint::new(spec, 2 * ORDERS_LEVELS)))
         };
         ORDERS.into_iter().map(at).collect()
     };
     Ok(Dimension {
         id: "orders",
-        title: "Decode and book against the orders that rest (at most 100 levels a side)".into(),
+        title: "Decode and book against the orders that rest (20 levels a side)".into(),
         x_label: "orders",
         y_label: "ns a tick, decode and book",
         x_log: true,
@@ -159,8 +163,8 @@ impl Point for ClearPoint {
 /// A clear against the room of the book.
 pub fn clear() -> Result<Dimension, String> {
     let (choice, mix, ids) = (Choice::Even, Mix::Usual, Ids::Rising);
-    let (orders, per_level) = (CLEARED, 2);
-    let spec = Spec { instruments: 1, orders, per_level, active: orders, choice, mix, ids, events: 0 };
+    let (orders, levels, placing) = (CLEARED, 25, Placing::BestFirst);
+    let spec = Spec { instruments: 1, orders, levels, placing, active: orders, choice, mix, ids, events: 0 };
     let flow = Rc::new(Flow::new(spec));
     let at = |max_orders: usize| -> (f64, Box<dyn Point>) {
         let instruments = Instruments::new(&flow.instruments).expect("one instrument");

@@ -86,8 +86,12 @@ impl fmt::Display for Fit {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let sign = if self.base < 0.0 { '-' } else { '+' };
         let (per, base, off) = (figure(self.per), figure(self.base.abs()), 100.0 * self.residual);
+        let thousand = self.per.abs() < 0.05;
         match self.form {
             Form::Constant => write!(f, "constant: {base} ns"),
+            Form::Linear if thousand => {
+                write!(f, "linear: {} ns each thousand {sign} {base} ns", figure(1e3 * self.per))
+            }
             Form::Linear => write!(f, "linear: {per} ns each {sign} {base} ns"),
             Form::Log => write!(f, "log: {per} ns each tenfold {sign} {base} ns"),
         }?;

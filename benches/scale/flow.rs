@@ -30,6 +30,25 @@ pub enum Choice {
     Zipf,
 }
 
+/// Which levels the orders of a side get, one after the other.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Placing {
+    /// The best level is filled first, then the next: the first orders lie near the best.
+    BestFirst,
+    /// The best, the next, ..., the best again: the first orders lie on all levels.
+    AllLevels,
+}
+
+impl Spec {
+    /// Level of the k-th order, 0 for the best. Even numbers are bids, odd ones asks.
+    pub fn level(&self, k: usize) -> usize {
+        match self.placing {
+            Placing::BestFirst => k * self.levels / self.orders,
+            Placing::AllLevels => k / 2 % self.levels,
+        }
+    }
+}
+
 /// What happens to orders.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Mix {
@@ -55,9 +74,11 @@ pub struct Spec {
     pub instruments: usize,
     /// Orders that rest in each at the start; up to an eighth of the active ones may be away at a time.
     pub orders: usize,
-    /// Orders at a price; levels are filled from the best on, each side in turn.
-    pub per_level: usize,
-    /// Only so many orders, from the best level on, ever change.
+    /// Price levels of a side, at least 1.
+    pub levels: usize,
+    /// Where orders lie.
+    pub placing: Placing,
+    /// Only so many orders, the first in the order of their placing, ever change.
     pub active: usize,
     /// Which instruments.
     pub choice: Choice,
@@ -111,7 +132,8 @@ impl Flow {
         maker.now_ns = OPEN_NS;
         let cumulated = weights(&spec);
         for _ in 0..spec.events {
-            let at = cumulated.partition_point(|&sum| sum < maker.rng.random_range(0.0..1.0));
+            let draw = maker.rng.random_range(0.0..1.0);
+            let at = cumulated.partition_point(|&sum| sum < draw);
             maker.event(at.min(spec.instruments - 1));
         }
         (0..spec.instruments).for_each(|at| while maker.bring_back(at) {});
@@ -145,7 +167,7 @@ impl Maker {
         let mut id = 1_000_000;
         let mut slot = |k: usize| {
             id = if spec.ids == Ids::Random { rng.random_range(1..u64::MAX) } else { id + 1 };
-            Slot { id, level: (k / 2 / spec.per_level) as u32, resting: true }
+            Slot { id, level: spec.level(k) as u32, resting: true }
         };
         let market = |_| Market { slots: (0..spec.orders).map(&mut slot).collect(), away: VecDeque::new() };
         let markets = (0..spec.instruments).map(market).collect();
@@ -227,8 +249,7 @@ impl Maker {
     /// To the level of another order of its side.
     fn reprice(&mut self, at: usize, k: usize) {
         let other = (self.rng.random_range(0..self.spec.active) & !1 | k & 1).min(self.spec.active - 1);
-        let level = (other / 2 / self.spec.per_level) as u32;
-        self.markets[at].slots[k].level = level;
+        self.markets[at].slots[k].level = self.spec.level(other) as u32;
         let size = self.rng.random_range(1..50);
         self.out.push(self.record(at, k, b'M', size, flags::LAST));
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::flow::{Choice, Flow, Ids, Mix, Spec};
+use super::flow::{Choice, Flow, Ids, Mix, Placing, Spec};
 use super::lane::{LanePoint, Nothing, Plan, Unit};
 use super::measure::{Dimension, Point};
 use pillion::cold::model::Model;
@@ -30,7 +30,8 @@ fn flow(instruments: usize, choice: Choice) -> Rc<Flow> {
     Rc::new(Flow::new(Spec {
         instruments,
         orders: 120,
-        per_level: 3,
+        levels: 20,
+        placing: Placing::BestFirst,
         active: 120,
         choice,
         mix: Mix::Usual,
