@@ -39,6 +39,9 @@ use pillion::cold::report::{Curve, Host};
 /// Curves by name, in the order they are measured.
 const IDS: [&str; 8] = ["instruments", "gap", "features", "models", "readers", "depth", "orders", "clear"];
 
+/// Where the kernel lists the caches.
+const CACHES: &str = "/sys/devices/system/cpu/cpu0/cache";
+
 struct Args {
     effort: Effort,
     only: Vec<String>,
@@ -86,7 +89,7 @@ fn run() -> Result<(), String> {
     let host = host();
     let core = args.core.or(allowed.last().copied()).ok_or("this process may run on no CPU that is known")?;
     cores::pin(core, "--core").map_err(|error| error.to_string())?;
-    let caches = caches::read(Path::new(caches::CACHES_OF_CPU0));
+    let caches = caches::read(Path::new(CACHES));
     println!("{host}; caches {}; CPU {core}", caches::text(&caches));
     println!("{} rounds of {} batches a point, in turn", args.effort.rounds, args.effort.batches);
     let other = allowed.iter().copied().find(|&cpu| cpu != core);

@@ -2,9 +2,6 @@
 
 use std::path::Path;
 
-/// Where the kernel lists them.
-pub const CACHES_OF_CPU0: &str = "/sys/devices/system/cpu/cpu0/cache";
-
 /// A data or unified cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {

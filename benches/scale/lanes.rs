@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::flow::{Choice, Flow, Ids, Mix, Placing, Spec};
 use super::lane::{LanePoint, Nothing, Plan, Unit};
-use super::measure::{Dimension, Point};
+use super::measure::{Dimension, Line, Point};
 use pillion::cold::model::Model;
 use pillion::engine::{Engine, Native, Options};
 use pillion::hot::book::Limits;
@@ -21,9 +21,6 @@ const SMALL: Limits = Limits { max_orders: 512, max_levels: 128 };
 const USUAL: Limits = Limits { max_orders: 16_384, max_levels: 2_048 };
 /// Most instruments with the usual room: 1.2 GB.
 const MOST_USUAL: usize = 1_000;
-
-/// Points of a line, or why one could not be made.
-pub type Line = Result<Vec<(f64, Box<dyn Point>)>, String>;
 
 fn flow(instruments: usize, choice: Choice) -> Rc<Flow> {
     let events = (instruments * 40).clamp(20_000, 240_000);
@@ -56,7 +53,7 @@ pub fn instruments() -> Result<Dimension, String> {
         ("each as busy, room for 16,384 orders each", Choice::Even, USUAL, MOST_USUAL),
     ];
     let set = bundled();
-    let line = |choice, limits, most| -> Line {
+    let line = |choice, limits, most| -> Result<Line, String> {
         let counts = INSTRUMENTS.into_iter().filter(|&n| n <= most);
         let at = |n: usize| {
             let (flow, engines) = (flow(n, choice), vec![Nothing::boxed(set.len())]);
@@ -87,7 +84,7 @@ pub fn gap() -> Result<Dimension, String> {
         let plan = Plan { flow, set: &set, limits: SMALL, engines, weight_bytes: 0, unit: Unit::Gap, warm: 0 };
         Ok((n as f64, point(plan)?))
     };
-    let line: Line = INSTRUMENTS.into_iter().map(at).collect();
+    let line: Result<Line, String> = INSTRUMENTS.into_iter().map(at).collect();
     Ok(Dimension {
         id: "gap",
         title: "The turn that notices lost records against the number of instruments".into(),
@@ -158,7 +155,7 @@ fn chosen(entries: &[String], wanted: usize) -> Result<FeatureSet, String> {
 /// The whole line against the number of columns, with and without a model that wants the row.
 pub fn features() -> Result<Dimension, String> {
     let flow = flow(1, Choice::Even);
-    let line = |model: bool| -> Line {
+    let line = |model: bool| -> Result<Line, String> {
         let at = |n: usize| {
             let set = columns(n)?;
             let engines = if model { vec![Nothing::boxed(set.len())] } else { Vec::new() };
@@ -184,7 +181,7 @@ pub fn features() -> Result<Dimension, String> {
 /// The whole line against the number of models.
 pub fn models() -> Result<Dimension, String> {
     let (flow, set) = (flow(1, Choice::Even), bundled());
-    let line = |name: &str| -> Line {
+    let line = |name: &str| -> Result<Line, String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
         let shape = Model::read(&folder).map_err(|error| error.to_string())?.manifest().shape();
         let onnx =

@@ -23,6 +23,9 @@ pub trait Point {
     fn working_set_bytes(&self) -> u64;
 }
 
+/// Points by rising x.
+pub type Line = Vec<(f64, Box<dyn Point>)>;
+
 /// What the curve is about; its points come in series.
 pub struct Dimension {
     /// As in the report.
@@ -38,7 +41,7 @@ pub struct Dimension {
     /// Whether y does.
     pub y_log: bool,
     /// The lines: name, and x with its point.
-    pub series: Vec<(String, Vec<(f64, Box<dyn Point>)>)>,
+    pub series: Vec<(String, Line)>,
 }
 
 /// How long to measure.

@@ -7,7 +7,7 @@ use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::measure::{Dimension, Point, median, timed};
+use super::measure::{Dimension, Line, Point, median, timed};
 use pillion::cold::cores;
 use pillion_shm::{Access, Clock, From, Kind, Lane, LockMemory, Poll, RingReader, RingSpec, RingWriter};
 
@@ -194,7 +194,7 @@ pub fn readers(cpu: usize) -> Result<Dimension, String> {
     let line = |what, from: usize| {
         (from..=4)
             .map(|n| Ok((n as f64, Box::new(ReadersPoint::new(what, n, cpu)?) as Box<dyn Point>)))
-            .collect::<Result<Vec<_>, String>>()
+            .collect::<Result<Line, String>>()
     };
     Ok(Dimension {
         id: "readers",
