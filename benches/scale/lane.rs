@@ -1,6 +1,7 @@
 //! A whole lane at some scale: the hot line itself, over a real ring, in this process.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::rc::Rc;
 
 use super::flow::Flow;
@@ -62,46 +63,61 @@ pub struct LanePoint {
     _folder: tempfile::TempDir,
 }
 
+/// Both rings and the board.
+struct Regions {
+    ticks: RingWriter,
+    reader: RingReader,
+    publisher: Publisher,
+    clock: Clock,
+}
+
+impl Regions {
+    fn new(folder: &Path, instruments: usize, models: usize) -> pillion_shm::Result<Self> {
+        let name = Name::in_dir(folder, "scale")?;
+        let clock = Clock::attach_or_create(folder)?;
+        let access = Access { lock: LockMemory::No, ..Access::default() };
+        let ring = |kind, capacity| {
+            let spec = RingSpec { capacity, record_words: 14, table: Vec::new() };
+            RingWriter::create(&name, kind, &spec, &clock, &access)
+        };
+        let (ticks, signals) = (ring(Kind::Ticks, BATCH as u64)?, ring(Kind::Signals, SIGNALS)?);
+        let spec = BoardSpec { instruments: instruments as u32, models: models.max(1) as u32, table: Vec::new() };
+        let board = BoardWriter::create(&name, &spec, &clock, &access)?;
+        let reader = RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock)?;
+        Ok(Self { ticks, reader, publisher: Publisher::new(signals, board), clock })
+    }
+}
+
 impl LanePoint {
     /// Makes it and plays the snapshot. What fails is the machine's (no shared memory), in words.
     pub fn new(plan: Plan) -> Result<Self, String> {
         let folder = tempfile::Builder::new().prefix("pillion-scale-").tempdir_in("/dev/shm");
         let folder = folder.map_err(|error| format!("/dev/shm: {error}"))?;
-        let name = Name::in_dir(folder.path(), "scale").map_err(|error| error.to_string())?;
-        let clock = Clock::attach_or_create(folder.path()).map_err(|error| error.to_string())?;
-        let access = Access { lock: LockMemory::No, ..Access::default() };
-        let ring = |kind, capacity| {
-            let spec = RingSpec { capacity, record_words: 14, table: Vec::new() };
-            RingWriter::create(&name, kind, &spec, &clock, &access).map_err(|error| error.to_string())
-        };
-        let (ticks, signals) = (ring(Kind::Ticks, BATCH as u64)?, ring(Kind::Signals, SIGNALS)?);
         let instruments = plan.flow.instruments.len();
-        let models = plan.engines.len().max(1) as u32;
-        let spec = BoardSpec { instruments: instruments as u32, models, table: Vec::new() };
-        let board = BoardWriter::create(&name, &spec, &clock, &access).map_err(|error| error.to_string())?;
-        let reader = RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).map_err(|error| error.to_string())?;
-        let states: Vec<_> =
-            plan.flow.instruments.iter().map(|i| State::new(plan.limits, plan.set, i.tick_size)).collect();
+        let regions =
+            Regions::new(folder.path(), instruments, plan.engines.len()).map_err(|error| error.to_string())?;
+        let state = |tick_size| State::new(plan.limits, plan.set, tick_size);
+        let states: Vec<_> = plan.flow.instruments.iter().map(|i| state(i.tick_size)).collect();
         let bytes = plan.weight_bytes as u64 + touched(&states[0], &plan.flow);
         let seated = |mut engine: Box<dyn Engine>| {
             engine.seat(instruments);
             Model { engine, revision: 1 }
         };
         let lane = Lane::new(Parts {
-            ticks: reader,
+            ticks: regions.reader,
             instruments: Instruments::new(&plan.flow.instruments).map_err(|error| error.to_string())?,
             states,
             features: plan.set.len(),
             models: plan.engines.into_iter().map(seated).collect(),
-            publisher: Some(Publisher::new(signals, board)),
-            clock,
+            publisher: Some(regions.publisher),
+            clock: regions.clock,
             trigger: Trigger::EventEnd,
             conflate: false,
             batch: 1,
             stamps: Stamps::Full,
             budget_ns: 0,
         });
-        let (flow, unit, warm) = (plan.flow, plan.unit, plan.warm);
+        let (ticks, flow, unit, warm) = (regions.ticks, plan.flow, plan.unit, plan.warm);
         let mut point = Self { ticks, lane, flow, at: 0, lap: 0, unit, warm, bytes, _folder: folder };
         point.open();
         Ok(point)
