@@ -3,8 +3,9 @@
 //! One pinned thread drives the hot line itself (instruments, gap, features, models), or decode and book alone (depth, orders,
 //! clear), or one end of a ring (readers), over order flow that was laid out before. Points of a curve take turns, round by
 //! round: each is warmed until its caches are as they would be alone, then worked in batches of 64 records between two reads of
-//! the clock. A round's figure is the median of its batches' means; the curve's is the median of the rounds, with the least and
-//! the most beside it. What bends each line is worked out from the figures and the cache sizes of this machine.
+//! the clock; a gap and a clear are timed one by one, long ones by the time that the thread had the CPU. A round's figure is
+//! the median of its batches' means; the curve's is the median of the rounds, with the least and the most beside it. What bends
+//! each line is worked out from the figures and the cache sizes of this machine.
 
 #[path = "scale/bends.rs"]
 mod bends;
@@ -108,7 +109,7 @@ fn curves_of(args: &Args, other: Option<usize>, caches: &[Cache]) -> Result<Vec<
             continue;
         };
         let measured = measure::interleaved(&mut dimension, args.effort);
-        let curve = measure::curve_of(&dimension, measured, caches);
+        let curve = measure::curve_of(&mut dimension, measured, caches);
         show::print(&curve);
         println!("({:.0} s)", start.elapsed().as_secs_f64());
         curves.push(curve);

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use super::flow::{Choice, Flow, Ids, Mix, Placing, Spec};
-use super::measure::{Dimension, Point, timed};
+use super::measure::{Dimension, Point, timed, timed_alone};
 use pillion::hot::book::{Book, Level, Limits};
 use pillion::hot::decode::{Instruments, decode};
 use pillion_shm::records::MboMsg;
@@ -141,7 +141,7 @@ struct ClearPoint {
 impl Point for ClearPoint {
     fn batch(&mut self) -> (f64, u64) {
         let (clear, adds) = self.flow.snapshot.split_at(1);
-        let ns = timed(|| play(&mut self.book, clear, &self.instruments));
+        let ns = timed_alone(|| play(&mut self.book, clear, &self.instruments));
         assert!(self.book.orders() == 0, "{} orders outlive the clear", self.book.orders());
         play(&mut self.book, adds, &self.instruments);
         (ns, 1)

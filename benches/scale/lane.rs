@@ -5,13 +5,14 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::flow::Flow;
-use super::measure::{Point, timed};
+use super::measure::{Point, timed, timed_alone};
 use pillion::engine::{Engine, EngineError, EngineInfo};
 use pillion::hot::book::Limits;
 use pillion::hot::decode::Instruments;
 use pillion::hot::features::FeatureSet;
 use pillion::hot::infer::Model;
 use pillion::hot::publish::Publisher;
+use pillion::hot::stamp::STAGE_NAMES;
 use pillion::hot::state::State;
 use pillion::hot::{Lane, Parts, Stamps, Trigger};
 use pillion_shm::records::MboMsg;
@@ -150,7 +151,7 @@ impl LanePoint {
     fn gap(&mut self) -> f64 {
         self.publish(2 * BATCH);
         let gaps = self.lane.counts().gaps;
-        let ns = timed(|| _ = black_box(self.lane.turn()));
+        let ns = timed_alone(|| _ = black_box(self.lane.turn()));
         assert!(self.lane.counts().gaps == gaps + 1, "no gap was noticed");
         (0..2 * BATCH).for_each(|_| _ = self.lane.turn());
         ns
@@ -194,6 +195,17 @@ impl Point for LanePoint {
 
     fn working_set_bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Of all ticks since the start, those that warm included; waiting is the bench's own doing and left out.
+    fn stages(&mut self) -> Vec<(&'static str, u64)> {
+        if self.unit == Unit::Gap {
+            return Vec::new();
+        }
+        let filled = self.lane.swap_stages(Box::default());
+        let median = |(at, name): (usize, &&'static str)| (*name, filled.stage(at).value_at_quantile(0.5));
+        let own = STAGE_NAMES.iter().enumerate().filter(|(_, name)| !["wait", "tick_to_signal"].contains(name));
+        own.map(median).collect()
     }
 }
 

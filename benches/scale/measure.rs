@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::bends;
 use super::caches::Cache;
 use pillion::cold::report::{Curve, CurvePoint, Series};
@@ -21,6 +23,11 @@ pub trait Point {
 
     /// Bytes that a batch may touch.
     fn working_set_bytes(&self) -> u64;
+
+    /// Where the time goes: stages with their medians in ns, since the start; none where there are no stages.
+    fn stages(&mut self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 /// Points by rising x.
@@ -98,11 +105,14 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The curve of a dimension, for the report: medians over rounds, least and most, and what bends each line.
-pub fn curve_of(dimension: &Dimension, all: Vec<Vec<Measured>>, caches: &[Cache]) -> Curve {
-    let names = dimension.series.iter().map(|(name, _)| name);
-    let series: Vec<_> = names.zip(all).map(|(name, measured)| series_of(name, measured)).collect();
-    let said: Vec<_> =
-        series.iter().map(|line| format!("{}: {}", line.name, bends::say(&line.points, caches))).collect();
+pub fn curve_of(dimension: &mut Dimension, all: Vec<Vec<Measured>>, caches: &[Cache]) -> Curve {
+    let mut series = Vec::new();
+    let mut said = Vec::new();
+    for ((name, points), measured) in dimension.series.iter_mut().zip(all) {
+        let line = series_of(name, measured);
+        said.push(format!("{name}: {}{}", bends::say(&line.points, caches), growth_by_stage(points)));
+        series.push(line);
+    }
     Curve {
         id: dimension.id.into(),
         title: dimension.title.clone(),
@@ -113,6 +123,17 @@ pub fn curve_of(dimension: &Dimension, all: Vec<Vec<Measured>>, caches: &[Cache]
         series,
         bends: said.join(". "),
     }
+}
+
+/// What each stage does from the first point to the last, where there are stages.
+fn growth_by_stage(points: &mut Line) -> String {
+    let end = points.len().saturating_sub(1);
+    let mut stages = |at: usize| points.get_mut(at).map_or_else(Vec::new, |(_, point)| point.stages());
+    let first = stages(0);
+    let last = stages(end);
+    let pairs = first.iter().zip(&last).filter(|((_, a), (_, b))| a + b > 0);
+    let each: Vec<_> = pairs.map(|((name, a), (_, b))| format!("{name} {a} to {b} ns")).collect();
+    if each.is_empty() { String::new() } else { format!("; medians by stage: {}", each.join(", ")) }
 }
 
 fn series_of(name: &str, measured: Vec<Measured>) -> Series {
@@ -131,4 +152,19 @@ pub fn timed(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_nanos() as f64
+}
+
+/// As long as a thread may lose its CPU to others in the midst of one piece of work, ns.
+const LONG_NS: f64 = 100_000.0;
+
+/// [`timed`], for single pieces of work that may take milliseconds: of long ones only the time that this thread had the CPU
+/// counts, since on a busy machine nearly each of them is interrupted and no median helps.
+pub fn timed_alone(work: impl FnOnce()) -> f64 {
+    let cpu_ns = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+    };
+    let before = cpu_ns();
+    let wall = timed(work);
+    if wall < LONG_NS { wall } else { cpu_ns() - before }
 }
