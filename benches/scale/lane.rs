@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::flow::Flow;
 use super::measure::{Point, timed, timed_alone};
 use pillion::engine::{Engine, EngineError, EngineInfo};
-use pillion::hot::book::Limits;
+use pillion::hot::book::{Book, Level, Limits};
 use pillion::hot::decode::Instruments;
 use pillion::hot::features::FeatureSet;
 use pillion::hot::infer::Model;
@@ -158,15 +158,14 @@ impl LanePoint {
     }
 }
 
-/// Bytes of an instrument's state that its ticks may touch, times the instruments: all of the features, a line for each
-/// resting order (or the table, if that is less), and the levels.
+/// Bytes of an instrument's state that its ticks may touch, times the instruments: all but the book's tables, of those a line
+/// for each resting order (or the whole, if that is less), and its share of a level.
 fn touched(state: &State, flow: &Flow) -> u64 {
     let instruments = flow.instruments.len();
     let orders = flow.snapshot.len() / instruments - 1;
-    let features = state.features.state_bytes();
-    let table = state.book.state_bytes();
-    let book = (orders * (LINE + size_of::<pillion::hot::book::Level>() / 2)).min(table);
-    (instruments * (size_of::<State>() + features + book)) as u64
+    let tables = state.book.state_bytes() - size_of::<Book>();
+    let of_tables = (orders * (LINE + size_of::<Level>() / 2)).min(tables);
+    (instruments * (state.state_bytes() - tables + of_tables)) as u64
 }
 
 fn words(record: &MboMsg) -> &[u64] {
