@@ -136,11 +136,15 @@ impl Flow {
             let at = cumulated.partition_point(|&sum| sum < draw);
             maker.event(at.min(spec.instruments - 1));
         }
-        (0..spec.instruments).for_each(|at| while maker.bring_back(at) {});
+        maker.close();
         let instrument = |&id: &u32| Instrument { id, symbol: format!("S{id}"), tick_size: TICK, size_unit: 1.0 };
         let instruments = maker.numbers.iter().map(instrument).collect();
         Self { instruments, snapshot, live: maker.out, span_ns: maker.now_ns - OPEN_NS + STEP_NS }
     }
+}
+
+fn shuffle<T>(list: &mut [T], rng: &mut Pcg64) {
+    (1..list.len()).rev().for_each(|i| list.swap(i, rng.random_range(0..=i)));
 }
 
 /// Running sums of the instruments' shares.
@@ -163,7 +167,7 @@ impl Maker {
         }
         let mut numbers: Vec<u32> = numbers.into_iter().collect();
         // In no order, or busy instruments would lie side by side.
-        (1..numbers.len()).rev().for_each(|i| numbers.swap(i, rng.random_range(0..=i)));
+        shuffle(&mut numbers, &mut rng);
         let mut id = 1_000_000;
         let mut slot = |k: usize| {
             id = if spec.ids == Ids::Random { rng.random_range(1..u64::MAX) } else { id + 1 };
@@ -187,6 +191,17 @@ impl Maker {
             }
         }
         std::mem::take(&mut self.out)
+    }
+
+    /// Brings back who is away, instruments in no order: one after the other they would be in the caches.
+    fn close(&mut self) {
+        let away = self.markets.iter().enumerate();
+        let mut order: Vec<usize> = away.flat_map(|(at, market)| vec![at; market.away.len()]).collect();
+        shuffle(&mut order, &mut self.rng);
+        for at in order {
+            self.now_ns += STEP_NS;
+            self.bring_back(at);
+        }
     }
 
     fn event(&mut self, at: usize) {
