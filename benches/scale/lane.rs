@@ -6,13 +6,14 @@ use std::rc::Rc;
 
 use super::flow::Flow;
 use super::measure::{Point, timed, timed_alone};
+use hdrhistogram::Histogram;
 use pillion::engine::{Engine, EngineError, EngineInfo};
 use pillion::hot::book::{Book, Level, Limits};
 use pillion::hot::decode::Instruments;
 use pillion::hot::features::FeatureSet;
 use pillion::hot::infer::Model;
 use pillion::hot::publish::Publisher;
-use pillion::hot::stamp::STAGE_NAMES;
+use pillion::hot::stamp::{STAGE_NAMES, Stage};
 use pillion::hot::state::State;
 use pillion::hot::{Lane, Parts, Stamps, Trigger};
 use pillion_shm::records::MboMsg;
@@ -130,6 +131,8 @@ impl LanePoint {
             self.ticks.publish(words(record));
             self.lane.turn();
         }
+        // Stages are those of the flow alone.
+        self.lane.swap_stages(Box::default());
         let counts = self.lane.counts();
         assert!(counts.rejected() == 0 && counts.lost == 0, "the flow is refused: {counts:?}");
     }
@@ -196,16 +199,24 @@ impl Point for LanePoint {
         self.bytes
     }
 
-    /// Of all ticks since the start, those that warm included; waiting is the bench's own doing and left out.
-    fn stages(&mut self) -> Vec<(&'static str, u64)> {
+    /// Over all ticks since the snapshot, those that warm included; waiting is the bench's own doing and left out.
+    fn stages(&mut self) -> Vec<(&'static str, f64)> {
         if self.unit == Unit::Gap {
             return Vec::new();
         }
         let filled = self.lane.swap_stages(Box::default());
-        let median = |(at, name): (usize, &&'static str)| (*name, filled.stage(at).value_at_quantile(0.5));
+        let units = if self.unit == Unit::Tick { Stage::Decode } else { Stage::Features };
+        let units = filled.stage(units as usize).len().max(1) as f64;
         let own = STAGE_NAMES.iter().enumerate().filter(|(_, name)| !["wait", "tick_to_signal"].contains(name));
-        own.map(median).collect()
+        own.map(|(at, name)| (*name, usual_sum(filled.stage(at)) / units)).collect()
     }
+}
+
+/// The sum of all but the longest hundredth, in which others had the CPU, ns.
+fn usual_sum(stage: &Histogram<u64>) -> f64 {
+    let most = stage.value_at_quantile(0.99);
+    let usual = stage.iter_recorded().filter(|bucket| bucket.value_iterated_to() <= most);
+    usual.map(|bucket| bucket.value_iterated_to() as f64 * bucket.count_since_last_iteration() as f64).sum()
 }
 
 /// A model that costs nothing: what is left is the line around it.

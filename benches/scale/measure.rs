@@ -24,8 +24,8 @@ pub trait Point {
     /// Bytes that a batch may touch.
     fn working_set_bytes(&self) -> u64;
 
-    /// Where the time goes: stages with their medians in ns, since the start; none where there are no stages.
-    fn stages(&mut self) -> Vec<(&'static str, u64)> {
+    /// Where the time goes: stages with what they cost a unit, ns; none where there are no stages.
+    fn stages(&mut self) -> Vec<(&'static str, f64)> {
         Vec::new()
     }
 }
@@ -131,9 +131,9 @@ fn growth_by_stage(points: &mut Line) -> String {
     let mut stages = |at: usize| points.get_mut(at).map_or_else(Vec::new, |(_, point)| point.stages());
     let first = stages(0);
     let last = stages(end);
-    let pairs = first.iter().zip(&last).filter(|((_, a), (_, b))| a + b > 0);
-    let each: Vec<_> = pairs.map(|((name, a), (_, b))| format!("{name} {a} to {b} ns")).collect();
-    if each.is_empty() { String::new() } else { format!("; medians by stage: {}", each.join(", ")) }
+    let pairs = first.iter().zip(&last).filter(|((_, a), (_, b))| a + b > 0.0);
+    let each: Vec<_> = pairs.map(|((name, a), (_, b))| format!("{name} {a:.0} to {b:.0} ns")).collect();
+    if each.is_empty() { String::new() } else { format!("; by stage {}", each.join(", ")) }
 }
 
 fn series_of(name: &str, measured: Vec<Measured>) -> Series {
