@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod convert;
+pub mod convert_itch;
 pub mod ctl;
 pub mod features;
 pub mod feed;

@@ -2,10 +2,13 @@
 
 pub mod book_csv;
 pub mod calendar;
+mod emit;
 pub mod feed;
+pub mod itch;
 pub mod limits;
 pub mod lobster;
 pub mod output;
+pub mod raw;
 mod source;
 pub mod synth;
 pub mod writer;
