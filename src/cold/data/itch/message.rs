@@ -171,24 +171,29 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn body(&self, kind: u8) -> Option<Body> {
-        let id = self.number(11, 8);
+        let id = || self.number(11, 8); // not all types are long enough
         Some(match kind {
             b'R' => Body::Directory { symbol: self.symbol(11)? },
             b'H' => Body::Action { symbol: self.symbol(11)?, trading: trading(self.0[19])? },
             b'A' | b'F' => Body::Add {
-                id,
+                id: id(),
                 side: side(self.0[19])?,
                 shares: self.shares(20)?,
                 symbol: self.symbol(24)?,
                 price: self.price(32),
             },
-            b'E' => Body::Execute { id, shares: self.shares(19)? },
-            b'C' => {
-                Body::ExecuteAt { id, shares: self.shares(19)?, printable: yes(self.0[31])?, price: self.price(32) }
+            b'E' => Body::Execute { id: id(), shares: self.shares(19)? },
+            b'C' => Body::ExecuteAt {
+                id: id(),
+                shares: self.shares(19)?,
+                printable: yes(self.0[31])?,
+                price: self.price(32),
+            },
+            b'X' => Body::Reduce { id: id(), shares: self.shares(19)? },
+            b'D' => Body::Delete { id: id() },
+            b'U' => {
+                Body::Replace { old: id(), new: self.number(19, 8), shares: self.shares(27)?, price: self.price(31) }
             }
-            b'X' => Body::Reduce { id, shares: self.shares(19)? },
-            b'D' => Body::Delete { id },
-            b'U' => Body::Replace { old: id, new: self.number(19, 8), shares: self.shares(27)?, price: self.price(31) },
             b'P' => {
                 side(self.0[19])?;
                 Body::Hidden { symbol: self.symbol(24)?, shares: self.shares(20)?, price: self.price(32) }
