@@ -35,6 +35,8 @@ enum Command {
     Book(cli::book::Args),
     /// Convert market data to DBN
     Convert(cli::convert::Args),
+    /// Merge DBN files by time into one stream of many instruments
+    Merge(cli::merge::Args),
     /// Write a deterministic synthetic order flow as DBN
     Synth(cli::synth::Args),
     /// Look into an exported model, or make a model directory of it
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Features(args) => cli::features::run(args),
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
+        Command::Merge(args) => cli::merge::run(&args),
         Command::Synth(args) => cli::synth::run(args),
         Command::Model(args) => cli::model::run(&args),
         Command::Shm(args) => cli::shm::run(&args),

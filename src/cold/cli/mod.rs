@@ -2,10 +2,12 @@
 
 pub mod book;
 pub mod convert;
+pub mod convert_binance;
 pub mod convert_itch;
 pub mod ctl;
 pub mod features;
 pub mod feed;
+pub mod merge;
 pub mod model;
 pub mod replay;
 pub mod run;

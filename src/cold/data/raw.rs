@@ -18,7 +18,6 @@ const BUFFER_BYTES: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct RawFile {
     path: PathBuf,
-    bytes: u64,
     /// What should be given instead, for messages.
     wanted: &'static str,
 }
@@ -35,18 +34,13 @@ impl RawFile {
             Ok(about) if about.is_dir() => refuse("is a directory".to_owned()),
             Ok(about) if !about.is_file() => refuse("is no regular file, and it has to be read twice".to_owned()),
             Ok(about) if about.len() == 0 => refuse("the file is empty".to_owned()),
-            Ok(about) => Ok(Self { path: path.to_owned(), bytes: about.len(), wanted }),
+            Ok(_) => Ok(Self { path: path.to_owned(), wanted }),
         }
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Its size in bytes as it lies there, compressed or not.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Its content from the first byte on. `done` grows by the bytes of the file itself that have been read.
@@ -93,7 +87,7 @@ impl Read for Counted {
     }
 }
 
-/// The most frequent way for input to be odd: how often, and where first.
+/// Something odd in the input: how often, and where first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Oddity {
     /// How many.
