@@ -139,6 +139,8 @@ fn frames_that_are_no_messages_are_counted_and_skipped() {
         (directory(1, 5, ""), Bad::Value),
         (execute_at(1, 5, 1, 1, b'?', 1), Bad::Value),
         (replace(1, 5, 1, 2, 0, 1), Bad::Value),
+        // Found by random bytes: a record for each 4 billion shares would have filled the memory.
+        (message(b'Q', 1, 5, &[&[0x7F; 8], &symbol("S1"), &[0; 4], &[0; 8], b"O"]), Bad::Value),
     ];
     for (bad, reason) in cases {
         let (summary, feed) = Day::new(&framed(&[good.clone(), bad.clone(), bad, last.clone()])).convert();

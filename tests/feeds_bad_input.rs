@@ -8,6 +8,7 @@ use std::path::Path;
 
 use common::{output, pillion, stderr, stdout};
 use itch_support::{add, delete, directory, framed, gzip};
+use pillion::cold::config::Config;
 
 struct Place(tempfile::TempDir);
 
@@ -53,7 +54,7 @@ fn files_that_cannot_be_converted() {
     for format in ["itch", "binance"] {
         place.refused(&[format, &missing], "cannot be opened");
         place.refused(&[format, &empty], "the file is empty");
-        place.refused(&[format, &folder], if format == "itch" { "does" } else { "is a directory" }.replace("does", "is a directory").as_str());
+        place.refused(&[format, &folder], "is a directory");
         place.refused(&[format, "/dev/null"], "is no regular file");
         place.refused(&[format, &cut], "the compressed data ends in the middle");
         place.refused(&[format, &wrong], "cannot be read on after");
@@ -113,11 +114,10 @@ fn the_size_unit_is_printed_as_the_configuration_takes_it() {
     let (code, out, text) = place.convert(&["binance", &input]);
     assert_eq!(code, Some(0), "{text}");
     let line = out.lines().find(|line| line.starts_with("instruments = ")).expect("the line to paste");
-    let config = place.file("config.toml", format!("[[lane]]\nname = \"x\"\n{line}\n").as_bytes());
-    let config = pillion::cold::config::Config::load(Some(Path::new(&config)));
-    let config = config.unwrap_or_else(|e| panic!("{e}"));
-    let instrument = &config.lane[0].instruments[0];
-    assert_eq!((instrument.symbol.as_str(), instrument.size_unit), ("X", 0.006));
+    let config = place.file("config.toml", format!("[lane]\nname = \"x\"\nmodels = []\n{line}\n").as_bytes());
+    let config = Config::load(Path::new(&config)).unwrap_or_else(|e| panic!("{e}"));
+    let instrument = &config.lanes[0].instruments[0];
+    assert_eq!((instrument.symbol.as_str(), instrument.tick_size.0, instrument.size_unit), ("X", 100_000_000, 0.001));
     place.refused(&["binance", &input, "--size-unit", "Y=1"], "--size-unit names \"Y\"");
     place.refused(&["binance", &input, "--size-unit", "0.005"], "is no multiple of the size unit 0.005");
 }

@@ -87,7 +87,7 @@ pub struct Unit {
     pub id: u32,
     /// Symbol.
     pub symbol: String,
-    /// Greatest common divisor of the prices, as decimal text.
+    /// Greatest common divisor of the distances between prices, as decimal text.
     pub tick_size: String,
     /// What a size of 1 stands for, as decimal text.
     pub size_unit: String,

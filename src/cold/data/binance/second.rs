@@ -39,7 +39,7 @@ impl Pass {
         let listed = found.iter().zip(units).zip(1..).map(|((found, &unit), id)| Unit {
             id,
             symbol: found.symbol.clone(),
-            tick_size: decimal::text(found.price_step),
+            tick_size: decimal::text(found.tick_size()),
             size_unit: decimal::text(unit),
             whole_from_line: (!found.depth).then_some(1),
             breaks: Default::default(),

@@ -15,8 +15,9 @@ pub(super) struct Found {
     pub symbol: String,
     /// Greatest common divisor of all sizes, in 1e-9; 0 when there is none.
     pub size_step: u128,
-    /// The same of all prices.
-    pub price_step: u128,
+    /// The same of the distances between prices.
+    price_step: u128,
+    first_price: Option<u128>,
     pub depth: bool,
     /// Single trades are in the file, so aggregated ones would tell them again.
     pub trades: bool,
@@ -25,11 +26,17 @@ pub(super) struct Found {
 impl Found {
     /// The largest power of ten, up to 1, that divides every size.
     pub fn size_unit(&self) -> u128 {
-        let mut unit = ONE;
-        while self.size_step % unit != 0 {
-            unit /= 10;
-        }
-        unit
+        power_of_ten(self.size_step)
+    }
+
+    /// The step that prices go in, as [`super::super::load`] finds it too; of a single price its last decimal.
+    pub fn tick_size(&self) -> u128 {
+        if self.price_step > 0 { self.price_step } else { power_of_ten(self.first_price.unwrap_or(ONE)) }
+    }
+
+    fn price(&mut self, price: u128) {
+        let first = *self.first_price.get_or_insert(price);
+        self.price_step = gcd(self.price_step, price.abs_diff(first));
     }
 
     fn note(&mut self, event: &Event) {
@@ -44,7 +51,7 @@ impl Found {
         self.trades |= single == Some(false);
         for &(price, size) in quotes.iter().copied().flatten() {
             self.size_step = gcd(self.size_step, size);
-            self.price_step = gcd(self.price_step, u128::from(price.unsigned_abs()));
+            self.price(u128::from(price.unsigned_abs()));
         }
     }
 }
@@ -78,6 +85,7 @@ impl Survey {
         }
         if let [only] = &mut survey.symbols[..] {
             only.size_step = gcd(only.size_step, nameless.size_step);
+            nameless.first_price.into_iter().for_each(|price| only.price(price));
             only.price_step = gcd(only.price_step, nameless.price_step);
             only.depth |= nameless.depth;
         }
@@ -91,6 +99,15 @@ impl Survey {
         });
         &mut self.symbols[at]
     }
+}
+
+/// The largest power of ten, up to 1, that divides `value`.
+fn power_of_ten(value: u128) -> u128 {
+    let mut unit = ONE;
+    while value % unit != 0 {
+        unit /= 10;
+    }
+    unit
 }
 
 fn gcd(mut a: u128, mut b: u128) -> u128 {

@@ -43,7 +43,8 @@ pub enum Bad {
     Type,
     /// Not the length of its type.
     Length,
-    /// A field has a value that it cannot have: a time after the day, a side that is none, no shares, a symbol that is no text.
+    /// A field has a value that it cannot have: a time after the day, a side that is none, no shares or
+    /// more than a record holds, a symbol that is no text.
     Value,
 }
 
@@ -123,9 +124,10 @@ pub(super) enum Body {
         shares: u32,
         price: i64,
     },
+    /// Of no shares when there was no cross.
     Cross {
         symbol: Symbol,
-        shares: u64,
+        shares: u32,
         price: i64,
     },
     /// Of a known type that changes neither book nor tape.
@@ -198,7 +200,7 @@ impl Fields<'_> {
                 side(self.0[19])?;
                 Body::Hidden { symbol: self.symbol(24)?, shares: self.shares(20)?, price: self.price(32) }
             }
-            b'Q' => Body::Cross { shares: self.number(11, 8), symbol: self.symbol(19)?, price: self.price(27) },
+            b'Q' => Body::Cross { shares: self.crossed(11)?, symbol: self.symbol(19)?, price: self.price(27) },
             _ => Body::Told,
         })
     }
@@ -215,6 +217,11 @@ impl Fields<'_> {
     /// At least 1, and not DBN's "no size".
     fn shares(&self, at: usize) -> Option<u32> {
         u32::try_from(self.number(at, 4)).ok().filter(|&shares| shares > 0 && shares < u32::MAX)
+    }
+
+    /// Eight bytes, of which a record's size holds four: a cross of more has never been.
+    fn crossed(&self, at: usize) -> Option<u32> {
+        u32::try_from(self.number(at, 8)).ok().filter(|&shares| shares < u32::MAX)
     }
 
     fn symbol(&self, at: usize) -> Option<Symbol> {

@@ -26,9 +26,6 @@ pub(super) struct Orders {
     begun: Vec<bool>,
 }
 
-/// Largest size that a record can say.
-const MAX_SIZE: u64 = u32::MAX as u64 - 1;
-
 impl Orders {
     pub fn new() -> Self {
         Self { resting: HashMap::new(), begun: vec![false; 1 << 16] }
@@ -80,7 +77,9 @@ impl Orders {
             }
             // Since 2014 the side of a hidden order is always given as B, so nobody knows the aggressor's.
             Body::Hidden { shares, price, .. } => out.push(b'T', Side::None, 0, price, shares),
-            Body::Cross { shares, price, .. } => cross(shares, price, out),
+            // Neither aggressor nor resting order; of no shares, there was no cross.
+            Body::Cross { shares: 0, .. } => {}
+            Body::Cross { shares, price, .. } => out.push(b'T', Side::None, 0, price, shares),
         }
         true
     }
@@ -158,14 +157,4 @@ impl Orders {
 fn unlisted(id: u64, shares: u32, out: &mut Emitter) {
     out.push(b'N', Side::None, id, UNDEF_PRICE, shares);
     out.doubt();
-}
-
-/// A cross has neither aggressor nor resting order. One of no shares says that there was no cross.
-fn cross(shares: u64, price: i64, out: &mut Emitter) {
-    let mut left = shares;
-    while left > 0 {
-        let part = left.min(MAX_SIZE);
-        out.push(b'T', Side::None, 0, price, part as u32);
-        left -= part;
-    }
 }
