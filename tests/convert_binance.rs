@@ -242,6 +242,9 @@ fn lines_that_are_no_events_are_counted_and_left_out() {
         assert_eq!((skipped.count, skipped.first, feed.records), (1, 2, 2), "{bad}");
     }
     let other = line(2, "XUSDT", "markPrice", "\"e\":\"markPriceUpdate\",\"p\":\"1\"");
+    let best = ticker(2, 5, ("1", "1"), ("2", "1")).replace("bookTicker\",\"data", "depth20@100ms\",\"data");
+    let (summary, feed) = Capture::new(&[good.clone(), best]).convert();
+    assert_eq!((summary.events["partial depth"], feed.records), (1, 1));
     let nameless = snapshot(2, 1, &[], &[]);
     let two = trade(3, "YUSDT", "1", "1", true, "MARKET");
     let (summary, _) = Capture::new(&[good, other, nameless, two]).convert();

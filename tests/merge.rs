@@ -35,6 +35,9 @@ fn write(path: &Path, symbols: &[(&str, u32)], records: &[MboMsg]) -> PathBuf {
     path.to_owned()
 }
 
+/// Symbols with their ids, and records.
+type Contents<'a> = (&'a [(&'a str, u32)], &'a [(u32, u64, u8)]);
+
 struct Files {
     folder: TempDir,
     inputs: Vec<PathBuf>,
@@ -42,7 +45,7 @@ struct Files {
 
 impl Files {
     /// One file of each list, whose records are (id, ts_event, flags); orders are numbered 100 × file + record.
-    fn new(files: &[(&[(&str, u32)], &[(u32, u64, u8)])]) -> Files {
+    fn new(files: &[Contents]) -> Files {
         let folder = tempfile::tempdir().unwrap();
         let mut inputs = Vec::new();
         for (n, (symbols, records)) in files.iter().enumerate() {

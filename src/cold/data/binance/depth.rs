@@ -39,6 +39,9 @@ pub(super) enum Outcome {
     Unused,
 }
 
+/// Number of the update, best bid and best ask of the last ticker.
+type Ticker = (u64, (i64, u32), (i64, u32));
+
 #[derive(Default)]
 pub(super) struct Depth {
     sides: Sides,
@@ -48,8 +51,7 @@ pub(super) struct Depth {
     /// The next diff is the first behind a snapshot and may overlap it.
     bridging: bool,
     waiting: VecDeque<Update>,
-    /// Number of the update, best bid and best ask of the last ticker.
-    ticker: Option<(u64, (i64, u32), (i64, u32))>,
+    ticker: Option<Ticker>,
 }
 
 impl Depth {

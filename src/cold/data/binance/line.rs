@@ -159,12 +159,23 @@ impl Line {
             None => serde_json::from_slice(json).map_err(|e| unreadable(&e))?,
         };
         let stream = wrapped.stream.as_deref().and_then(|stream| stream.split('@').next());
+        let partial = wrapped.stream.as_deref().is_some_and(is_partial);
         let symbol = payload.s.as_deref().or(stream).filter(|symbol| !symbol.is_empty()).map(str::to_ascii_uppercase);
         let time_ms = payload.T.or(payload.E);
         let ts_event_ns = time_ms.map(|ms| ms.checked_mul(1_000_000).filter(|&ns| ns != u64::MAX));
         let ts_event_ns = ts_event_ns.map(|ns| ns.ok_or(Bad::Value)).transpose()?;
-        Ok(Line { ts_recv_ns, ts_event_ns, symbol, event: payload.event().ok_or(Bad::Value)? })
+        let event = match partial {
+            true => Event::Other("partial depth".to_owned()),
+            false => payload.event().ok_or(Bad::Value)?,
+        };
+        Ok(Line { ts_recv_ns, ts_event_ns, symbol, event })
     }
+}
+
+/// `btcusdt@depth20@100ms` sends the best levels again and again: they look like snapshots or diffs, and are neither.
+fn is_partial(stream: &str) -> bool {
+    let name = stream.split('@').nth(1).and_then(|name| name.strip_prefix("depth"));
+    name.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// JSON of another shape than the event's has a wrong value; the rest is no JSON.

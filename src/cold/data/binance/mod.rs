@@ -10,6 +10,7 @@
 //! - *Whole*: until a snapshot, and again after a diff that does not follow the one before, levels are missing. Records are
 //!   flagged MAYBE_BAD_BOOK till then; at a break an `R` record clears the book first. A symbol without diffs has a
 //!   book of its best quotes alone, which is whole.
+//! - *Streams of the best 5, 10 or 20 levels* (`depth20`) are counted and left out: they are neither snapshots nor diffs.
 //! - *Trades*: side is the aggressor's (`m` says that the buyer was the maker); trades that are not of the market have none.
 //!   Aggregated trades count only where single ones are not captured.
 //! - *Sizes* are integers of a size unit, by default the largest power of ten that divides every size of the symbol. DBN has no

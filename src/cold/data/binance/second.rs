@@ -13,6 +13,9 @@ use super::{Kind, Summary, Unit, decimal};
 use crate::Result;
 use crate::cold::data::writer::DbnWriter;
 
+/// Most names of events that are counted one by one; Binance has some thirty.
+const NAMES: usize = 64;
+
 /// One symbol on its way through the file.
 struct Symbol {
     unit: u128,
@@ -68,7 +71,9 @@ impl Pass {
             Ok(line) => line,
             Err(bad) => return Ok(Err(bad)),
         };
-        *self.summary.events.entry(line.event.name().to_owned()).or_default() += 1;
+        let room = self.summary.events.len() < NAMES || self.summary.events.contains_key(line.event.name());
+        let name = if room { line.event.name() } else { "of other names" };
+        *self.summary.events.entry(name.to_owned()).or_default() += 1;
         if matches!(line.event, Event::Other(_)) {
             return Ok(Ok(()));
         }
@@ -186,7 +191,7 @@ impl Pass {
     fn size<R: BufRead>(&self, at: usize, size: u128, lines: &Lines<'_, R>) -> Result<u32> {
         let (unit, symbol) = (self.symbols[at].unit, &self.summary.units[at].symbol);
         let of = || format!("size {} of {symbol}", decimal::text(size));
-        if size % unit != 0 {
+        if !size.is_multiple_of(unit) {
             let problem = format!("{} is no multiple of the size unit {}", of(), decimal::text(unit));
             let mend = "give a finer --size-unit, or none: then it is found from the sizes";
             return Err(lines.wrong(problem, mend));

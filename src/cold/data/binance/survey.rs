@@ -104,7 +104,7 @@ impl Survey {
 /// The largest power of ten, up to 1, that divides `value`.
 fn power_of_ten(value: u128) -> u128 {
     let mut unit = ONE;
-    while value % unit != 0 {
+    while !value.is_multiple_of(unit) {
         unit /= 10;
     }
     unit

@@ -29,6 +29,7 @@ mod orders;
 mod survey;
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -107,8 +108,23 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
         symbols: chosen.symbols,
     };
     let mut writer = DbnWriter::create(output, &info)?;
-    let mut summary = Summary { instruments: info.symbols.len() as u64, quiet: chosen.quiet, ..Summary::default() };
+    let (instruments, quiet) = (info.symbols.len() as u64, chosen.quiet);
     let mut frames = Frames::new(file.open(done)?);
+    let mut summary = events(&file, &mut frames, &chosen.by_locate, midnight_ns, &mut writer)?;
+    (summary.instruments, summary.quiet, summary.records) = (instruments, quiet, writer.records());
+    writer.finish()?;
+    Ok(summary)
+}
+
+/// The second pass: writes the events of the chosen stocks and counts the rest.
+fn events<R: BufRead>(
+    file: &RawFile,
+    frames: &mut Frames<R>,
+    chosen: &[bool],
+    midnight_ns: u64,
+    writer: &mut DbnWriter,
+) -> Result<Summary> {
+    let mut summary = Summary::default();
     let (mut orders, mut emitter, mut last_ns) = (Orders::new(), Emitter::new(0), 0);
     while let Some(frame) = frames.next().map_err(|e| file.broken(&e, bytes_in(frames.offset)))? {
         let message = match frame {
@@ -125,17 +141,15 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
         *summary.types.entry(char::from(frames.kind())).or_default() += 1;
         summary.backwards += u64::from(message.time_ns < last_ns);
         last_ns = message.time_ns;
-        if !chosen.by_locate[usize::from(message.locate)] {
+        if !chosen[usize::from(message.locate)] {
             continue;
         }
         emitter.begin(midnight_ns + message.time_ns, frames.number as u32);
         emitter.of(u32::from(message.locate));
         if orders.step(&message, &mut emitter, &mut summary) {
-            emitter.end(&mut writer)?;
+            emitter.end(writer)?;
             summary.events += 1;
         }
     }
-    summary.records = writer.records();
-    writer.finish()?;
     Ok(summary)
 }
