@@ -124,7 +124,7 @@ proptest! {
             book.apply(&tick);
             if tick.is_last() {
                 let have = Side::BOTH.map(|side| {
-                    let level = |l: &pillion::hot::book::Level| (l.price, (u64::from(l.size), l.orders));
+                    let level = |l: &pillion::hot::book::Level| (l.price, (l.size, l.orders));
                     book.top(side).iter().map(level).collect::<BTreeMap<_, _>>()
                 });
                 prop_assert_eq!(have, states.next().unwrap());
