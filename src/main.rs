@@ -47,6 +47,8 @@ enum Command {
     Book(cli::book::Args),
     /// Convert market data to DBN
     Convert(cli::convert::Args),
+    /// Merge DBN files by time into one stream of many instruments
+    Merge(cli::merge::Args),
     /// Write a deterministic synthetic order flow as DBN
     Synth(cli::synth::Args),
     /// Say whether a CPU of this host is fit for a lane, and what to do where it is not
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Features(args) => cli::features::run(args),
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
+        Command::Merge(args) => cli::merge::run(&args),
         Command::Synth(args) => cli::synth::run(args),
         Command::Doctor(args) => cli::doctor::run(&args),
         Command::Model(args) => cli::model::run(&args),

@@ -15,7 +15,7 @@ use pillion_shm::{Kind, Lane as LaneName};
 
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
-use super::data::{Feed, limits};
+use super::data::{Feed, limits, order};
 use super::doctor;
 use super::inject::{Injected, Load, inject};
 use super::lab::sent::{self, Sent};
@@ -42,6 +42,8 @@ pub struct Replay<'a> {
     pub feed: &'a Feed,
     /// Path of the recording, for the report.
     pub input: &'a Path,
+    /// Whether its events were sorted.
+    pub sorted: bool,
     /// Load model.
     pub rate: Rate,
     /// Seed of `poisson`'s arrivals.
@@ -183,6 +185,8 @@ impl Replay<'_> {
             input: self.input.display().to_string(),
             input_blake3: hex(&self.feed.blake3),
             input_ticks: self.feed.records,
+            out_of_order: order::check(self.feed).map_or(0, |disorder| disorder.count),
+            sorted: self.sorted,
             complete: injected.ticks == self.feed.records,
             rate: self.rate.to_string(),
             seed: matches!(self.rate, Rate::Poisson(_)).then_some(self.seed),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cold::config::Config;
 use crate::cold::data;
+use crate::cold::data::order::{self, Disorder};
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
 use crate::cold::pace::Rate;
@@ -29,6 +30,9 @@ pub struct PlayArgs {
     /// goes ahead of it as fast as the sidecar takes it and is in no column of the reader
     #[arg(long, value_name = "TIME")]
     pub from: Option<PlayStart>,
+    /// Sort events by their times first, where the recording is out of order (a merged or raw capture)
+    #[arg(long)]
+    pub sort: bool,
     /// End each run this many seconds after its first tick, instead of at the recording's end
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub for_ns: Option<u64>,
@@ -42,9 +46,22 @@ pub fn seconds(text: &str) -> std::result::Result<u64, String> {
 }
 
 impl PlayArgs {
-    /// Reads configuration and recording.
+    /// Reads configuration and recording, and says so where the recording's events go back in time.
     pub fn load(&self) -> Result<(Config, data::Feed)> {
-        Ok((Config::load(&self.config)?, data::load(&self.input)?))
+        let (config, feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        let Some(disorder) = order::check(&feed) else { return Ok((config, feed)) };
+        let Disorder { record, before_ns, after_ns, count } = disorder;
+        let back_us = (before_ns - after_ns) as f64 / 1e3;
+        let what = format!(
+            "{} events are earlier than the one before, first record {record} by {back_us} us",
+            thousands(count)
+        );
+        if self.sort {
+            eprintln!("{}: {what}; sorted", self.input.display());
+            return Ok((config, order::sort(feed)));
+        }
+        eprintln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
+        Ok((config, feed))
     }
 
     /// One run of it.
@@ -52,7 +69,7 @@ impl PlayArgs {
         let (seed, for_ns) = (self.seed, self.for_ns.unwrap_or(u64::MAX));
         let (config, input, binary) = (config.clone(), self.input.as_path(), this_binary()?);
         let from_ns = self.from.map_or(Ok(0), |from| from.in_feed(feed))?;
-        Replay { config, feed, input, rate, seed, from_ns, for_ns, binary }.run()
+        Replay { config, feed, input, sorted: self.sort, rate, seed, from_ns, for_ns, binary }.run()
     }
 }
 
@@ -125,7 +142,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
             path
         }
     };
-    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, for_ns: None };
+    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
     let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
     print!("{}", summary(&report));
     for stage in ["infer", "tick_to_signal"] {

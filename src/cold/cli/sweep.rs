@@ -34,7 +34,8 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Head of the lines of steps.
-pub const HEAD: &str = "     ticks/s  verdict      p50 us   p99 us p99.9 us   max us  seen p99     busy   (from when each tick was due)";
+pub const HEAD: &str =
+    "     ticks/s  verdict      p50 us   p99 us p99.9 us   max us  seen p99     busy   (from when each tick was due)";
 
 /// A step for people.
 pub fn line(step: &Step) -> String {
@@ -62,7 +63,9 @@ pub fn knee(report: &SweepReport) -> String {
     let bound = report.bound_ns / 1_000;
     match (report.knee_per_second, report.knee_is_bracketed) {
         (Some(knee), true) => format!("knee: {} ticks/s within p99 <= {bound} us", thousands(knee as u64)),
-        (Some(knee), false) => format!("no knee up to {} ticks/s: p99 stayed within {bound} us", thousands(knee as u64)),
+        (Some(knee), false) => {
+            format!("no knee up to {} ticks/s: p99 stayed within {bound} us", thousands(knee as u64))
+        }
         (None, _) => format!("not even the lowest rate stayed within p99 <= {bound} us"),
     }
 }

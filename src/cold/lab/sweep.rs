@@ -84,7 +84,8 @@ pub fn sweep(
         return Err(Error::input("sweep", problem, "begin at a rate that is not above the last"));
     }
     if config.lanes.iter().all(|lane| lane.models.is_empty()) {
-        let mend = "name a model in lane.models: a sweep bounds tick_to_signal, and without models there are no signals";
+        let mend =
+            "name a model in lane.models: a sweep bounds tick_to_signal, and without models there are no signals";
         return Err(Error::input(&config.origin, "no models", mend));
     }
     let (started, mut last) = (now_utc(), None);
@@ -131,7 +132,11 @@ fn climb(args: &SweepArgs, mut run: impl FnMut(f64) -> Result<Step>) -> Result<V
     let mut rate = args.from;
     while rate <= args.to && bad.is_none() {
         let step = twice(rate)?;
-        if step.within { good = Some(rate) } else { bad = Some(rate) }
+        if step.within {
+            good = Some(rate)
+        } else {
+            bad = Some(rate)
+        }
         steps.push(step);
         rate *= args.factor;
     }
@@ -139,7 +144,11 @@ fn climb(args: &SweepArgs, mut run: impl FnMut(f64) -> Result<Step>) -> Result<V
         for _ in 0..args.refine {
             let between = (low * high).sqrt();
             let step = twice(between)?;
-            if step.within { low = between } else { high = between }
+            if step.within {
+                low = between
+            } else {
+                high = between
+            }
             steps.push(step);
         }
     }
@@ -195,7 +204,8 @@ mod tests {
     /// A machine that breaks at 37,000 ticks a second is found within the last halving.
     #[test]
     fn the_knee_is_closed_in_on() {
-        let steps = climb(&args(6), |rate| Ok(made(rate, if rate < 37_000.0 { 10_000 } else { 90_000 }, true))).unwrap();
+        let steps =
+            climb(&args(6), |rate| Ok(made(rate, if rate < 37_000.0 { 10_000 } else { 90_000 }, true))).unwrap();
         let best = steps.iter().filter(|s| s.within).map(|s| s.asked_per_second).fold(0.0, f64::max);
         assert!((36_000.0..37_000.0).contains(&best), "{best}");
         assert!(steps.iter().all(|s| s.asked_per_second <= 64_000.0), "it never goes on past a bad rate");

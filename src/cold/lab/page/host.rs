@@ -6,7 +6,8 @@ use crate::cold::doctor::{Check, Diagnosis, Verdict};
 
 /// The section of a host's settings.
 pub fn section(doctor: &Diagnosis) -> Html {
-    let (good, other): (Vec<_>, Vec<_>) = worst_first(doctor).into_iter().partition(|check| check.verdict == Verdict::Good);
+    let (good, other): (Vec<_>, Vec<_>) =
+        worst_first(doctor).into_iter().partition(|check| check.verdict == Verdict::Good);
     let row = |check: &Check| {
         let class = match check.verdict {
             Verdict::Good => "badge pass",

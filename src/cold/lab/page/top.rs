@@ -156,7 +156,8 @@ fn host(doctor: Option<&Diagnosis>) -> Html {
         "C" | "D" => "big fair",
         _ => "big bad",
     };
-    let worst: Vec<_> = worst_first(doctor).into_iter().filter(|check| check.verdict != Verdict::Good).take(3).collect();
+    let worst: Vec<_> =
+        worst_first(doctor).into_iter().filter(|check| check.verdict != Verdict::Good).take(3).collect();
     let item =
         |check: &&Check| tag("li", "", [tag("b", "", &check.id), text(format!(": {}", short(&check.value, 90)))]);
     let list = if worst.is_empty() {
