@@ -75,6 +75,12 @@ fn a_single_run_is_a_page() {
         assert!(head.contains(words), "no {words}");
     }
     assert!(!head.contains("FAIL"));
+    report.runs[0].reader = Default::default();
+    report.runs[0].paced_ticks = 0;
+    let page = render(&report);
+    let [first, none] =
+        ["<td>uncorrected</td>", "no due times at this rate: nothing to correct"].map(|w| page.find(w).unwrap());
+    assert!(first < none, "the figures that there are stand first");
 }
 
 /// Every text of a report, made hostile, is shown and stays text.

@@ -211,7 +211,7 @@ fn a_damaged_interval_is_named() {
     assert!(said.contains("run 1, reader interval 5, stage seen"), "{said}");
     let page = dir.path().join("page.html");
     assert!(pillion(&[&file, "--html", page.to_str().unwrap()]).status.success());
-    assert!(std::fs::read_to_string(&page).unwrap().contains("Left out as damaged: 1 histograms."));
+    assert!(std::fs::read_to_string(&page).unwrap().contains("Left out as damaged: 1 histogram."));
 }
 
 /// The schema is JSON Schema and names what a reader needs.

@@ -115,14 +115,23 @@ pub fn link(to: &str, inner: impl Into<Html>) -> Html {
 }
 
 /// A table in a box of its own that scrolls sideways. A column whose head begins with `#` holds numbers: the mark goes, the
-/// column is set flush right.
+/// column is set flush right. The last cell of a row that is too short spans the columns that are left.
 pub fn table(heads: &[&str], rows: Vec<Vec<Html>>) -> Html {
     let number = |i: usize| if heads.get(i).is_some_and(|head| head.starts_with('#')) { "n" } else { "" };
-    let cells = |name: &'static str, cells: Vec<Html>| -> Html {
-        tag("tr", "", cells.into_iter().enumerate().map(|(i, cell)| tag(name, number(i), cell)).collect::<Html>())
+    let row = |name: &'static str, cells: Vec<Html>| -> Html {
+        let (last, short) = (cells.len(), heads.len().saturating_sub(cells.len()));
+        let cell = |(i, cell): (usize, Html)| {
+            let span = (short + 1).to_string();
+            if i + 1 == last && short > 0 {
+                tag_with(name, &[("colspan", &span)], cell)
+            } else {
+                tag(name, number(i), cell)
+            }
+        };
+        tag("tr", "", cells.into_iter().enumerate().map(cell).collect::<Html>())
     };
-    let head = cells("th", heads.iter().map(|head| Html::from(head.trim_start_matches('#'))).collect());
-    let body: Html = rows.into_iter().map(|row| cells("td", row)).collect();
+    let head = row("th", heads.iter().map(|head| Html::from(head.trim_start_matches('#'))).collect());
+    let body: Html = rows.into_iter().map(|cells| row("td", cells)).collect();
     let table = tag("table", "", [tag("thead", "", head), tag("tbody", "", body)]);
     tag_with("div", &[("class", "scroll"), ("tabindex", "0")], table)
 }
@@ -176,5 +185,7 @@ mod tests {
         let html = table(&["name", "#ns"], vec![vec!["a".into(), "1".into()]]).into_string();
         assert!(html.contains("<th class=\"n\">ns</th>") && html.contains("<td class=\"n\">1</td>"), "{html}");
         assert!(html.contains("<th>name</th>"), "{html}");
+        let short = table(&["", "#a", "#b"], vec![vec!["x".into(), "none".into()]]).into_string();
+        assert!(short.contains("<td colspan=\"2\">none</td>"), "{short}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::chart::{Axis, Chart, Charts, Look, Scale, Unit};
 use super::html::{Html, bar, note, p, table, tag, text};
 use super::points::{over_time, percentiles};
-use super::units::{ns, percent};
+use super::units::{many, ns, percent};
 use crate::cold::report::{Cause, ReplayReport, TailTick};
 use crate::hot::stamp::STAGE_NAMES;
 
@@ -92,7 +92,7 @@ fn time(run: &ReplayReport, charts: &mut Charts) -> Html {
     }
     let mut words = format!("Per interval: {what}. Points: the run's slowest ticks.");
     if seen.unread + late.unread > 0 {
-        words.push_str(&format!(" Left out as damaged: {} histograms.", seen.unread + late.unread));
+        words.push_str(&format!(" Left out as damaged: {}.", many((seen.unread + late.unread) as u64, "histogram")));
     }
     let html = charts.place(title, &words, chart, "The run has fewer than two intervals with counts.");
     tag("div", "broad", html)

@@ -36,7 +36,7 @@
   const above = (v) => power(v) * steps.find((s) => s >= v / power(v) * 0.9999);
   const logSplits = (min, max, room) => {
     const decades = Math.log10(max / min);
-    const use = decades > room / 1.3 ? [1] : decades > room / 3 ? [1, 3] : [1, 2, 5];
+    const use = decades < 0.8 ? [1, 1.5, 2, 3, 4, 5, 7] : decades > room / 1.3 ? [1] : decades > room / 3 ? [1, 3] : [1, 2, 5];
     const out = [];
     for (let p = power(min); p <= max; p *= 10) for (const s of use) if (p * s >= min * 0.999 && p * s <= max * 1.001) out.push(p * s);
     return out.length > 1 ? out : [min, max];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::chart::Charts;
 use super::html::{Html, details, note, p, pairs, table, tag, tag_with, text};
-use super::units::{bytes, ns, percent, rate};
+use super::units::{bytes, many, ns, percent, rate};
 use super::{anchor, latency, short, tail};
 use crate::cold::report::{EngineTried, Flood, LaneReport, ModelInUse, Reader, ReplayReport, Stage, Stages};
 use crate::cold::table::thousands;
@@ -40,7 +40,7 @@ fn counts(run: &ReplayReport) -> Html {
         ("ticks", n(run.ticks)),
         ("events", n(run.events)),
         ("signals", n(run.signals)),
-        ("lost", text(format!("{} in {} gaps", thousands(run.lost), thousands(run.gaps)))),
+        ("lost", text(format!("{} in {}", thousands(run.lost), many(run.gaps, "gap")))),
         ("rejects", n(run.rejects)),
         ("conflated", n(run.conflated)),
         ("invalid signals", n(run.invalid)),
@@ -48,7 +48,7 @@ fn counts(run: &ReplayReport) -> Html {
         ("span", text(ns(run.span_ns))),
     ];
     if run.paced_ticks > 0 {
-        let late = format!("{} ticks over 1 ms late, worst {}", thousands(run.late_ticks), ns(run.max_late_ns));
+        let late = format!("{} over 1 ms late, worst {}", many(run.late_ticks, "tick"), ns(run.max_late_ns));
         list.push(("feed", text(late)));
     } else {
         list.push(("feed", text("no tick had a due time")));
@@ -199,7 +199,13 @@ fn origin(run: &ReplayReport) -> Html {
         ("compiler", text(&build.rustc)),
         (
             "machine",
-            text(format!("{} · {} CPUs · {} · Linux {}", run.host.cpu, run.host.cpus, run.host.isa, run.host.kernel)),
+            text(format!(
+                "{} · {} · {} · Linux {}",
+                run.host.cpu,
+                many(run.host.cpus as u64, "CPU"),
+                run.host.isa,
+                run.host.kernel
+            )),
         ),
     ];
     if let Some(seed) = run.seed {

@@ -1,7 +1,7 @@
 //! What a reader sees first: whether the run held, its latency, its losses, and how much the host can be trusted.
 
 use super::html::{Html, link, note, p, pairs, table, tag, text};
-use super::units::{ns, number, rate};
+use super::units::{many, ns, number, rate};
 use super::{anchor, short};
 use crate::cold::doctor::{Check, Diagnosis, Verdict};
 use crate::cold::report::{LabReport, ReplayReport, Stage, SweepReport};
@@ -109,11 +109,15 @@ fn latency(runs: &[ReplayReport], i: usize) -> Html {
     let body = if uncorrected(run).is_none() && corrected(run).is_none() {
         p("No signal was made, so there is no latency from tick to signal.")
     } else {
-        let rows = vec![
-            latencies("corrected", corrected(run), "no due times at this rate"),
+        let none = if run.paced_ticks == 0 { "no due times at this rate: nothing to correct" } else { "not counted" };
+        let mut rows = vec![
+            latencies("corrected", corrected(run), none),
             latencies("uncorrected", uncorrected(run), "not counted"),
-            latencies("seen", column(run, "seen_corrected"), "no due times at this rate"),
+            latencies("seen", column(run, "seen_corrected"), none),
         ];
+        if corrected(run).is_none() {
+            rows.swap(0, 1); // the first row is the headline
+        }
         tag("div", "headline", table(&["", "#p50", "#p99", "#p99.9", "#max"], rows))
     };
     let what = "Corrected for coordinated omission: from when a tick was due, so that a stall is charged to every tick it \
@@ -190,7 +194,7 @@ fn facts(report: &LabReport, run: Option<&ReplayReport>) -> Html {
     list.push(("git revision and profile", Html::from([text(revision), profile])));
     list.push((
         "machine",
-        text(format!("{} · {} CPUs · Linux {}", report.host.cpu, report.host.cpus, report.host.kernel)),
+        text(format!("{} · {} · Linux {}", report.host.cpu, many(report.host.cpus as u64, "CPU"), report.host.kernel)),
     ));
     tag("div", "facts", pairs(list))
 }

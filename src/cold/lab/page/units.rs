@@ -48,6 +48,11 @@ pub fn number(value: f64) -> String {
     if size < 0.01 { format!("{value:.1e}") } else { three(value) }
 }
 
+/// So many of something.
+pub fn many(n: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
 /// Ticks a second.
 pub fn rate(per_second: f64) -> String {
     format!("{}/s", number(per_second))
@@ -94,6 +99,7 @@ mod tests {
         assert_eq!(number(-1_234.0), "−1,234");
         assert_eq!((number(0.5), number(12.0), number(0.001)), ("0.50".into(), "12".into(), "1.0e-3".into()));
         assert_eq!((bytes(512), bytes(1536), bytes(32 << 20)), ("512 B".into(), "1.50 KiB".into(), "32 MiB".into()));
+        assert_eq!((many(1, "gap"), many(2_000, "gap")), ("1 gap".into(), "2,000 gaps".into()));
         assert_eq!(percent(1.0, 8.0), "12.5 %");
         assert_eq!(ns(u64::MAX), "18,446,744,073 s");
     }
