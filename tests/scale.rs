@@ -107,6 +107,17 @@ fn a_straight_curve_has_no_bend() {
     assert_eq!(bends::bend(&from_zero), None);
 }
 
+/// Where the first reader costs and the others do not, the sentence says so.
+#[test]
+fn nothing_is_no_part_of_the_law() {
+    let ys = [7.0, 112.0, 113.0, 111.0, 112.0];
+    let point = |(x, y)| CurvePoint { x: x as f64, y, ..CurvePoint::default() };
+    let said = bends::say(&ys.into_iter().enumerate().map(point).collect::<Vec<_>>(), &three_caches());
+    let want = "7.00 ns at 0, the first adds 105 ns; constant: 112 ns (off by 1 %); no bend, x1.00 from first to last";
+    assert_eq!(said, want);
+    assert_eq!(bends::say(&[], &[]), "too few points for a law");
+}
+
 /// The kernel's own files, as it writes them; instruction caches and what cannot be read are left out.
 #[test]
 fn caches_are_read_as_the_kernel_lists_them() {

@@ -39,13 +39,21 @@ pub fn bend(points: &[CurvePoint]) -> Option<Bend> {
     ((most.after - most.before).abs() >= BEND).then_some(most)
 }
 
-/// The sentence for a series.
+/// The sentence for a series. A point at x = 0, where there is nothing yet of what x counts, is no part of the law.
 pub fn say(points: &[CurvePoint], caches: &[Cache]) -> String {
+    if let [none, rest @ ..] = points
+        && none.x == 0.0
+        && rest.len() > 2
+    {
+        let first = fit::figure(rest[0].y - none.y);
+        return format!("{} ns at 0, the first adds {first} ns; {}", fit::figure(none.y), say(rest, caches));
+    }
     let pairs: Vec<_> = points.iter().map(|point| (point.x, point.y)).collect();
     let law = fit::best(&pairs).map_or_else(|| "too few points for a law".to_owned(), |law| law.to_string());
-    match bend(points) {
-        Some(bend) => format!("{law}; {}", at_bend(points, bend, caches)),
-        None => format!("{law}; no bend, {} from first to last", ratio(points, points.len() - 1)),
+    match (bend(points), points) {
+        (Some(bend), _) => format!("{law}; {}", at_bend(points, bend, caches)),
+        (None, []) => law,
+        (None, _) => format!("{law}; no bend, {} from first to last", ratio(points, points.len() - 1)),
     }
 }
 
