@@ -94,3 +94,13 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_arguments_of_a_command_share_a_name() {
+        super::Cli::command().debug_assert();
+    }
+}

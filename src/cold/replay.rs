@@ -93,12 +93,13 @@ impl Replay<'_> {
         let progress = Progress::start(self.feed.records);
         let started = now_utc();
         // From here on this thread spins, so that it publishes on time.
-        cores::pin(cpu, "injector")?;
+        let pinned = cores::Pinned::to(cpu, "injector")?;
         let mut peer = ReplayPeer::new(cnc, tap, sidecar, sent, flood, writer.generation());
         let load =
             Load { feed: self.feed, rate: self.rate, seed: self.seed, from_ns: self.from_ns, for_ns: self.for_ns };
         let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
         let left = peer.drain_all(writer.published(), &clock)?;
+        drop(pinned);
         drop(progress);
         let ReplayPeer { cnc, mut tap, sidecar, sent, flood, .. } = peer;
         let report = sidecar.stop(&cnc)?;

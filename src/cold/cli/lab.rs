@@ -1,9 +1,12 @@
 //! `pillion lab`: a recording in every load model, a sweep to the knee, and one report of all.
 
+use std::time::Duration;
+
 use super::replay::{PlayArgs, summary};
 use super::sweep::{HEAD, knee, line};
 use crate::cold::config::Config;
 use crate::cold::data::Feed;
+use crate::cold::doctor::{self, Diagnosis};
 use crate::cold::lab::now_utc;
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::sweep::{SweepArgs, sweep};
@@ -16,6 +19,9 @@ const FOR_NS: u64 = 10_000_000_000;
 
 /// A run of the sweep, ns.
 const STEP_NS: u64 = 2_000_000_000;
+
+/// How long the host's holes are looked for.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// Arguments of `pillion lab`.
 #[derive(Debug, clap::Args)]
@@ -57,8 +63,10 @@ pub fn run(args: &Args) -> Result<()> {
         print!("{}", summary(&report));
         runs.push(report);
     }
+    let core = runs.first().map(|run| run.lane.core);
+    let doctor = core.map(|core| doctor::diagnose(core, PROBE));
     let sweep = if args.no_sweep { None } else { Some(knee_of(args, &config, &feed)?) };
-    let lab = report(args, runs, sweep);
+    let lab = report(args, runs, doctor, sweep);
     open.write(&lab)
 }
 
@@ -83,13 +91,13 @@ fn flood_config(config: &Config, slots: u64) -> Result<Config> {
     Ok(flood)
 }
 
-fn report(args: &Args, runs: Vec<ReplayReport>, sweep: Option<SweepReport>) -> LabReport {
+fn report(args: &Args, runs: Vec<ReplayReport>, doctor: Option<Diagnosis>, sweep: Option<SweepReport>) -> LabReport {
     LabReport {
         schema_version: SCHEMA_VERSION,
         title: format!("Latency lab: {}", args.play.input.display()),
         made: now_utc(),
         host: Host::this(),
-        doctor: runs.first().and_then(|run| run.doctor.clone()),
+        doctor,
         build: Build::this(),
         runs,
         sweep,

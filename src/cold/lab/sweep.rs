@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 pub struct SweepArgs {
     /// Ticks a second to begin with
     #[arg(long, default_value = "10000", value_name = "N", value_parser = rate)]
-    pub from: f64,
+    pub min_rate: f64,
     /// Ticks a second never exceeded
     #[arg(long, default_value = "20000000", value_name = "N", value_parser = rate)]
-    pub to: f64,
+    pub max_rate: f64,
     /// Factor from one rate to the next
     #[arg(long, default_value = "2", value_name = "X", value_parser = factor)]
     pub factor: f64,
@@ -79,8 +79,8 @@ pub fn sweep(
     feed: &Feed,
     mut told: impl FnMut(&Step),
 ) -> Result<SweepReport> {
-    if args.from > args.to {
-        let problem = format!("from {} to {}", args.from, args.to);
+    if args.min_rate > args.max_rate {
+        let problem = format!("--min-rate {} is above --max-rate {}", args.min_rate, args.max_rate);
         return Err(Error::input("sweep", problem, "begin at a rate that is not above the last"));
     }
     if config.lanes.iter().all(|lane| lane.models.is_empty()) {
@@ -129,8 +129,8 @@ fn climb(args: &SweepArgs, mut run: impl FnMut(f64) -> Result<Step>) -> Result<V
     };
     let mut steps = Vec::new();
     let (mut good, mut bad) = (None, None);
-    let mut rate = args.from;
-    while rate <= args.to && bad.is_none() {
+    let mut rate = args.min_rate;
+    while rate <= args.max_rate && bad.is_none() {
         let step = twice(rate)?;
         if step.within {
             good = Some(rate)
@@ -184,7 +184,7 @@ mod tests {
 
     fn args(refine: u32) -> SweepArgs {
         let arrivals = Arrivals::Even;
-        SweepArgs { from: 1_000.0, to: 1e6, factor: 2.0, refine, bound_us: 50, arrivals }
+        SweepArgs { min_rate: 1_000.0, max_rate: 1e6, factor: 2.0, refine, bound_us: 50, arrivals }
     }
 
     fn made(rate: f64, p99_ns: u64, held: bool) -> Step {
