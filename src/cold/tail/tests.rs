@@ -70,6 +70,7 @@ impl World {
             history: &mut self.history,
             spans: &mut self.spans,
             turns: &mut self.turns,
+            mean_turn_ns: 2_400,
         }
         .judge(ticks);
         for (tick, judged) in ticks.iter().zip(&judged) {
@@ -300,6 +301,34 @@ fn a_stall_between_two_turns_needs_the_kernels_word() {
     let judged = World::new().looked(HostTotals { voluntary_switches: Some(1), ..counts() }).one(next);
     assert_eq!((judged.cause, judged.shares.backlog_ns), (Cause::Host, 0));
     assert!(judged.evidence[0].starts_with("queued behind a host stall between two turns of 4,99"), "{judged:?}");
+}
+
+/// The tick whose turn was stopped is not among those kept, nor the one after it: the queue took longer than so many turns.
+#[test]
+fn a_stall_out_of_sight_is_the_hosts_where_the_kernel_counted_one() {
+    let queue: Vec<_> = (10..20)
+        .map(|i| SlowTick { position: i, silent_ns: 2_400, ..tick(T + i * 1_000, 5 * MS + i * 1_400, 2_000) })
+        .collect();
+    let judged = World::new().looked(counts()).judge(&queue);
+    assert!(judged.iter().all(|judged| judged.cause == Cause::Backlog), "{judged:?}");
+    let switch = HostTotals { voluntary_switches: Some(1), ..counts() };
+    let judged = World::new().looked(switch).judge(&queue);
+    assert!(judged.iter().all(|judged| judged.cause == Cause::Host), "one switch, one stall, ten ticks: {judged:?}");
+    // As long as so many turns take is backlog, whatever the kernel counted meanwhile.
+    let many = SlowTick { position: 2_000, silent_ns: 2_400, ..tick(T, 4_800_000, 2_000) };
+    assert_eq!(World::new().looked(switch).one(many).cause, Cause::Backlog);
+}
+
+/// A preempted loop's switch is not what stopped another.
+#[test]
+fn each_stall_takes_the_sign_that_fits_it() {
+    let hole = SlowTick { silent_ns: 3 * MS, ..tick(T, 2 * MS, 2_000) };
+    let stopped = tick(T + 3 * MS, 70, 1_000_000);
+    let counts = HostTotals { runqueue_wait_ns: Some(2_800_000), involuntary_switches: Some(1), ..counts() };
+    let with =
+        |voluntary| World::new().looked(HostTotals { voluntary_switches: voluntary, ..counts }).judge(&[hole, stopped]);
+    assert_eq!(with(Some(0))[1].cause, Cause::Model, "the one switch was the hole's");
+    assert_eq!(with(Some(1))[1].cause, Cause::Host);
 }
 
 #[test]
