@@ -28,6 +28,8 @@ pub struct Judged {
 pub struct Signs {
     own: Option<String>,
     hole: Option<String>,
+    /// Of the last hole that ended before the turn.
+    past: Option<String>,
     silence: Option<u64>,
     turn: Option<String>,
 }
@@ -36,6 +38,7 @@ pub struct Signs {
 enum Part {
     Own,
     Hole,
+    Past,
     /// Between two turns, outside of stamps.
     Silence,
     Turn,
@@ -78,7 +81,7 @@ impl Judge<'_> {
     /// Stalls that these ticks tell of.
     fn stalls(&self, ticks: &[SlowTick]) -> Vec<Stall> {
         let mut stalls = Vec::new();
-        let mut last_own = None;
+        let (mut last_own, mut last_hole) = (None, None);
         for (at, tick) in ticks.iter().enumerate() {
             let mut add =
                 |part, from_ns: u64, to_ns: u64, ns| stalls.push(Stall { tick: at, part, from_ns, to_ns, ns });
@@ -88,6 +91,10 @@ impl Judge<'_> {
                 && self.is_new(own.begun_ns, own.ended_ns)
             {
                 add(Part::Own, own.begun_ns, own.ended_ns, own.ended_ns.saturating_sub(own.begun_ns));
+            }
+            let (from_ns, to_ns) = tick.hole_ns;
+            if past_hole(tick) && last_hole.replace(tick.hole_ns) != Some(tick.hole_ns) && self.is_new(from_ns, to_ns) {
+                add(Part::Past, from_ns, to_ns, to_ns - from_ns);
             }
             if let Some(from_ns) = hole(tick) {
                 add(Part::Hole, from_ns, tick.begun_ns, tick.begun_ns - from_ns);
@@ -125,10 +132,10 @@ impl Judge<'_> {
                 self.history.spend(from_ns, to_ns, ns, sign);
             }
             let shown = || listed(&left).join(", ");
+            let still = || format!("the idle loop stood still for {} us{}", us(ns), counted(&left));
             match part {
-                Part::Hole => {
-                    signs[tick].hole = Some(format!("the idle loop stood still for {} us{}", us(ns), counted(&left)));
-                }
+                Part::Hole => signs[tick].hole = Some(still()),
+                Part::Past => signs[tick].past = Some(still()),
                 Part::Own => {
                     signs[tick].own = sign.map(|_| format!("stopped for {} us in housekeeping: {}", us(ns), shown()))
                 }
@@ -178,6 +185,9 @@ impl Judge<'_> {
             (_, Some(_)) => add(tick.own.begun_ns, tick.own.ended_ns, Cause::Host, "a host stall"),
             (what, None) => add(tick.own.begun_ns, tick.own.ended_ns, Cause::Ours, own_name(what)),
         }
+        if past_hole(tick) {
+            add(tick.hole_ns.0, tick.hole_ns.1, Cause::Host, "a host stall");
+        }
         if let Some(from_ns) = hole(tick) {
             add(from_ns, tick.begun_ns, Cause::Host, "a host stall");
         } else if let Some(ns) = signs.silence {
@@ -187,14 +197,15 @@ impl Judge<'_> {
     }
 
     /// Those before a tick take the time of so many turns. Where nothing explains what they took beyond that, and the kernel
-    /// counted what does, the thread stood still out of sight: in a turn that is not kept, or between two stamps.
+    /// counted what does, the thread stood still out of sight: in a turn that is not kept, between two stamps, or in the idle
+    /// loop's first round after a turn.
     fn explain_rest(&mut self, tick: &SlowTick) {
         let turns = tick.position.saturating_add(1).saturating_mul(self.usual.turn_ns().max(self.mean_turn_ns));
         let gaps = self.spans.gaps(tick.tick_ns, tick.begun_ns);
         let Some((from_ns, to_ns)) = gaps.into_iter().max_by_key(|(from, to)| to - from) else { return };
         let ns = (to_ns - from_ns).saturating_sub(turns);
-        let queued = tick.position > 0 && !put_off(tick) && tick.own.what != Own::None;
-        if queued
+        let begun = !put_off(tick) && tick.own.what != Own::None;
+        if begun
             && ns >= SWITCH_NS
             && let Some(sign) = Sign::of(ns, &self.history.left(from_ns, to_ns))
         {
@@ -204,7 +215,7 @@ impl Judge<'_> {
     }
 
     fn explain(&mut self, from_ns: u64, to_ns: u64, whole_ns: u64) {
-        let (cause, what) = (Cause::Host, "a host stall between two turns");
+        let (cause, what) = (Cause::Host, "a host stall out of sight");
         self.spans.add(Span { from_ns, to_ns, cause, what, whole_ns, told_by_ns: 0 });
     }
 
@@ -214,8 +225,13 @@ impl Judge<'_> {
             let ns = (span.to_ns - span.from_ns).min(left);
             left -= ns;
             let ours = span.told_by_ns == tick.begun_ns;
-            // A hole reaches up to the turn; what is our own ends before.
-            let sign = if span.to_ns == tick.begun_ns { &signs.hole } else { &signs.own };
+            // A hole reaches up to the turn, or ended before; what is our own has its own time.
+            let own = tick.own.begun_ns <= span.from_ns && span.to_ns <= tick.own.ended_ns;
+            let sign = match span.to_ns == tick.begun_ns {
+                true => &signs.hole,
+                false if own => &signs.own,
+                false => &signs.past,
+            };
             account.add(span.cause, ns, || match (ours, span.cause) {
                 (true, Cause::Host) => sign.clone().unwrap_or_else(|| span.what.into()),
                 (true, _) => format!("{} took {} us of its wait", span.what, us(ns)),
@@ -326,6 +342,12 @@ fn hole(tick: &SlowTick) -> Option<u64> {
     (idle && tick.silent_ns >= HOLE_NS)
         .then(|| tick.begun_ns.saturating_sub(tick.silent_ns))
         .filter(|from| *from < tick.begun_ns)
+}
+
+/// Whether the idle loop's last hole kept this tick waiting.
+fn past_hole(tick: &SlowTick) -> bool {
+    let (from_ns, to_ns) = tick.hole_ns;
+    from_ns < to_ns && to_ns > tick.tick_ns && to_ns <= tick.begun_ns
 }
 
 /// A turn that makes up what was put off has no record of its own, and so no wait.
