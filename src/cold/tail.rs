@@ -1,6 +1,7 @@
 //! Where the slowest ticks of a run lost their time: to the machine, to ticks before them, to the model or to ourselves. Ticks
 //! come in with each set of histograms and are settled once the kernel's counts after them are known; memory is bounded.
 
+pub mod evidence;
 pub mod judge;
 pub mod looks;
 pub mod spans;
@@ -142,6 +143,7 @@ impl Tail {
             history: &mut self.history,
             spans: &mut self.spans,
             turns: &mut self.turns,
+            mean_turn_ns: regimes_ns[1] / totals.stage(Stage::Wait as usize).len().max(1),
         }
         .judge(&ready);
         ready.iter().zip(judged).for_each(|(tick, judged)| self.count(tick, judged));

@@ -119,6 +119,8 @@ pub(crate) struct Stamper {
     /// [`HOLE_NS`] in counts of the raw clock.
     hole_raw: u64,
     own: (Own, u64, u64),
+    /// Start and end of the last hole. No round ends between a turn and its count, so it is the last before that turn.
+    hole: (u64, u64),
     set: Box<StageSet>,
 }
 
@@ -138,6 +140,7 @@ impl Stamper {
             worked: true,
             hole_raw: clock.raw_span(HOLE_NS),
             own: (Own::None, now, now),
+            hole: (now, now),
             set: Box::default(),
         }
     }
@@ -227,6 +230,7 @@ impl Stamper {
     fn keep_slow(&mut self, latency_ns: u64) {
         let (turn, clock) = (&self.turn, &self.clock);
         let (what, begun_raw, ended_raw) = turn.own;
+        let hole_ns = (clock.ns(self.hole.0), clock.ns(self.hole.1));
         self.set.slow.keep(SlowTick {
             ring_seq: turn.ring_seq,
             tick_ns: turn.tick_ns,
@@ -236,6 +240,7 @@ impl Stamper {
             position: turn.position,
             silent_ns: clock.span_ns(turn.alive_raw, turn.begun_raw),
             own: OwnSpan { what, begun_ns: clock.ns(begun_raw), ended_ns: clock.ns(ended_raw) },
+            hole_ns,
         });
     }
 
@@ -252,14 +257,15 @@ impl Stamper {
         let round_raw = now_raw.saturating_sub(self.alive_raw);
         // The first round after a turn has the turn in it.
         if !std::mem::take(&mut self.worked) && round_raw >= self.hole_raw {
-            self.hole(round_raw);
+            self.hole(self.alive_raw, now_raw);
         }
         self.alive_raw = now_raw;
     }
 
     #[cold]
-    fn hole(&mut self, raw: u64) {
-        self.set.holes.saturating_record(self.clock.span_ns(0, raw));
+    fn hole(&mut self, begun_raw: u64, ended_raw: u64) {
+        self.hole = (begun_raw, ended_raw);
+        self.set.holes.saturating_record(self.clock.span_ns(begun_raw, ended_raw));
     }
 
     /// Something of our own kept the thread from its ring.

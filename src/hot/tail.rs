@@ -55,6 +55,9 @@ pub struct SlowTick {
     pub silent_ns: u64,
     /// The last thing of our own before the turn.
     pub own: OwnSpan,
+    /// The idle loop's last hole before the turn: start and end, ns on the host's clock; the same where there was none. A round that
+    /// found the ring empty and then stood still has ended before the turn, so `silent_ns` does not show it.
+    pub hole_ns: (u64, u64),
 }
 
 /// The slowest ticks over the threshold.

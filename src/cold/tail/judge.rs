@@ -1,15 +1,13 @@
 //! What a slow tick lost its time to. Pure: a tick, what is usual, what the kernel counted around it and what is explained
 //! already give its shares, which add up to its excess.
 
+use super::evidence::{Sign, counted, interrupted, listed, us};
 use super::looks::{FAULT_NS, History, SWITCH_NS};
 use super::spans::{Span, Spans};
 use super::usual::{Expected, INTERRUPTION_NS, Interruptions, SlowTurns, Usual, ended_ns, wait_ns};
-use crate::cold::report::{Cause, HostTotals, Shares};
+use crate::cold::report::{Cause, Shares};
 use crate::hot::stamp::{HOLE_NS, Stage, Stamps};
 use crate::hot::tail::{Own, SlowTick};
-
-/// A stall that fewer than this many ns of waiting for a CPU can explain is none of the scheduler's.
-const QUEUED_NS: u64 = 1_000;
 
 /// Lines of evidence kept for a tick.
 const LINES: usize = 4;
@@ -30,6 +28,9 @@ pub struct Judged {
 pub struct Signs {
     own: Option<String>,
     hole: Option<String>,
+    /// Of the last hole that ended before the turn.
+    past: Option<String>,
+    silence: Option<u64>,
     turn: Option<String>,
 }
 
@@ -37,6 +38,9 @@ pub struct Signs {
 enum Part {
     Own,
     Hole,
+    Past,
+    /// Between two turns, outside of stamps.
+    Silence,
     Turn,
 }
 
@@ -63,6 +67,8 @@ pub struct Judge<'a> {
     pub spans: &'a mut Spans,
     /// Slow turns so far.
     pub turns: &'a mut SlowTurns,
+    /// What a turn takes on average, with what no stamp sees, ns.
+    pub mean_turn_ns: u64,
 }
 
 impl Judge<'_> {
@@ -72,11 +78,10 @@ impl Judge<'_> {
         ticks.iter().zip(signs).map(|(tick, signs)| self.split(tick, signs)).collect()
     }
 
-    /// Looks for the host in every stall, longest first: a switch that was counted once explains one of them, and the longest
-    /// is the likeliest.
-    fn signs(&mut self, ticks: &[SlowTick]) -> Vec<Signs> {
+    /// Stalls that these ticks tell of.
+    fn stalls(&self, ticks: &[SlowTick]) -> Vec<Stall> {
         let mut stalls = Vec::new();
-        let mut last_own = None;
+        let (mut last_own, mut last_hole) = (None, None);
         for (at, tick) in ticks.iter().enumerate() {
             let mut add =
                 |part, from_ns: u64, to_ns: u64, ns| stalls.push(Stall { tick: at, part, from_ns, to_ns, ns });
@@ -87,32 +92,57 @@ impl Judge<'_> {
             {
                 add(Part::Own, own.begun_ns, own.ended_ns, own.ended_ns.saturating_sub(own.begun_ns));
             }
+            let (from_ns, to_ns) = tick.hole_ns;
+            if past_hole(tick) && last_hole.replace(tick.hole_ns) != Some(tick.hole_ns) && self.is_new(from_ns, to_ns) {
+                add(Part::Past, from_ns, to_ns, to_ns - from_ns);
+            }
             if let Some(from_ns) = hole(tick) {
                 add(Part::Hole, from_ns, tick.begun_ns, tick.begun_ns - from_ns);
+            } else if let Some(ns) = self.silence(tick, at.checked_sub(1).map(|before| &ticks[before])) {
+                add(Part::Silence, tick.begun_ns.saturating_sub(tick.silent_ns), tick.begun_ns, ns);
             }
             let (_, turn) = self.excess(tick);
             if turn >= FAULT_NS {
                 add(Part::Turn, tick.begun_ns, ended_ns(tick), turn);
             }
         }
+        stalls
+    }
+
+    /// How long a thread was silent before a turn, beyond the turn before it, ns: one that is stopped after its turn's last stamp
+    /// leaves nothing else.
+    fn silence(&self, tick: &SlowTick, before: Option<&SlowTick>) -> Option<u64> {
+        let from_ns = tick.begun_ns.saturating_sub(tick.silent_ns);
+        let turn = before.filter(|before| before.begun_ns == from_ns).map_or(0, |before| ended_ns(before) - from_ns);
+        let open: u64 = self.spans.gaps(from_ns, tick.begun_ns).iter().map(|(from, to)| to - from).sum();
+        let ns = open.saturating_sub(turn.max(self.usual.turn_ns()));
+        (tick.own.what != Own::None && ns >= SWITCH_NS).then_some(ns)
+    }
+
+    /// Looks for the host in every stall, longest first: a switch that was counted once explains one of them, and the longest
+    /// is the likeliest.
+    fn signs(&mut self, ticks: &[SlowTick]) -> Vec<Signs> {
+        let mut stalls = self.stalls(ticks);
         stalls.sort_by_key(|stall| std::cmp::Reverse(stall.ns));
         let mut signs = vec![Signs::default(); ticks.len()];
         for Stall { tick, part, from_ns, to_ns, ns } in stalls {
             let left = self.history.left(from_ns, to_ns);
-            let sign = match part {
-                Part::Hole => Some(format!("the idle loop stood still for {} us{}", us(ns), counted(&left))),
-                Part::Own => {
-                    host_sign(ns, &left).map(|sign| format!("stopped for {} us in housekeeping: {sign}", us(ns)))
-                }
-                Part::Turn => host_sign(ns, &left).map(|sign| format!("its turn took {} us longer: {sign}", us(ns))),
-            };
-            if sign.is_some() {
-                self.history.spend(from_ns, to_ns, ns);
+            let sign = Sign::of(ns, &left);
+            if let Some(sign) = sign {
+                self.history.spend(from_ns, to_ns, ns, sign);
             }
+            let shown = || listed(&left).join(", ");
+            let still = || format!("the idle loop stood still for {} us{}", us(ns), counted(&left));
             match part {
-                Part::Hole => signs[tick].hole = sign,
-                Part::Own => signs[tick].own = sign,
-                Part::Turn => signs[tick].turn = sign,
+                Part::Hole => signs[tick].hole = Some(still()),
+                Part::Past => signs[tick].past = Some(still()),
+                Part::Own => {
+                    signs[tick].own = sign.map(|_| format!("stopped for {} us in housekeeping: {}", us(ns), shown()))
+                }
+                Part::Silence => signs[tick].silence = sign.map(|_| ns),
+                Part::Turn => {
+                    signs[tick].turn = sign.map(|_| format!("its turn took {} us longer: {}", us(ns), shown()))
+                }
             }
         }
         signs
@@ -155,24 +185,38 @@ impl Judge<'_> {
             (_, Some(_)) => add(tick.own.begun_ns, tick.own.ended_ns, Cause::Host, "a host stall"),
             (what, None) => add(tick.own.begun_ns, tick.own.ended_ns, Cause::Ours, own_name(what)),
         }
+        if past_hole(tick) {
+            add(tick.hole_ns.0, tick.hole_ns.1, Cause::Host, "a host stall");
+        }
         if let Some(from_ns) = hole(tick) {
             add(from_ns, tick.begun_ns, Cause::Host, "a host stall");
-        } else if tick.own.what != Own::None {
-            self.explain_silence(tick);
+        } else if let Some(ns) = signs.silence {
+            self.explain(tick.begun_ns.saturating_sub(tick.silent_ns), tick.begun_ns, ns);
+        }
+        self.explain_rest(tick);
+    }
+
+    /// Those before a tick take the time of so many turns. Where nothing explains what they took beyond that, and the kernel
+    /// counted what does, the thread stood still out of sight: in a turn that is not kept, between two stamps, or in the idle
+    /// loop's first round after a turn.
+    fn explain_rest(&mut self, tick: &SlowTick) {
+        let turns = tick.position.saturating_add(1).saturating_mul(self.usual.turn_ns().max(self.mean_turn_ns));
+        let gaps = self.spans.gaps(tick.tick_ns, tick.begun_ns);
+        let Some((from_ns, to_ns)) = gaps.into_iter().max_by_key(|(from, to)| to - from) else { return };
+        let ns = (to_ns - from_ns).saturating_sub(turns);
+        let begun = !put_off(tick) && tick.own.what != Own::None;
+        if begun
+            && ns >= SWITCH_NS
+            && let Some(sign) = Sign::of(ns, &self.history.left(from_ns, to_ns))
+        {
+            self.history.spend(from_ns, to_ns, ns, sign);
+            self.explain(from_ns, to_ns, ns);
         }
     }
 
-    /// A thread that was stopped after a turn's last stamp leaves only silence before the next turn.
-    fn explain_silence(&mut self, tick: &SlowTick) {
-        let (from_ns, to_ns) = (tick.begun_ns.saturating_sub(tick.silent_ns), tick.begun_ns);
-        let open: u64 = self.spans.gaps(from_ns, to_ns).iter().map(|(from, to)| to - from).sum();
-        let ns = open.saturating_sub(self.usual.turn_ns());
-        if ns >= SWITCH_NS && host_sign(ns, &self.history.left(from_ns, to_ns)).is_some() {
-            self.history.spend(from_ns, to_ns, ns);
-            let (cause, what) = (Cause::Host, "a host stall between two turns");
-            let span = Span { from_ns, to_ns, cause, what, whole_ns: ns, told_by_ns: 0 };
-            self.spans.add(span);
-        }
+    fn explain(&mut self, from_ns: u64, to_ns: u64, whole_ns: u64) {
+        let (cause, what) = (Cause::Host, "a host stall out of sight");
+        self.spans.add(Span { from_ns, to_ns, cause, what, whole_ns, told_by_ns: 0 });
     }
 
     /// The wait: what is explained already, then those before it.
@@ -181,8 +225,13 @@ impl Judge<'_> {
             let ns = (span.to_ns - span.from_ns).min(left);
             left -= ns;
             let ours = span.told_by_ns == tick.begun_ns;
-            // A hole reaches up to the turn; what is our own ends before.
-            let sign = if span.to_ns == tick.begun_ns { &signs.hole } else { &signs.own };
+            // A hole reaches up to the turn, or ended before; what is our own has its own time.
+            let own = tick.own.begun_ns <= span.from_ns && span.to_ns <= tick.own.ended_ns;
+            let sign = match span.to_ns == tick.begun_ns {
+                true => &signs.hole,
+                false if own => &signs.own,
+                false => &signs.past,
+            };
             account.add(span.cause, ns, || match (ours, span.cause) {
                 (true, Cause::Host) => sign.clone().unwrap_or_else(|| span.what.into()),
                 (true, _) => format!("{} took {} us of its wait", span.what, us(ns)),
@@ -295,6 +344,12 @@ fn hole(tick: &SlowTick) -> Option<u64> {
         .filter(|from| *from < tick.begun_ns)
 }
 
+/// Whether the idle loop's last hole kept this tick waiting.
+fn past_hole(tick: &SlowTick) -> bool {
+    let (from_ns, to_ns) = tick.hole_ns;
+    from_ns < to_ns && to_ns > tick.tick_ns && to_ns <= tick.begun_ns
+}
+
 /// A turn that makes up what was put off has no record of its own, and so no wait.
 fn put_off(tick: &SlowTick) -> bool {
     tick.stages_ns[Stage::Wait as usize] == 0 && wait_ns(tick) > 0
@@ -310,55 +365,4 @@ fn own_name(what: Own) -> &'static str {
         Own::Gap => "telling every book of a loss",
         Own::Prepared => "a model's work ahead of its next row",
     }
-}
-
-/// Counts that show the host in a stall of `ns`. What could not be read shows nothing.
-fn host_sign(ns: u64, counts: &HostTotals) -> Option<String> {
-    let some = |count: Option<u64>| count.unwrap_or(0) > 0;
-    let queued = ns >= QUEUED_NS && counts.runqueue_wait_ns.unwrap_or(0) >= ns.div_ceil(2);
-    let switched = some(counts.voluntary_switches) || some(counts.involuntary_switches);
-    let switched = ns >= SWITCH_NS && (switched || some(counts.major_faults) || some(counts.steal_ms));
-    let faulted = ns >= FAULT_NS && some(counts.minor_faults);
-    (queued || switched || faulted).then(|| listed(counts).join(", "))
-}
-
-fn interrupted(counts: &HostTotals) -> bool {
-    let kinds = [counts.timer_ticks, counts.interrupts, counts.tlb_shootdowns, counts.ipis];
-    kinds.into_iter().flatten().any(|count| count > 0)
-}
-
-/// ": 1 voluntary switch, ..." of what was counted.
-fn counted(counts: &HostTotals) -> String {
-    let list = listed(counts);
-    if list.is_empty() { String::new() } else { format!(": {} around it", list.join(", ")) }
-}
-
-/// Counts above 0 in words, strongest first.
-fn listed(counts: &HostTotals) -> Vec<String> {
-    let named = |count: Option<u64>, one: &str, many: &str| match count {
-        None | Some(0) => None,
-        Some(1) => Some(format!("1 {one}")),
-        Some(n) => Some(format!("{n} {many}")),
-    };
-    let waited = counts.runqueue_wait_ns.filter(|ns| *ns >= QUEUED_NS);
-    [
-        waited.map(|ns| format!("{} us ready and not running", us(ns))),
-        named(counts.voluntary_switches, "voluntary switch", "voluntary switches"),
-        named(counts.involuntary_switches, "involuntary switch", "involuntary switches"),
-        named(counts.steal_ms, "ms stolen", "ms stolen"),
-        named(counts.major_faults, "major fault", "major faults"),
-        named(counts.minor_faults, "minor fault", "minor faults"),
-        named(counts.timer_ticks, "timer tick", "timer ticks"),
-        named(counts.interrupts, "device interrupt", "device interrupts"),
-        named(counts.tlb_shootdowns, "TLB shootdown", "TLB shootdowns"),
-        named(counts.ipis, "other IPI", "other IPIs"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// ns as µs: with a decimal below 10.
-fn us(ns: u64) -> String {
-    if ns < 10_000 { format!("{:.1}", ns as f64 / 1e3) } else { crate::cold::table::thousands(ns / 1000) }
 }

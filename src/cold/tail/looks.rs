@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use hdrhistogram::Histogram;
 
+use super::evidence::Sign;
 use crate::cold::report::{HostTotals, Looks};
 use crate::cold::sampler::Look;
 use crate::hot::stamp::MAX_NS;
@@ -80,11 +81,14 @@ impl History {
         around.fold(HostTotals::default(), |sum, b| zip(&sum, &b.left, at_least))
     }
 
-    /// Takes away what explains a stall of `ns` in `from_ns..to_ns`: its time from the wait for a CPU, and one event of each kind
-    /// that it may have been.
-    pub fn spend(&mut self, from_ns: u64, to_ns: u64, ns: u64) {
-        let (mut wait, switch, fault) = (ns, u64::from(ns >= SWITCH_NS), u64::from(ns >= FAULT_NS));
-        let (mut voluntary, mut involuntary, mut major, mut minor) = (switch, switch, switch, fault);
+    /// Takes away what explains a stall of `ns` in `from_ns..to_ns`, so that it explains no other.
+    pub fn spend(&mut self, from_ns: u64, to_ns: u64, ns: u64, sign: Sign) {
+        let one = |kind| u64::from(sign == kind);
+        let mut wait = if sign == Sign::Queued { ns } else { 0 };
+        // Who was ready to run and did not was taken off.
+        let mut involuntary = one(Sign::Involuntary) + one(Sign::Queued);
+        let (mut voluntary, mut major, mut minor) =
+            (one(Sign::Voluntary), one(Sign::MajorFault), one(Sign::MinorFault));
         let around = self.between.iter_mut().rev().take_while(|b| b.to_ns >= from_ns).filter(|b| b.from_ns <= to_ns);
         for Between { left, .. } in around {
             take(&mut left.runqueue_wait_ns, &mut wait);
@@ -164,10 +168,10 @@ mod tests {
         assert_eq!(at(&history, 1500, 2500), (Some(3), Some(60_000)), "over two looks");
         assert_eq!(at(&history, 1005, 1006), (Some(2), Some(60_000)), "while a look was taken: before or after it");
         assert_eq!(at(&history, 3500, 3600), (None, None), "no look since");
-        history.spend(1500, 1600, 50_000);
-        assert_eq!(at(&history, 1500, 1600), (Some(1), Some(10_000)));
-        history.spend(1500, 1600, 3_000);
-        assert_eq!(at(&history, 1500, 1600), (Some(1), Some(7_000)), "too short for a switch");
+        history.spend(1500, 1600, 50_000, Sign::Queued);
+        assert_eq!(at(&history, 1500, 1600), (Some(2), Some(10_000)));
+        history.spend(1500, 2500, 50_000, Sign::Voluntary);
+        assert_eq!(at(&history, 1500, 2500), (Some(2), Some(10_000)), "one of three");
         assert_eq!((history.totals().voluntary_switches, history.totals().minor_faults), (Some(3), None));
         let looks = Looks { period_ms: 7, count: 4, longest_gap_ns: 1010, cost_ns: 10 };
         assert_eq!((history.account(7), history.seen_up_to_ns()), (looks, 3000));

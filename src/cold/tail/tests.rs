@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::cold::report::HostTotals;
-use crate::hot::tail::{Own, OwnSpan, SLOW_KEPT};
+use crate::hot::tail::{Own, OwnSpan};
+
+mod gathered;
 
 const MS: u64 = 1_000_000;
 /// Some moment of a run.
@@ -70,6 +70,7 @@ impl World {
             history: &mut self.history,
             spans: &mut self.spans,
             turns: &mut self.turns,
+            mean_turn_ns: 2_400,
         }
         .judge(ticks);
         for (tick, judged) in ticks.iter().zip(&judged) {
@@ -107,6 +108,7 @@ fn tick(tick_ns: u64, wait_ns: u64, infer_ns: u64) -> SlowTick {
         position: 0,
         silent_ns: 30,
         own: OwnSpan { what: Own::Counts, begun_ns: 1, ended_ns: 2 },
+        hole_ns: (1, 1),
     }
 }
 
@@ -132,6 +134,22 @@ fn an_idle_loop_that_stood_still_is_the_host() {
     assert_eq!(judged.evidence, [want]);
     let short = SlowTick { silent_ns: 999, ..tick(T, 20_000, 2_000) };
     assert_eq!(World::new().one(short).shares.host_ns, 0, "a slow round is no hole");
+}
+
+/// A round that found the ring empty, stood still and came round, with housekeeping after it: the tick came meanwhile.
+#[test]
+fn a_hole_that_has_ended_before_the_turn_is_the_host_too() {
+    let own = OwnSpan { what: Own::Counts, begun_ns: T + 4 * MS - 2_000, ended_ns: T + 4 * MS - 1_000 };
+    let hole_ns = (T - MS, T + 4 * MS - 2_000);
+    let head = SlowTick { own, hole_ns, silent_ns: 900, ..tick(T, 4 * MS, 2_000) };
+    let behind = SlowTick { own, hole_ns, position: 1, silent_ns: 2_400, ..tick(T + 1_000, 4 * MS + 1_400, 2_000) };
+    let judged = World::new().judge(&[head, behind]);
+    assert_eq!((judged[0].cause, judged[0].shares.host_ns, judged[0].shares.ours_ns), (Cause::Host, 3_998_000, 1_000));
+    assert_eq!(judged[0].evidence[0], "the idle loop stood still for 4,998 us");
+    assert_eq!(judged[1].evidence[0], "queued behind a host stall of 4,998 us");
+    // One that was over before the tick came cost it nothing.
+    let early = SlowTick { hole_ns: (T - MS, T), ..tick(T, 20_070, 2_000) };
+    assert_eq!(World::new().one(early).shares, only(Cause::Unattributed, 20_000));
 }
 
 /// Ticks published every 50 µs while the thread was stopped for 5 ms, and the first few after it.
@@ -299,7 +317,35 @@ fn a_stall_between_two_turns_needs_the_kernels_word() {
     assert_eq!(World::new().looked(counts()).one(next).cause, Cause::Backlog);
     let judged = World::new().looked(HostTotals { voluntary_switches: Some(1), ..counts() }).one(next);
     assert_eq!((judged.cause, judged.shares.backlog_ns), (Cause::Host, 0));
-    assert!(judged.evidence[0].starts_with("queued behind a host stall between two turns of 4,99"), "{judged:?}");
+    assert!(judged.evidence[0].starts_with("queued behind a host stall out of sight of 4,99"), "{judged:?}");
+}
+
+/// The tick whose turn was stopped is not among those kept, nor the one after it: the queue took longer than so many turns.
+#[test]
+fn a_stall_out_of_sight_is_the_hosts_where_the_kernel_counted_one() {
+    let queue: Vec<_> = (10..20)
+        .map(|i| SlowTick { position: i, silent_ns: 2_400, ..tick(T + i * 1_000, 5 * MS + i * 1_400, 2_000) })
+        .collect();
+    let judged = World::new().looked(counts()).judge(&queue);
+    assert!(judged.iter().all(|judged| judged.cause == Cause::Backlog), "{judged:?}");
+    let switch = HostTotals { voluntary_switches: Some(1), ..counts() };
+    let judged = World::new().looked(switch).judge(&queue);
+    assert!(judged.iter().all(|judged| judged.cause == Cause::Host), "one switch, one stall, ten ticks: {judged:?}");
+    // As long as so many turns take is backlog, whatever the kernel counted meanwhile.
+    let many = SlowTick { position: 2_000, silent_ns: 2_400, ..tick(T, 4_800_000, 2_000) };
+    assert_eq!(World::new().looked(switch).one(many).cause, Cause::Backlog);
+}
+
+/// A preempted loop's switch is not what stopped another.
+#[test]
+fn each_stall_takes_the_sign_that_fits_it() {
+    let hole = SlowTick { silent_ns: 3 * MS, ..tick(T, 2 * MS, 2_000) };
+    let stopped = tick(T + 3 * MS, 70, 1_000_000);
+    let counts = HostTotals { runqueue_wait_ns: Some(2_800_000), involuntary_switches: Some(1), ..counts() };
+    let with =
+        |voluntary| World::new().looked(HostTotals { voluntary_switches: voluntary, ..counts }).judge(&[hole, stopped]);
+    assert_eq!(with(Some(0))[1].cause, Cause::Model, "the one switch was the hole's");
+    assert_eq!(with(Some(1))[1].cause, Cause::Host);
 }
 
 #[test]
@@ -394,6 +440,7 @@ proptest! {
                 position,
                 silent_ns: if near { latency % 5_000 } else { latency },
                 own: OwnSpan { what: kinds[usize::from(own.2) % 4], begun_ns: at(own.0), ended_ns: at(own.1) },
+                hole_ns: (at(own.1), at(latency)),
             }
         }).collect();
         ticks.sort_by_key(|tick| tick.begun_ns);
@@ -401,85 +448,4 @@ proptest! {
         world.stamps = if ends { Stamps::Ends } else { Stamps::Full };
         let _ = world.judge(&ticks);
     }
-}
-
-fn set_with(stage: Stage, values: impl Iterator<Item = u64>) -> StageSet {
-    let mut set = StageSet::default();
-    values.for_each(|ns| set.record(stage, ns));
-    set
-}
-
-#[test]
-fn the_threshold_follows_the_run() {
-    let mut tail = Tail::new(0, 0, Stamps::Full);
-    let mut totals = Totals::default();
-    assert_eq!((tail.first_threshold_ns(), tail.threshold_ns(&totals)), (FIRST_THRESHOLD_NS, FIRST_THRESHOLD_NS));
-    totals.add(&set_with(Stage::Wait, 1..=999));
-    assert_eq!(tail.threshold_ns(&totals), FIRST_THRESHOLD_NS, "too few to say");
-    totals.add(&set_with(Stage::Wait, 1..=1));
-    assert_eq!(tail.threshold_ns(&totals), LEAST_THRESHOLD_NS);
-    totals.add(&set_with(Stage::Wait, (1..=9_000).map(|_| 20_000)));
-    assert!(tail.threshold_ns(&totals).abs_diff(20_000) <= 200);
-    // Signals count more than waits, once there are any: their own 99th percentile.
-    totals.add(&set_with(Stage::TickToSignal, (1..=1_000).map(|i| i * 100)));
-    assert!(tail.threshold_ns(&totals).abs_diff(99_000) <= 1_000);
-    let mut fixed = Tail::new(5_000, 0, Stamps::Full);
-    assert_eq!((fixed.first_threshold_ns(), fixed.threshold_ns(&totals)), (5_000, 5_000));
-}
-
-/// Ticks wait for the look after their end; what no look brackets is settled at the end.
-#[test]
-fn ticks_are_settled_once_they_are_bracketed() {
-    let totals = Totals::default();
-    let mut tail = Tail::new(1_000, 0, Stamps::Full);
-    tail.await_looks();
-    let look = |at| Look { before_ns: at, after_ns: at + 10, counts: HostTotals::default() };
-    let mut set = StageSet::default();
-    [T, T + 10 * MS].into_iter().for_each(|at| set.slow.keep(tick(at, 70, 50_000)));
-    tail.look(look(T - MS));
-    tail.add(&set);
-    let settled = |tail: &Tail| tail.report(&totals, 10).ticks.values().sum::<u64>();
-    tail.settle(&totals, [0; 2]);
-    assert_eq!(settled(&tail), 0);
-    tail.look(look(T + 5 * MS));
-    tail.settle(&totals, [0; 2]);
-    assert_eq!(settled(&tail), 1);
-    tail.settle_all(&totals, [0; 2]);
-    assert_eq!(settled(&tail), 2);
-    assert_eq!(tail.report(&totals, 10).looks.longest_gap_ns, 6 * MS + 10);
-    let mut alone = Tail::new(1_000, 0, Stamps::Full);
-    alone.add(&set);
-    alone.settle(&totals, [0; 2]);
-    assert_eq!(settled(&alone), 2, "nobody looks, so nothing is waited for");
-}
-
-#[test]
-fn all_are_counted_and_the_slowest_kept() {
-    let (totals, mut tail) = (Totals::default(), Tail::new(1_000, 0, Stamps::Full));
-    tail.await_looks();
-    for round in 0..40 {
-        let mut set = StageSet::default();
-        for i in 0..300 {
-            set.slow.keep(tick(T + round * MS + i, 70, 50_000 + (i * 7_919 + round) % 10_007));
-        }
-        tail.add(&set);
-        tail.settle(&totals, [0; 2]);
-        assert!(tail.pending.len() <= PENDING, "no look ever comes");
-    }
-    tail.settle_all(&totals, [0; 2]);
-    let report = tail.report(&totals, 10);
-    let kept = 40 * SLOW_KEPT as u64;
-    assert_eq!((report.over, report.not_kept), (12_000, 12_000 - kept));
-    assert_eq!(report.ticks.values().sum::<u64>(), kept);
-    assert_eq!(
-        report.ticks.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["backlog", "host", "model", "ours", "unattributed"]
-    );
-    assert_eq!(report.worst.len(), WORST);
-    assert!(report.worst.is_sorted_by(|a, b| a.latency_ns >= b.latency_ns));
-    let mut all: Vec<_> = (0..40).flat_map(|r| (0..300).map(move |i| 50_390 + (i * 7_919 + r) % 10_007)).collect();
-    all.sort_unstable_by(|a, b| b.cmp(a));
-    assert_eq!(report.worst.iter().map(|t| t.latency_ns).collect::<Vec<u64>>(), all[..WORST]);
-    let stages: BTreeMap<_, _> = [("wait", 70), ("decode", 20)].map(|(k, v)| (k.to_owned(), v)).into();
-    assert!(stages.iter().all(|(name, ns)| report.worst[0].stages_ns.get(name) == Some(ns)));
 }
