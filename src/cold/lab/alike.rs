@@ -72,6 +72,9 @@ pub struct Difference {
     pub b: String,
 }
 
+/// A field as people read it.
+type Field = fn(&ReplayReport) -> String;
+
 /// Everything that differs and would make a comparison speak of something else than the binaries.
 pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -80,8 +83,7 @@ pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
             found.push(Difference { kind, what: what.to_owned(), a, b });
         }
     };
-    let each = |f: fn(&ReplayReport) -> String| (f(a), f(b));
-    let fields: [(Allow, &str, fn(&ReplayReport) -> String); 17] = [
+    let fields: [(Allow, &str, Field); 17] = [
         (Allow::Input, "input_blake3", |r| r.input_blake3.clone()),
         (Allow::Input, "complete", |r| r.complete.to_string()),
         (Allow::Rate, "rate", |r| r.rate.clone()),
@@ -101,8 +103,7 @@ pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
         (Allow::Build, "build.target", |r| r.build.target.clone()),
     ];
     for (kind, what, f) in fields {
-        let (a, b) = each(f);
-        hold(kind, what, a, b);
+        hold(kind, what, f(a), f(b));
     }
     found
 }

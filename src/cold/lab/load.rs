@@ -58,7 +58,10 @@ fn version(path: &Path, value: &Value) -> Result<u64> {
     if has("lanes") {
         return refused("is a report of `pillion run --report`, which knows neither its input nor its rate", MEND);
     }
-    if has("margin") && has("pairs") {
+    if has("over_bound") {
+        return refused("is a report of `pillion compare`, which holds two reports against each other already", MEND);
+    }
+    if has("margin_percent") && has("pairs") {
         return refused("is a report of `pillion ab`, which has its verdict already", MEND);
     }
     match value.get("schema_version").and_then(Value::as_u64) {
