@@ -43,6 +43,8 @@ fn configurations() {
     check_refuses("[feed]\nslots = 1000\n", &["feed.slots: 1000 is not a power of two"]);
     check_refuses("[lane]\nsignal_slots = 3\n", &["signal_slots: 3 is not a power of two"]);
     check_refuses("[lane]\nbatch = 0\n", &["batch: 0", "1 to 1024"]);
+    check_refuses("[lane]\ntail_ns = 999\n", &["tail_ns: 999 ns", "1000 or more"]);
+    check_refuses("sample_ms = 1001\n", &["process.sample_ms: 1001", "from 1 to 1000"]);
     check_refuses("[lane]\nmax_orders = 0\n", &["max_orders: 0"]);
     check_refuses("lanes = 3\n", &["lanes"]);
     check_refuses("[[lanes]]\nname = \"a\"\n[[lanes]]\nname = \"a\"\n", &["lanes[1].name", "\"a\" is taken"]);

@@ -294,7 +294,9 @@ fn spawn_hot(
         // Release: whoever looks at the thread finds it set up.
         link.tid.store(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(), Ordering::Release);
         run::run(&mut lane, &link);
-        look.map(LastLook::ask);
+        if let Some(look) = look {
+            look.ask();
+        }
         Ok(lane)
     };
     std::thread::Builder::new().name(format!("hot-{name}")).spawn(hot).expect("the system starts a thread")
