@@ -48,6 +48,7 @@ bench: onnxruntime release
 	scripts/bench-replay $(PILLION) $(DATA)
 	test -e target/bench-models/index.toml || scripts/bench-models
 	cargo bench --bench engines
+	cargo bench --bench scale -- --json target/scale.json
 
 # The GPU against the CPU, with and without CUDA graphs, 1, 64 and 1,024 instruments a run. Without a GPU it says so.
 bench-gpu:

@@ -29,6 +29,12 @@ enum Command {
     Replay(cli::replay::ReplayArgs),
     /// Replay a recording, or synthetic ticks, with the bundled models and draw the latencies
     Demo(cli::replay::DemoArgs),
+    /// Replay at rising rates until latency breaks a bound: the knee of latency against load
+    Sweep(cli::sweep::Args),
+    /// Replay in every load model, sweep to the knee, and put it all in one report
+    Lab(cli::lab::Args),
+    /// Make a page, or HdrHistogram's files, of what a replay, a sweep or a lab wrote as JSON
+    Report(cli::report::Args),
     /// Hold two replays' reports against each other
     #[command(after_help = cli::compare::EXIT_CODES)]
     Compare(cli::compare::Args),
@@ -41,8 +47,12 @@ enum Command {
     Book(cli::book::Args),
     /// Convert market data to DBN
     Convert(cli::convert::Args),
+    /// Merge DBN files by time into one stream of many instruments
+    Merge(cli::merge::Args),
     /// Write a deterministic synthetic order flow as DBN
     Synth(cli::synth::Args),
+    /// Say whether a CPU of this host is fit for a lane, and what to do where it is not
+    Doctor(cli::doctor::Args),
     /// Look into an exported model, or make a model directory of it
     Model(cli::model::Args),
     /// List shared-memory regions, or remove those that nobody uses
@@ -61,12 +71,17 @@ fn main() -> ExitCode {
         Command::Feed(args) => cli::feed::run(&args),
         Command::Replay(args) => cli::replay::run(&args),
         Command::Demo(args) => cli::replay::demo(&args),
+        Command::Sweep(args) => cli::sweep::run(&args),
+        Command::Lab(args) => cli::lab::run(&args),
+        Command::Report(args) => cli::report::run(&args),
         Command::Compare(args) => cli::compare::run(&args),
         Command::Ab(args) => cli::ab::run(&args),
         Command::Features(args) => cli::features::run(args),
         Command::Book(args) => cli::book::run(args),
         Command::Convert(args) => cli::convert::run(args),
+        Command::Merge(args) => cli::merge::run(&args),
         Command::Synth(args) => cli::synth::run(args),
+        Command::Doctor(args) => cli::doctor::run(&args),
         Command::Model(args) => cli::model::run(&args),
         Command::Shm(args) => cli::shm::run(&args),
         Command::ChildOf(args) => cli::child_of::run(&args),
@@ -77,5 +92,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(error.exit_code)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_arguments_of_a_command_share_a_name() {
+        super::Cli::command().debug_assert();
     }
 }

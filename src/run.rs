@@ -1,12 +1,13 @@
 //! The loop of a hot thread: one turn, account for it, and when it is due one bounded housekeeping event.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam::atomic::AtomicCell;
 use pillion_shm::RingReader;
 use pillion_shm::{CncOwner, Command, Outcome, State};
 
+use crate::hot::tail::Own;
 use crate::hot::{Lane, StageSet, Turn};
 
 /// Time between housekeeping events, ns: four kinds take turns, so each comes round every 200 µs.
@@ -38,6 +39,8 @@ pub struct Link {
     pub old_ticks: Slot<RingReader>,
     /// ns of the hot thread's time by [`Regime`].
     pub regimes: [AtomicU64; 4],
+    /// The kernel's number of the hot thread, told before it turns; 0 until then.
+    pub tid: AtomicU32,
 }
 
 /// What the hot thread's time went into.
@@ -64,6 +67,7 @@ impl Link {
             next_ticks: Slot::default(),
             old_ticks: Slot::default(),
             regimes: [const { AtomicU64::new(0) }; 4],
+            tid: AtomicU32::new(0),
         }
     }
 }
@@ -71,7 +75,7 @@ impl Link {
 /// Turns the lane until it is told to stop. The caller has set the thread up: pinned, memory locked, models warm.
 pub fn run(lane: &mut Lane, link: &Link) {
     let clock = lane.clock();
-    let period_raw = raw_period(lane);
+    let period_raw = clock.raw_span(HOUSEKEEPING_NS);
     let mut loop_ = Loop { step: 0, stop: false, consumed: 0, regimes_raw: [0; 4] };
     lane.set_halted(link.cnc.halted());
     link.cnc.set_state(if lane.halted() { State::Halt } else { State::Run });
@@ -92,6 +96,11 @@ pub fn run(lane: &mut Lane, link: &Link) {
             Turn::Worked => lane.turn_started_raw().max(then),
         };
         loop_.regimes_raw[regime as usize] += now - then;
+        match turn {
+            Turn::Idle => lane.alive(now),
+            Turn::Prepared => lane.own(Own::Prepared, then, now),
+            Turn::Worked => {}
+        }
         regime = match turn {
             Turn::Idle => Regime::Idle,
             Turn::Worked => Regime::Working,
@@ -101,20 +110,15 @@ pub fn run(lane: &mut Lane, link: &Link) {
         if now >= due {
             let begun = clock.raw();
             loop_.regimes_raw[regime as usize] += begun - now;
-            loop_.housekeeping(lane, link, turn);
+            let what = loop_.housekeeping(lane, link, turn);
             now = clock.raw();
+            lane.own(what, begun, now);
             loop_.regimes_raw[Regime::Housekeeping as usize] += now - begun;
             regime = Regime::Idle;
             due = now + period_raw;
         }
     }
     loop_.publish_counts(lane, link);
-}
-
-fn raw_period(lane: &Lane) -> u64 {
-    let clock = lane.clock();
-    let per_ms = clock.span_ns(0, 1_000_000).max(1);
-    u64::try_from(u128::from(HOUSEKEEPING_NS) * 1_000_000 / u128::from(per_ms)).unwrap_or(u64::MAX)
 }
 
 /// State of the loop between turns.
@@ -137,13 +141,25 @@ impl Loop {
 
     /// One event, the four kinds in turn: counts, mailbox, histograms, ring hand-over.
     #[cold]
-    fn housekeeping(&mut self, lane: &mut Lane, link: &Link, turn: Turn) {
+    fn housekeeping(&mut self, lane: &mut Lane, link: &Link, turn: Turn) -> Own {
         self.step = (self.step + 1) % 4;
         match self.step {
-            0 => self.publish_counts(lane, link),
-            1 => self.mailbox(lane, link),
-            2 => hand_histograms(lane, link),
-            _ => hand_ticks(lane, link, turn),
+            0 => {
+                self.publish_counts(lane, link);
+                Own::Counts
+            }
+            1 => {
+                self.mailbox(lane, link);
+                Own::Mailbox
+            }
+            2 => {
+                hand_histograms(lane, link);
+                Own::Histograms
+            }
+            _ => {
+                hand_ticks(lane, link, turn);
+                Own::Ring
+            }
         }
     }
 

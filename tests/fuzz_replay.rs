@@ -8,6 +8,8 @@ mod dbn;
 mod decode;
 #[path = "../fuzz/src/input.rs"]
 mod input;
+#[path = "../fuzz/src/itch.rs"]
+mod itch;
 #[path = "../fuzz/src/onnx.rs"]
 mod onnx;
 #[path = "../fuzz/src/regions.rs"]
@@ -66,6 +68,10 @@ fn tables_are_refused_or_read() {
 #[test]
 fn market_data_files_are_refused_or_read() {
     replay("dbn", 4_000, dbn::run);
+}
+#[test]
+fn itch_files_are_refused_or_converted() {
+    replay("itch", 1_000, itch::run);
 }
 #[test]
 fn models_are_refused_or_run() {

@@ -8,6 +8,8 @@ pub mod dbn;
 pub mod decode;
 pub mod input;
 #[cfg(feature = "records")]
+pub mod itch;
+#[cfg(feature = "records")]
 pub mod onnx;
 pub mod regions;
 pub mod tables;

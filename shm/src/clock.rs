@@ -95,6 +95,12 @@ impl Clock {
         self.scale(raw_to.saturating_sub(raw_from))
     }
 
+    /// Counts of the raw clock in `ns`, to the nearest few: for comparing spans without converting each.
+    pub fn raw_span(&self, ns: u64) -> u64 {
+        let per_ms = u128::from(self.span_ns(0, 1_000_000).max(1));
+        u64::try_from(u128::from(ns) * 1_000_000 / per_ms).unwrap_or(u64::MAX)
+    }
+
     /// 64 × 64 bits never overflow 128, and the result fits 64 bits for as long as ns since the epoch do (until 2554).
     #[inline]
     fn scale(&self, counts: u64) -> u64 {

@@ -43,6 +43,8 @@ pub struct Process {
     pub shm_gid: i64,
     /// Memory locking.
     pub lock: Lock,
+    /// Time between two looks at what the kernel counts for a hot thread, ms: 1 to 1000, 0 for none.
+    pub sample_ms: u64,
 }
 
 /// `process.lock`.
@@ -164,6 +166,8 @@ pub struct Lane {
     pub stamps: Stamps,
     /// Over-budget bound, 0 for none.
     pub budget_ns: u64,
+    /// Ticks slower than this are the tail, ns: 1000 or more, 0 for the run's 99th percentile.
+    pub tail_ns: u64,
     /// Slots of the signal ring.
     pub signal_slots: u64,
     /// Orders per book.
@@ -322,7 +326,16 @@ impl Config {
                 "write a group's number, or -1 for the process's own",
             );
         }
+        if self.process.sample_ms > 1000 {
+            let mend = "write a number of ms from 1 to 1000, or 0 for no looks";
+            return bad("process.sample_ms".into(), self.process.sample_ms.to_string(), mend);
+        }
         for (i, lane) in self.lanes.iter().enumerate() {
+            if (1..1000).contains(&lane.tail_ns) {
+                let problem = format!("{} ns: a stamp alone costs some tens", lane.tail_ns);
+                let mend = "write 1000 or more, or 0 for the run's 99th percentile";
+                return bad(format!("lane {:?} tail_ns", lane.name), problem, mend);
+            }
             if self.lanes[..i].iter().any(|other| other.name == lane.name) {
                 return bad(
                     format!("lanes[{i}].name"),

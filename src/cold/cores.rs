@@ -81,6 +81,30 @@ pub fn pin(cpu: usize, who: &str) -> Result<()> {
     Err(Error::input(who, problem, format!("name one of the CPUs this process may use: {:?}", allowed())))
 }
 
+/// A pin that ends: dropped, it lets the thread back onto the CPUs that it had before.
+#[derive(Debug)]
+pub struct Pinned {
+    before: Option<CpuSet>,
+}
+
+impl Pinned {
+    /// Pins the calling thread until the guard is dropped, on this thread.
+    pub fn to(cpu: usize, who: &str) -> Result<Self> {
+        let before = sched_getaffinity(None).ok();
+        pin(cpu, who)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // The CPUs may have gone meanwhile: the thread then stays where it is, which breaks nothing.
+            let _ = sched_setaffinity(None, before);
+        }
+    }
+}
+
 /// Keeps the calling thread, and threads it starts later, off these CPUs if any other is left.
 pub fn stay_off(cpus: &[usize]) {
     let mut set = CpuSet::new();
@@ -97,6 +121,16 @@ mod tests {
 
     fn config(text: &str) -> Config {
         Config::parse(text, "test.toml", std::path::Path::new(".")).expect("valid")
+    }
+
+    /// One replay after another must find the CPUs that the first one found.
+    #[test]
+    fn a_pin_ends_with_its_guard() {
+        let before = allowed();
+        let guard = Pinned::to(before[0], "test").expect("an allowed CPU");
+        assert_eq!(allowed(), before[..1]);
+        drop(guard);
+        assert_eq!(allowed(), before);
     }
 
     #[test]

@@ -12,13 +12,38 @@ use crate::error::Result;
 /// Ticks that may be on their way when the sidecar sets the pace: enough to hide the hop, few enough to stay in cache.
 const WINDOW: u64 = 128;
 
+/// A paced tick that leaves later than this after it was due counts as late, ns.
+const LATE_NS: u64 = 1_000_000;
+
+/// What to play, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// The recording.
+    pub feed: &'a Feed,
+    /// Load model.
+    pub rate: Rate,
+    /// Seed of `poisson`'s arrivals.
+    pub seed: u64,
+    /// The play starts with the first live tick of this time of the recording or later, ns since the epoch; what comes
+    /// before goes ahead of it as there is room.
+    pub from_ns: u64,
+    /// Ends the play this long after the first live tick, ns; `u64::MAX`: at the recording's end.
+    pub for_ns: u64,
+}
+
 /// How an injection went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Injected {
     /// Records published.
     pub ticks: u64,
+    /// Those that had a due time.
+    pub paced: u64,
     /// From the first publish to the last, ns.
     pub span_ns: u64,
+    /// From the first paced record's due time to the last one's, ns.
+    pub due_span_ns: u64,
+    /// From the first paced record's publish to the last one's, ns.
+    pub paced_span_ns: u64,
     /// Longest delay of a paced record behind its due time, ns.
     pub max_late_ns: u64,
     /// Paced records more than 1 ms behind their due time.
@@ -30,53 +55,121 @@ pub trait Peer {
     /// Ticks of the injector's ring that the sidecar has consumed.
     fn consumed(&self) -> u64;
 
-    /// Called while there is time: drains signals, looks after the sidecar. An error ends the injection. `for_room` is
-    /// set while only the sidecar can end the wait.
-    fn between(&mut self, for_room: bool) -> Result<()>;
+    /// A record has been published at `now_ns`; it was due at `due_ns`, which is `now_ns` where its rate has no due times,
+    /// and 0 where it was sent ahead of the play.
+    fn published(&mut self, due_ns: u64, now_ns: u64) {
+        let _ = (due_ns, now_ns);
+    }
+
+    /// Called while there is time: drains signals, looks after the sidecar. An error ends the injection. `slack` says what
+    /// may be done meanwhile.
+    fn between(&mut self, slack: Slack) -> Result<()>;
 }
 
-/// Publishes every record of `feed`. Runs on the calling thread and spins.
+/// What the injector waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slack {
+    /// Nothing: the next tick is due, or nearly.
+    None,
+    /// The next tick's time, which is far enough off for some work of 10 us.
+    Time,
+    /// The sidecar: only it can end the wait.
+    Sidecar,
+}
+
+/// A wait longer than this leaves time for other work, ns.
+const SLACK_NS: u64 = 30_000;
+
+/// Publishes every record of the load. Runs on the calling thread and spins.
 pub fn inject(
-    feed: &Feed,
-    rate: Rate,
+    load: Load<'_>,
     writer: &mut RingWriter,
     clock: &Clock,
     peer: &mut impl Peer,
     progress: &AtomicU64,
 ) -> Result<Injected> {
-    let mut pace = Pace::new(rate);
-    let mut done = Injected::default();
-    let window = WINDOW.min(writer.capacity() / 2);
-    let mut first_ns = None;
-    for record in feed {
-        let due = pace.due(record, clock.now_ns());
-        loop {
-            let room = || writer.published() - peer.consumed().min(writer.published()) < window;
-            let now = clock.now_ns();
-            let ready = match due {
-                Due::WithRoom => room(),
-                Due::At(at) => now >= at,
-            };
-            if ready {
-                break;
-            }
-            peer.between(due == Due::WithRoom)?;
-        }
+    let mut pace = Pace::new(load.rate, load.seed, load.from_ns);
+    let mut tally = Tally::default();
+    let mut end_ns = u64::MAX;
+    for record in load.feed {
         let now = clock.now_ns();
-        if let Due::At(at) = due {
-            let late = now - at.min(now);
-            done.max_late_ns = done.max_late_ns.max(late);
-            done.late += u64::from(late > 1_000_000);
+        let due = pace.due(record, now);
+        if due != Due::Ahead {
+            end_ns = end_ns.min(now.saturating_add(load.for_ns));
         }
+        if matches!(due, Due::At(at) if at > end_ns) || now > end_ns {
+            break;
+        }
+        let now = wait(due, writer, clock, peer)?;
         writer.publish_at(record, now);
-        let start = *first_ns.get_or_insert(now);
-        done.span_ns = now - start;
-        done.ticks += 1;
+        tally.count(due, now);
+        peer.published(due.time(now), now);
         // Relaxed: only a progress bar reads it.
-        progress.store(done.ticks, Ordering::Relaxed);
-        if done.ticks % 64 == 0 {
-            peer.between(false)?;
+        progress.store(tally.done.ticks, Ordering::Relaxed);
+        if tally.done.ticks.is_multiple_of(64) {
+            peer.between(Slack::None)?;
         }
     }
-    Ok(done)
+    Ok(tally.done)
+}
+
+/// Waits until a record may go, and returns the time.
+fn wait(due: Due, writer: &RingWriter, clock: &Clock, peer: &mut impl Peer) -> Result<u64> {
+    let window = WINDOW.min(writer.capacity() / 2);
+    loop {
+        let under_way = || writer.published() - peer.consumed().min(writer.published());
+        let now = clock.now_ns();
+        let (ready, slack) = match due {
+            Due::Now => return Ok(now),
+            Due::Ahead | Due::WithRoom => (under_way() < window, Slack::Sidecar),
+            Due::Alone => (under_way() == 0, Slack::Sidecar),
+            Due::At(at) => (now >= at, if at.saturating_sub(now) > SLACK_NS { Slack::Time } else { Slack::None }),
+        };
+        if ready {
+            // The last signals of a tick served alone were there before the sidecar said that it was.
+            if due == Due::Alone {
+                peer.between(Slack::None)?;
+                return Ok(clock.now_ns());
+            }
+            return Ok(now);
+        }
+        peer.between(slack)?;
+    }
+}
+
+impl Due {
+    /// When a record published at `now_ns` was due; 0 ahead of the play.
+    fn time(self, now_ns: u64) -> u64 {
+        match self {
+            Self::Ahead => 0,
+            Self::At(at) => at,
+            Self::WithRoom | Self::Now | Self::Alone => now_ns,
+        }
+    }
+}
+
+/// Counts as it goes.
+#[derive(Default)]
+struct Tally {
+    done: Injected,
+    first_ns: Option<u64>,
+    /// Due time and publish of the first paced record.
+    first_paced: Option<(u64, u64)>,
+}
+
+impl Tally {
+    fn count(&mut self, due: Due, now_ns: u64) {
+        let done = &mut self.done;
+        done.ticks += 1;
+        done.span_ns = now_ns - *self.first_ns.get_or_insert(now_ns);
+        if let Due::At(at) = due {
+            let (first_due, first_sent) = *self.first_paced.get_or_insert((at, now_ns));
+            let late = now_ns - at.min(now_ns);
+            done.paced += 1;
+            done.due_span_ns = at - first_due;
+            done.paced_span_ns = now_ns - first_sent;
+            done.max_late_ns = done.max_late_ns.max(late);
+            done.late += u64::from(late > LATE_NS);
+        }
+    }
 }

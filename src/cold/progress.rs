@@ -9,19 +9,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A running bar; dropping it takes it off the screen.
 pub struct Progress {
-    /// Items done; the worker stores it.
+    /// Items or bytes done; the worker stores it.
     pub done: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
-    /// Draws `done / total` on stderr while that is a terminal.
+    /// Draws `done / total` ticks on stderr while that is a terminal.
     pub fn start(total: u64) -> Self {
+        Self::drawn(total, "{bar:40} {human_pos}/{human_len} ticks  {per_sec}  {eta} left")
+    }
+
+    /// The same for bytes.
+    pub fn bytes(total: u64) -> Self {
+        Self::drawn(total, "{bar:40} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left")
+    }
+
+    fn drawn(total: u64, style: &'static str) -> Self {
         let (done, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let thread = {
             let (done, over) = (Arc::clone(&done), Arc::clone(&over));
-            std::thread::spawn(move || draw(total, &done, &over))
+            std::thread::spawn(move || draw(total, style, &done, &over))
         };
         Self { done, over, thread: Some(thread) }
     }
@@ -37,8 +46,7 @@ impl Drop for Progress {
     }
 }
 
-fn draw(total: u64, done: &AtomicU64, over: &AtomicBool) {
-    let style = "{bar:40} {human_pos}/{human_len} ticks  {per_sec}  {eta} left";
+fn draw(total: u64, style: &str, done: &AtomicU64, over: &AtomicBool) {
     let bar = ProgressBar::new(total)
         .with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     while !over.load(Ordering::Relaxed) {

@@ -1,33 +1,38 @@
 //! `pillion replay`: the sidecar as its own process on its own CPU, this process as its feed and the reader of its
 //! signals on another, and a report of both sides.
 
+mod child;
+mod flood;
+mod peer;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use pillion_shm::Clock;
-use pillion_shm::{CncClient, Command as Order, State};
 use pillion_shm::{From, RingReader, RingSpec, RingWriter};
 use pillion_shm::{Kind, Lane as LaneName};
 
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
-use super::data::{Feed, limits};
-use super::inject::{Injected, Peer, inject};
+use super::data::{Feed, limits, order};
+use super::doctor;
+use super::inject::{Injected, Load, inject};
+use super::lab::sent::{self, Sent};
+use super::lab::verdict::{Shown, judge};
+use super::lab::{now_utc, worst};
 use super::pace::Rate;
 use super::prepare::access;
 use super::progress::Progress;
 pub use super::report::ReplayReport;
-use super::report::{Reader, SCHEMA_VERSION, SidecarReport, Verdict, hex};
+use super::report::{SCHEMA_VERSION, SidecarReport, hex};
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
 use crate::hot::decode::Instruments;
 use crate::hot::poll::MAX_RECORD_WORDS;
-
-/// How long the sidecar may take to load its models and start, and to finish what is in the ring.
-const PATIENCE: Duration = Duration::from_secs(60);
+use child::Sidecar;
+use flood::FloodWatch;
+use peer::{Left, ReplayPeer};
 
 /// What to replay.
 pub struct Replay<'a> {
@@ -37,10 +42,30 @@ pub struct Replay<'a> {
     pub feed: &'a Feed,
     /// Path of the recording, for the report.
     pub input: &'a Path,
-    /// Rate.
+    /// Whether its events were sorted.
+    pub sorted: bool,
+    /// Load model.
     pub rate: Rate,
+    /// Seed of `poisson`'s arrivals.
+    pub seed: u64,
+    /// The play starts with the first live tick of this time of the recording or later, ns since the epoch.
+    pub from_ns: u64,
+    /// Ends the play this long after its first tick, ns; `u64::MAX`: at the recording's end.
+    pub for_ns: u64,
     /// The binary that is the sidecar.
     pub binary: PathBuf,
+}
+
+/// What this process saw of a run.
+struct Outcome {
+    started: String,
+    injected: Injected,
+    left: Left,
+    tap: SignalTap,
+    sent: Sent,
+    flood: Option<FloodWatch>,
+    /// CPU of the feed.
+    cpu: usize,
 }
 
 impl Replay<'_> {
@@ -61,27 +86,27 @@ impl Replay<'_> {
         let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
         let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
         let cnc = sidecar.wait_for_run(&lane, &clock)?;
-        let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?);
+        let expected = self.feed.records as usize * self.config.lanes[0].models.len();
+        let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?, clock, expected);
+        let sent = Sent::with_room(self.feed.records as usize);
+        let flood = (self.rate == Rate::Flood).then(|| FloodWatch::new(writer.capacity()));
         let progress = Progress::start(self.feed.records);
+        let started = now_utc();
         // From here on this thread spins, so that it publishes on time.
-        cores::pin(cpu, "injector")?;
-        let mut peer = ReplayPeer {
-            cnc,
-            tap,
-            sidecar,
-            generation: writer.generation(),
-            checked: Instant::now(),
-            moved: Default::default(),
-        };
-        let injected = inject(self.feed, self.rate, &mut writer, &clock, &mut peer, &progress.done)?;
-        peer.drain_all(writer.published())?;
+        let pinned = cores::Pinned::to(cpu, "injector")?;
+        let mut peer = ReplayPeer::new(cnc, tap, sidecar, sent, flood, writer.generation());
+        let load =
+            Load { feed: self.feed, rate: self.rate, seed: self.seed, from_ns: self.from_ns, for_ns: self.for_ns };
+        let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
+        let left = peer.drain_all(writer.published(), &clock)?;
+        drop(pinned);
         drop(progress);
-        let ReplayPeer { cnc, mut tap, sidecar, .. } = peer;
+        let ReplayPeer { cnc, mut tap, sidecar, sent, flood, .. } = peer;
         let report = sidecar.stop(&cnc)?;
         // The sidecar's last signals are in the ring now, whatever the counters said a moment ago.
         tap.drain();
         drop(cleanup);
-        self.report(report, tap, injected)
+        self.report(report, Outcome { started, injected, left, tap, sent, flood, cpu })
     }
 
     /// A lane of the replay's own, so that it never meets a live one, with the recording's instruments.
@@ -112,31 +137,34 @@ impl Replay<'_> {
         Err(Error::input(&self.config.origin, problem, "leave lane.instruments out to take them from the file"))
     }
 
-    fn report(&self, sidecar: SidecarReport, mut tap: SignalTap, injected: Injected) -> Result<ReplayReport> {
+    fn report(&self, sidecar: SidecarReport, mut run: Outcome) -> Result<ReplayReport> {
         let mut lanes = sidecar.lanes;
-        let lane = lanes.pop().ok_or_else(|| Error::run("sidecar report", "has no lane", "report this as a bug"))?;
+        let mut lane =
+            lanes.pop().ok_or_else(|| Error::run("sidecar report", "has no lane", "report this as a bug"))?;
+        let blake3 = run.tap.blake3();
+        let Outcome { injected, left, tap, sent, .. } = &run;
         if tap.seen() + tap.lost() != lane.signals {
-            let problem = format!(
-                "published {} signals, of which {} were seen and {} lost",
-                lane.signals,
-                tap.seen(),
-                tap.lost()
-            );
+            let (said, seen, lost) = (lane.signals, tap.seen(), tap.lost());
+            let problem = format!("published {said} signals, of which {seen} were seen and {lost} lost");
             return Err(Error::run("signal ring", problem, "report this as a bug"));
         }
         let mut engines: Vec<_> = lane.models.iter().map(|m| m.engine.clone()).collect();
         engines.dedup();
+        let shown = Shown {
+            injected: *injected,
+            lost: lane.lost,
+            gaps: lane.gaps,
+            signals_lost: tap.lost(),
+            behind: left.behind,
+            behind_ns: left.behind_ns,
+            slots: self.config.feed.slots,
+        };
+        worst::charge_feed(&mut lane.tail, sent, tap.arrivals());
+        let served_ns = sent.play().1 + left.behind_ns;
         Ok(ReplayReport {
             schema_version: SCHEMA_VERSION,
-            verdict: Verdict { held: true, reasons: Vec::new() },
-            started: super::lab::now_utc(),
-            doctor: None,
-            input_ticks: self.feed.records,
-            complete: true,
-            seed: None,
-            paced_ticks: 0,
-            reader: Reader::default(),
-            flood: None,
+            verdict: judge(self.rate, &shown),
+            started: run.started.clone(),
             ticks: lane.ticks,
             events: lane.events,
             signals: lane.signals,
@@ -146,17 +174,26 @@ impl Replay<'_> {
             conflated: lane.conflated,
             invalid: lane.invalid,
             signals_lost_by_reader: tap.lost(),
-            signals_blake3: tap.blake3(),
+            reader: sent::reader(sent, tap.arrivals(), self.rate.open_loop(), run.cpu),
+            flood: run.flood.as_ref().map(|flood| flood.report(sent, &lane, served_ns)),
+            signals_blake3: blake3,
             engine: if engines.is_empty() { "none".into() } else { engines.join("+") },
             host: sidecar.host,
+            doctor: Some(doctor::quick(lane.core)),
             build: sidecar.build,
             config: serde_json::to_value(&self.config).unwrap_or_default(),
             models: lane.models.clone(),
             input: self.input.display().to_string(),
             input_blake3: hex(&self.feed.blake3),
+            input_ticks: self.feed.records,
+            out_of_order: order::check(self.feed).map_or(0, |disorder| disorder.count),
+            sorted: self.sorted,
+            complete: injected.ticks == self.feed.records,
             rate: self.rate.to_string(),
+            seed: matches!(self.rate, Rate::Poisson(_)).then_some(self.seed),
             span_ns: injected.span_ns,
             ticks_per_second: injected.ticks as f64 * 1e9 / injected.span_ns.max(1) as f64,
+            paced_ticks: injected.paced,
             late_ticks: injected.late,
             max_late_ns: injected.max_late_ns,
             stages: lane.stages.clone(),
@@ -175,13 +212,18 @@ pub fn entry(i: &crate::hot::decode::Instrument) -> InstrumentEntry {
     InstrumentEntry { id: i.id, symbol: i.symbol.clone(), tick_size: TickSize(i.tick_size), size_unit: i.size_unit }
 }
 
-fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+/// Set by SIGINT and SIGTERM, once for all replays of this process.
+pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(flag) = FLAG.get() {
+        return Ok(Arc::clone(flag));
+    }
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&flag))
             .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
     }
-    Ok(flag)
+    Ok(Arc::clone(FLAG.get_or_init(|| flag)))
 }
 
 /// Removes the private lane's regions, however the replay ends.
@@ -192,154 +234,6 @@ impl Drop for Cleanup {
         for kind in [Kind::Ticks, Kind::Signals, Kind::Board, Kind::Cnc] {
             // Already gone, or never made.
             let _ = std::fs::remove_file(self.0.path(kind));
-        }
-    }
-}
-
-/// The sidecar process; killed if the replay gives up on it.
-struct Sidecar {
-    child: Child,
-    report: PathBuf,
-    interrupted: Arc<AtomicBool>,
-}
-
-impl Sidecar {
-    fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
-        let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
-        std::fs::write(&config, replay.config.to_toml())
-            .map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
-        let mut command = Command::new(&replay.binary);
-        command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
-        command.args(["--child-of", &std::process::id().to_string()]);
-        let child = command.spawn().map_err(|e| {
-            Error::run(replay.binary.display(), format!("cannot be started: {e}"), "run an installed pillion")
-        })?;
-        Ok(Self { child, report, interrupted: Arc::clone(interrupted) })
-    }
-
-    /// An error once the process is gone or the user wants an end.
-    fn look(&mut self) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(Error::run("replay", "interrupted", "start it again to replay the whole file"));
-        }
-        match self.child.try_wait() {
-            Ok(None) => Ok(()),
-            // The sidecar has said why on stderr; its exit code is the answer to the user's command too.
-            Ok(Some(status)) => {
-                let mut error =
-                    Error::run("sidecar", format!("ended early ({status})"), "its own message stands above");
-                error.exit_code =
-                    status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0).unwrap_or(Error::RUN);
-                Err(error)
-            }
-            Err(e) => Err(Error::run("sidecar", e, "start the replay again")),
-        }
-    }
-
-    fn wait_for_run(&mut self, lane: &LaneName, clock: &Clock) -> Result<CncClient> {
-        let start = Instant::now();
-        loop {
-            self.look()?;
-            if let Ok(cnc) = CncClient::attach_operator(lane, clock)
-                && matches!(cnc.state(), State::Run | State::Halt)
-                && cnc.pid() == self.child.id()
-                && cnc.owner_alive()
-            {
-                return Ok(cnc);
-            }
-            if start.elapsed() > PATIENCE {
-                return Err(Error::run(
-                    "sidecar",
-                    format!("not running after {PATIENCE:?}"),
-                    "see what it printed above",
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    fn stop(mut self, cnc: &CncClient) -> Result<SidecarReport> {
-        cnc.request(Order::Stop, PATIENCE)?;
-        let start = Instant::now();
-        let failed = |e: &dyn std::fmt::Display| Error::run("sidecar", e, "start the replay again");
-        let status = loop {
-            match self.child.try_wait().map_err(|e| failed(&e))? {
-                Some(status) => break status,
-                None if start.elapsed() > PATIENCE => {
-                    return Err(failed(&format!("has not ended {PATIENCE:?} after its stop")));
-                }
-                None => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
-        if !status.success() {
-            return Err(Error::run("sidecar", format!("ended with {status}"), "its own message stands above"));
-        }
-        let failed = |e: &dyn std::fmt::Display| Error::run("sidecar report", e, "report this as a bug");
-        let text = std::fs::read_to_string(&self.report).map_err(|e| failed(&e))?;
-        serde_json::from_str(&text).map_err(|e| failed(&e))
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        // Only a replay that failed gets here with a child still running.
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// The other side of the injector's two rings.
-struct ReplayPeer {
-    cnc: CncClient,
-    tap: SignalTap,
-    sidecar: Sidecar,
-    generation: u64,
-    checked: Instant,
-    /// Ticks consumed when the injector last waited for room, and since when they have not moved.
-    moved: Option<(u64, Instant)>,
-}
-
-impl Peer for ReplayPeer {
-    fn consumed(&self) -> u64 {
-        self.cnc.consumed_of(self.generation)
-    }
-
-    fn between(&mut self, for_room: bool) -> Result<()> {
-        self.tap.drain();
-        std::hint::spin_loop();
-        if self.checked.elapsed() > Duration::from_millis(20) {
-            self.checked = Instant::now();
-            self.sidecar.look()?;
-            self.must_move(for_room)?;
-        }
-        Ok(())
-    }
-}
-
-impl ReplayPeer {
-    /// An error when everything waits for a sidecar that has stood still for too long.
-    fn must_move(&mut self, for_it: bool) -> Result<()> {
-        let consumed = self.consumed();
-        match self.moved.filter(|(last, _)| for_it && *last == consumed) {
-            None => self.moved = for_it.then(|| (consumed, Instant::now())),
-            Some((_, since)) if since.elapsed() > PATIENCE => {
-                let problem = format!("stuck after {consumed} ticks for {PATIENCE:?}");
-                return Err(Error::run("sidecar", problem, "look at its state with `pillion status`"));
-            }
-            Some(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Waits until the sidecar has read every tick and every signal has been read back.
-    fn drain_all(&mut self, published: u64) -> Result<()> {
-        loop {
-            self.between(true)?;
-            if self.consumed() >= published && self.tap.seen() + self.tap.lost() >= self.cnc.counters().signals {
-                return Ok(());
-            }
         }
     }
 }

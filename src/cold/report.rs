@@ -118,6 +118,16 @@ impl Totals {
         }
     }
 
+    /// The histograms in stage order.
+    pub fn histograms(&self) -> impl Iterator<Item = &Histogram<u64>> {
+        self.0.iter()
+    }
+
+    /// The histogram of a stage.
+    pub fn stage(&self, stage: usize) -> &Histogram<u64> {
+        &self.0[stage]
+    }
+
     /// Percentiles in stage order.
     pub fn summaries(&self) -> [StageSummary; STAGES] {
         std::array::from_fn(|i| Stage::of(&self.0[i]).into())
@@ -237,6 +247,10 @@ pub struct LaneReport {
     /// Where the slowest ticks lost their time.
     #[serde(default)]
     pub tail: TailReport,
+    /// Rounds of the idle loop that took 1,000 ns or more, as [upper bound in ns, count]: what the machine does to a loop that has
+    /// nothing to do. Its usual round takes some tens.
+    #[serde(default)]
+    pub holes: Buckets,
     /// `ring_seq` of the first tick that was lost, where any was.
     #[serde(default)]
     pub first_lost: Option<u64>,
@@ -272,6 +286,7 @@ impl LaneReport {
         self.signals = counts.signals;
         self.gaps = counts.gaps;
         self.lost = counts.lost;
+        self.first_lost = counts.first_lost;
         self.corrupt = counts.corrupt;
         self.rejects = counts.rejected();
         self.rejects_by_reason = named(Reject::ALL.map(Reject::name), &counts.rejects);

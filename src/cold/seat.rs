@@ -10,12 +10,16 @@ use pillion_shm::{
 };
 
 use super::cores;
+use super::lab::timeline::Timeline;
 use super::prepare::Prepared;
 use super::report::{LaneReport, Totals};
+use super::sampler::LastLook;
+use super::tail::TailWatch;
 use super::tick_watch::TickWatch;
 use crate::error::{Error, Result};
 use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
+use crate::hot::stamp::STAGE_NAMES;
 use crate::hot::state::State as InstrumentState;
 use crate::hot::{self, Parts, StageSet};
 use crate::run::{self, Link};
@@ -31,9 +35,11 @@ pub struct Seat {
     lock: LockMemory,
     link: Arc<Link>,
     totals: Totals,
+    timeline: Timeline,
     report: LaneReport,
     phase: Phase,
     ticks: TickWatch,
+    tail: TailWatch,
     /// A new ring is on its way to the hot thread, or the old one on its way back.
     handing_over: bool,
     error: Option<Error>,
@@ -55,12 +61,14 @@ struct Waiting {
 }
 
 impl Seat {
-    /// Creates the lane's regions, each with the `access` of its kind, and allocates its books and features.
+    /// Creates the lane's regions, each with the `access` of its kind, and allocates its books and features. A hot thread is
+    /// looked at every `sample`, never where that is zero.
     pub fn new(
         prepared: Prepared,
         clock: Clock,
         access: impl Fn(Kind) -> Access,
         stop: Arc<AtomicBool>,
+        sample: std::time::Duration,
     ) -> Result<Self> {
         let name = prepared.name.clone();
         let cnc = CncOwner::create(&name, &clock, &access(Kind::Cnc))?;
@@ -79,7 +87,9 @@ impl Seat {
             lock: access.lock,
             link,
             totals: Totals::default(),
+            timeline: Timeline::new(&STAGE_NAMES, clock.now_ns()),
             report: prepared.blank_report(state_bytes),
+            tail: TailWatch::new(&prepared, sample),
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
             handing_over: false,
@@ -156,7 +166,9 @@ impl Seat {
             budget_ns: prepared.config.budget_ns,
         };
         let lock = if self.report.locked { self.lock } else { LockMemory::No };
-        self.phase = Phase::Hot(spawn_hot(parts, self.core, lock, Arc::clone(&self.link), self.name.name()));
+        let look = self.tail.start(&self.link, self.core, self.clock, self.name.name());
+        let first = self.tail.first_set();
+        self.phase = Phase::Hot(spawn_hot(parts, self.core, lock, &self.link, self.name.name(), first, look));
     }
 
     /// While no hot thread runs, the cold side answers the mailbox.
@@ -180,9 +192,14 @@ impl Seat {
 
     fn watch(&mut self) {
         if let Some(mut full) = self.link.full.take() {
-            self.totals.add(&full);
+            self.take(&full);
             full.clear();
+            full.slow.threshold_ns = self.tail.threshold_ns(&self.totals);
             self.link.empty.store(Some(full));
+            let now = self.clock.now_ns();
+            if self.timeline.due(now) {
+                self.timeline.end_span(now, self.totals.histograms());
+            }
             self.link.cnc.publish_stages(&self.totals.summaries());
         }
         if self.link.old_ticks.take().is_some() {
@@ -196,15 +213,20 @@ impl Seat {
         }
     }
 
+    fn take(&mut self, full: &StageSet) {
+        self.totals.add(full);
+        self.tail.take(full, &self.totals, &self.link);
+    }
+
     /// The hot thread has ended: counts what was left in its hands.
     fn finish(&mut self) {
         let Phase::Hot(thread) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
         if let Some(full) = self.link.full.take() {
-            self.totals.add(&full);
+            self.take(&full);
         }
         match thread.join() {
             Ok(Ok(mut lane)) => {
-                self.totals.add(&lane.swap_stages(Box::<StageSet>::default()));
+                self.take(&lane.swap_stages(Box::<StageSet>::default()));
                 self.report.set_counts(lane.counts());
                 self.report.end = "stopped".into();
                 self.link.cnc.set_state(State::Stopped);
@@ -227,6 +249,9 @@ impl Seat {
         self.link.cnc.publish_stages(&self.totals.summaries());
         self.report.stages = self.totals.stages();
         self.report.histograms = self.totals.buckets();
+        self.timeline.end_span(self.clock.now_ns(), self.totals.histograms());
+        self.report.intervals = self.timeline.intervals();
+        (self.report.tail, self.report.holes) = self.tail.finish(&self.totals, &self.link);
         for (ns, cell) in self.report.regimes_ns.iter_mut().zip(&self.link.regimes) {
             *ns = cell.load(Ordering::Relaxed);
         }
@@ -250,20 +275,26 @@ fn publisher(prepared: &Prepared, clock: &Clock, access: &Access) -> Result<Publ
     Ok(Publisher::new(ring, BoardWriter::create(name, &spec, clock, access)?))
 }
 
-/// Starts the pinned thread. It returns the lane when told to stop and unwinds on a panic.
+/// Starts the pinned thread, which fills `first` to begin with. It returns the lane when told to stop and unwinds on a panic.
 fn spawn_hot(
     parts: Parts,
     core: usize,
     lock: LockMemory,
-    link: Arc<Link>,
+    link: &Arc<Link>,
     name: &str,
+    first: Box<StageSet>,
+    look: Option<LastLook>,
 ) -> JoinHandle<Result<hot::Lane>> {
-    let who = format!("lane {name}");
+    let (who, link) = (format!("lane {name}"), Arc::clone(link));
     let hot = move || {
         cores::pin(core, &who)?;
         let mut lane = hot::Lane::new(parts);
+        lane.swap_stages(first);
         lock_thread(lock, &who)?;
+        // Release: whoever looks at the thread finds it set up.
+        link.tid.store(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(), Ordering::Release);
         run::run(&mut lane, &link);
+        look.map(LastLook::ask);
         Ok(lane)
     };
     std::thread::Builder::new().name(format!("hot-{name}")).spawn(hot).expect("the system starts a thread")

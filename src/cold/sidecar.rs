@@ -69,7 +69,8 @@ fn seat_all(
     seats: &mut Vec<Seat>,
 ) -> Result<bool> {
     for lane in prepared {
-        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop))?;
+        let sample = Duration::from_millis(config.process.sample_ms);
+        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop), sample)?;
         seats.push(seat);
     }
     lock_memory(config)

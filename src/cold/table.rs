@@ -2,34 +2,39 @@
 
 use std::fmt::Write;
 
-use super::report::{LaneReport, Stage, Stages};
+use super::report::{LaneReport, Reader, Stages};
 use crate::hot::stamp::STAGE_NAMES;
 
 /// Percentiles per stage, ns, in the order of the hot path.
 pub fn stages(stages: &Stages) -> String {
+    percentiles("stage (ns)", &STAGE_NAMES.map(|name| (name, name)), stages)
+}
+
+/// Percentiles of what the feed and the reader saw, ns.
+pub fn reader(stages: &Stages) -> String {
+    let labels = ["tick_to_signal", "  from due time", "seen by reader", "  from due time", "feed late"];
+    let rows: Vec<_> = labels.into_iter().zip(Reader::NAMES).collect();
+    percentiles("paced (ns)", &rows, stages)
+}
+
+/// Percentiles of the stages named second in `rows`, under the labels named first.
+fn percentiles(title: &str, rows: &[(&str, &str)], stages: &Stages) -> String {
     let mut text = format!(
-        "{:<15}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}{:>15}\n",
-        "stage (ns)", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+        "{title:<15}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>14}\n",
+        "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
     );
-    for name in STAGE_NAMES {
-        let Stage { count, p50_ns, p90_ns, p99_ns, p999_ns, p9999_ns, max_ns } =
-            stages.get(name).copied().unwrap_or_default();
-        let line = if count == 0 {
-            format!("{name:<15}{:>12}{:>11}", 0, "-")
+    for &(label, name) in rows {
+        let s = stages.get(name).copied().unwrap_or_default();
+        let mut line = format!("{label:<15}{:>12}", thousands(s.count));
+        if s.count == 0 {
+            line += &format!("{:>12}", "-");
         } else {
-            let n = thousands;
-            format!(
-                "{name:<15}{:>12}{:>11}{:>11}{:>11}{:>11}{:>11}{:>15}",
-                n(count),
-                n(p50_ns),
-                n(p90_ns),
-                n(p99_ns),
-                n(p999_ns),
-                n(p9999_ns),
-                n(max_ns)
-            )
-        };
-        text.push_str(line.trim_end());
+            for ns in [s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns, s.p9999_ns] {
+                line += &format!("{:>12}", thousands(ns));
+            }
+            line += &format!("{:>14}", thousands(s.max_ns));
+        }
+        text.push_str(&line);
         text.push('\n');
     }
     text

@@ -16,6 +16,8 @@ pub struct Counts {
     pub gaps: u64,
     /// Records lost.
     pub lost: u64,
+    /// `ring_seq` of the first record lost to lapping.
+    pub first_lost: Option<u64>,
     /// Gaps at which the ring contradicted itself.
     pub corrupt: u64,
     /// Records refused, by [`Reject`].

@@ -12,6 +12,7 @@ pub mod poll;
 pub mod publish;
 pub mod stamp;
 pub mod state;
+pub mod tail;
 pub mod trigger;
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use poll::Poller;
 use publish::Publisher;
 use stamp::Stamper;
 use state::State;
+use tail::Own;
 use trigger::TriggerState;
 
 /// What a lane is made of; everything allocated, mapped and warmed before [`Lane::new`].
@@ -153,7 +155,7 @@ impl Lane {
             Poll::Lost(records) => return self.gap(records),
             Poll::Corrupt => return self.corrupt(),
         };
-        self.stamp.begin(tick_ns);
+        self.stamp.begin(ring_seq, tick_ns);
         self.counts.ticks += 1;
         let decoded = decode(self.poll.record(), &self.instruments);
         self.stamp.mark(Stage::Decode);
@@ -252,7 +254,7 @@ impl Lane {
             publisher.publish(&signal);
         }
         self.counts.signals += 1;
-        self.stamp.signal(cause.tick_ns, signal.signal_ns);
+        self.stamp.signal(cause.ring_seq, cause.tick_ns, signal.signal_ns);
         self.stamp.mark(Stage::Publish);
     }
 
@@ -289,7 +291,7 @@ impl Lane {
     /// before their next row, or report idleness.
     #[inline]
     fn caught_up(&mut self) -> Turn {
-        self.stamp.count();
+        self.stamp.caught_up();
         if self.pending.as_ref().is_some_and(|pending| !pending.order.is_empty()) {
             self.make_up();
             return Turn::Worked;
@@ -327,8 +329,10 @@ impl Lane {
         self.stamp.begin_without_record();
         self.counts.gaps += 1;
         // Wrapping, here and below: ticks and lost add up to the cursor, whatever a scribbled head made of that for a while.
+        self.counts.first_lost.get_or_insert(self.poll.cursor().wrapping_sub(records));
         self.counts.lost = self.counts.lost.wrapping_add(records);
         self.distrust();
+        self.stamp.own(Own::Gap, self.stamp.started_raw(), self.stamp.clock().raw());
         Turn::Worked
     }
 
@@ -369,6 +373,18 @@ impl Lane {
         self.counts.generation_changes += 1;
         self.distrust();
         self.poll.switch(reader);
+    }
+
+    /// A round of the idle loop has ended.
+    #[inline]
+    pub fn alive(&mut self, now_raw: u64) {
+        self.stamp.alive(now_raw);
+    }
+
+    /// The loop has done something of our own between two turns.
+    #[inline]
+    pub fn own(&mut self, what: Own, begun_raw: u64, ended_raw: u64) {
+        self.stamp.own(what, begun_raw, ended_raw);
     }
 
     /// Whether the ring still has something to read.

@@ -58,6 +58,11 @@ impl Poller {
         self.words = self.reader.record_words().min(MAX_RECORD_WORDS);
     }
 
+    /// `ring_seq` of the next record.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.reader.cursor()
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.reader.generation()
     }

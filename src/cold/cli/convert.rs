@@ -20,6 +20,10 @@ pub struct Args {
 pub enum Format {
     /// LOBSTER message and orderbook files (NASDAQ, lobsterdata.com).
     Lobster(Lobster),
+    /// A NASDAQ TotalView-ITCH 5.0 file, plain or gzip.
+    Itch(super::convert_itch::Itch),
+    /// A raw capture of Binance's market streams, plain or gzip.
+    Binance(super::convert_binance::Binance),
     /// A DBN file of version 1 to 3, compressed or not, to one of version 3: plain, for readers without Zstandard.
     Dbn(Dbn),
 }
@@ -58,6 +62,8 @@ pub struct Lobster {
 pub fn run(args: Args) -> Result<()> {
     match args.from {
         Format::Lobster(args) => run_lobster(args),
+        Format::Itch(args) => super::convert_itch::run(args),
+        Format::Binance(args) => super::convert_binance::run(args),
         Format::Dbn(args) => run_dbn(&args),
     }
 }

@@ -11,7 +11,7 @@ use pillion_shm::{Kind, Lane};
 use pillion_shm::{RingSpec, RingWriter};
 
 use crate::cold::config::Config;
-use crate::cold::inject::{Peer, inject};
+use crate::cold::inject::{Load, Peer, Slack, inject};
 use crate::cold::pace::Rate;
 use crate::cold::prepare::access;
 use crate::cold::progress::Progress;
@@ -31,9 +31,13 @@ pub struct Args {
     /// Lane name
     #[arg(long = "lane", value_name = "NAME")]
     lane: String,
-    /// realtime, xN, N/s, or max (as fast as the lane's sidecar consumes; needs one)
+    /// realtime, xN, N/s, poisson:N/s, burst:N@M/s, flood (unpaced), max or closed (as fast as the lane's sidecar
+    /// consumes, or one tick at a time; both need one)
     #[arg(long, default_value = "realtime")]
     rate: Rate,
+    /// Seed of poisson's arrival times
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Configuration file; its feed and process sections count. Defaults without it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -65,7 +69,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut peer = Sidecar { cnc, generation, stop: Arc::clone(&stop), looked: Instant::now() };
     let progress = Progress::start(feed.records);
     cores::pin(cpu, "feed")?;
-    let injected = inject(&feed, args.rate, &mut writer, &clock, &mut peer, &progress.done)?;
+    let load = Load { feed: &feed, rate: args.rate, seed: args.seed, from_ns: 0, for_ns: u64::MAX };
+    let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);
     let seconds = injected.span_ns as f64 / 1e9;
     println!(
@@ -84,12 +89,13 @@ fn find_sidecar(lane: &Lane, clock: &Clock, rate: Rate, stop: &AtomicBool) -> Re
     let find = || CncClient::attach(lane, clock).ok().filter(CncClient::owner_alive);
     let mut cnc = find();
     let start = Instant::now();
-    while cnc.is_none() && rate == Rate::Max && start.elapsed() < PATIENCE && !stop.load(Ordering::Relaxed) {
+    let sets_pace = matches!(rate, Rate::Max | Rate::Closed);
+    while cnc.is_none() && sets_pace && start.elapsed() < PATIENCE && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
         cnc = find();
     }
-    if cnc.is_none() && rate == Rate::Max {
-        let problem = "rate max is the sidecar's pace, and no sidecar runs on this lane";
+    if cnc.is_none() && sets_pace {
+        let problem = format!("rate {rate} is the sidecar's pace, and no sidecar runs on this lane");
         let mend = "start one with `pillion run`, or name a rate such as 50000/s";
         return Err(Error::input(format!("lane {}", lane.name()), problem, mend));
     }
@@ -110,12 +116,12 @@ impl Peer for Sidecar {
         self.cnc.as_ref().map_or(u64::MAX, |c| c.consumed_of(self.generation))
     }
 
-    fn between(&mut self, for_room: bool) -> Result<()> {
+    fn between(&mut self, slack: Slack) -> Result<()> {
         std::hint::spin_loop();
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::run("feed", "interrupted", "start it again; readers see a new generation"));
         }
-        if for_room && self.looked.elapsed() > Duration::from_millis(20) {
+        if slack == Slack::Sidecar && self.looked.elapsed() > Duration::from_millis(20) {
             self.looked = Instant::now();
             if self.cnc.as_ref().is_some_and(|c| !c.owner_alive() || c.superseded()) {
                 let mend = "start the sidecar, then the feed again: readers see a new generation";

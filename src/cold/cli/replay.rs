@@ -1,39 +1,115 @@
 //! `pillion replay` and `pillion demo`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cold::config::Config;
-use crate::cold::data::{self, OutputFile};
-use crate::cold::output::write_json;
+use crate::cold::data;
+use crate::cold::data::order::{self, Disorder};
+use crate::cold::lab::outputs::Outputs;
+use crate::cold::lab::start::PlayStart;
 use crate::cold::pace::Rate;
 use crate::cold::replay::{Replay, ReplayReport};
+use crate::cold::report::Flood;
 use crate::cold::table::{self, thousands};
+use crate::cold::tail_text::tail_text;
 use crate::error::{Error, Result};
+
+/// What to play and through what: common to `replay`, `sweep` and `lab`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlayArgs {
+    /// Configuration file of one lane
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Recording: .dbn or .dbn.zst
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Seed of poisson's arrival times: the same seed gives the same times
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Start the play at this time of the recording (23:00:00 on its day, UTC, or 2023-12-25T23:00:00Z); what comes before
+    /// goes ahead of it as fast as the sidecar takes it and is in no column of the reader
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<PlayStart>,
+    /// Sort events by their times first, where the recording is out of order (a merged or raw capture)
+    #[arg(long)]
+    pub sort: bool,
+    /// End each run this many seconds after its first tick, instead of at the recording's end
+    #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
+    pub for_ns: Option<u64>,
+}
+
+/// Positive seconds, as ns.
+pub fn seconds(text: &str) -> std::result::Result<u64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| s.is_finite() && *s > 0.0 && *s < 1e9);
+    let bad = || format!("\"{text}\" is no time: write seconds, such as 10 or 0.5");
+    seconds.map(|s| (s * 1e9) as u64).filter(|ns| *ns > 0).ok_or_else(bad)
+}
+
+impl PlayArgs {
+    /// Reads configuration and recording, and says so where the recording's events go back in time.
+    pub fn load(&self) -> Result<(Config, data::Feed)> {
+        let (config, feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        let Some(disorder) = order::check(&feed) else { return Ok((config, feed)) };
+        let Disorder { record, before_ns, after_ns, count } = disorder;
+        let back_us = (before_ns - after_ns) as f64 / 1e3;
+        let what = format!(
+            "{} events are earlier than the one before, first record {record} by {back_us} us",
+            thousands(count)
+        );
+        if self.sort {
+            eprintln!("{}: {what}; sorted", self.input.display());
+            return Ok((config, order::sort(feed)));
+        }
+        eprintln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
+        Ok((config, feed))
+    }
+
+    /// One run of it.
+    pub fn replay(&self, config: &Config, feed: &data::Feed, rate: Rate) -> Result<ReplayReport> {
+        let (seed, for_ns) = (self.seed, self.for_ns.unwrap_or(u64::MAX));
+        let (config, input, binary) = (config.clone(), self.input.as_path(), this_binary()?);
+        let from_ns = self.from.map_or(Ok(0), |from| from.in_feed(feed))?;
+        Replay { config, feed, input, sorted: self.sort, rate, seed, from_ns, for_ns, binary }.run()
+    }
+}
+
+/// The binary that is running: the sidecar of a replay is another process of it.
+pub fn this_binary() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|e| Error::run("pillion's own path", e, "run an installed pillion"))
+}
 
 /// Arguments of `pillion replay`.
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
-    /// Configuration file of one lane
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Recording: .dbn or .dbn.zst
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
-    /// max (as fast as the sidecar consumes, lossless), realtime, xN (x200) or N/s (50000/s)
+    #[command(flatten)]
+    play: PlayArgs,
+    /// Load model: max (as fast as the sidecar consumes, lossless), flood (unpaced, loses), closed (one tick at a time),
+    /// realtime, xN (x200), N/s (50000/s), poisson:N/s, burst:N@M/s (N ticks at once, M times a second)
     #[arg(long, default_value = "max")]
     rate: Rate,
-    /// Write the report as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Exit with 1 when the run did not hold its rate (verdict FAIL)
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 /// Replays and prints the table.
 pub fn run(args: &ReplayArgs) -> Result<()> {
-    let config = Config::load(&args.config)?;
-    let json = args.json.as_ref().map(OutputFile::create).transpose()?;
-    let report = replay(config, &args.input, args.rate)?;
+    let (config, feed) = args.play.load()?;
+    let opened = args.outputs.open()?;
+    let report = args.play.replay(&config, &feed, args.rate)?;
     print!("{}", summary(&report));
-    json.map_or(Ok(()), |file| write_json(file, &report))
+    opened.write(&report)?;
+    if args.strict && !report.verdict.held {
+        return Err(not_held(&report));
+    }
+    Ok(())
+}
+
+fn not_held(report: &ReplayReport) -> Error {
+    let mend = "lower the rate, give the ring more slots (feed.slots), or mend the host (`pillion doctor`)";
+    Error::run(format!("rate {}", report.rate), report.verdict.reasons.join("; "), mend)
 }
 
 /// Arguments of `pillion demo`.
@@ -66,7 +142,8 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
             path
         }
     };
-    let report = replay(config, &input, args.rate)?;
+    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
+    let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
     print!("{}", summary(&report));
     for stage in ["infer", "tick_to_signal"] {
         print!("\n{}", table::histogram(&report.lane, stage));
@@ -74,17 +151,13 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     Ok(())
 }
 
-fn replay(config: Config, input: &Path, rate: Rate) -> Result<ReplayReport> {
-    let feed = data::load(input)?;
-    let binary =
-        std::env::current_exe().map_err(|e| Error::run("pillion's own path", e, "run an installed pillion"))?;
-    Replay { config, feed: &feed, input, rate, binary }.run()
-}
-
 /// The report for people.
 pub fn summary(r: &ReplayReport) -> String {
     let n = thousands;
     let mut text = format!("\n{}\n", table::stages(&r.stages).trim_end());
+    if r.reader.stages.values().any(|s| s.count > 0) {
+        text.push_str(&format!("\n{}\n", table::reader(&r.reader.stages).trim_end()));
+    }
     let mut line = |key: &str, value: String| text.push_str(&format!("{key:<11}{value}\n"));
     line("stamps", format!("{} (latency from `wait` on is ns on the host's clock)", r.lane.stamps));
     line("counts", format!("{} ticks, {} events, {} signals", n(r.ticks), n(r.events), n(r.signals)));
@@ -108,6 +181,11 @@ pub fn summary(r: &ReplayReport) -> String {
     }
     let book: Vec<_> = r.lane.book.iter().map(|(k, v)| format!("{k} {}", n(*v))).collect();
     line("book", book.join(", "));
+    match (&r.flood, r.verdict.held) {
+        (Some(flood), _) => line("flood", flood_text(flood)),
+        (None, true) => line("verdict", "PASS: the rate was held".into()),
+        (None, false) => line("verdict", format!("FAIL: {}", r.verdict.reasons.join("; "))),
+    }
     let late = if r.late_ticks > 0 {
         format!(", {} ticks over 1 ms late (worst {} us)", n(r.late_ticks), n(r.max_late_ns / 1000))
     } else {
@@ -125,5 +203,21 @@ pub fn summary(r: &ReplayReport) -> String {
             format!("{} signals were lost by the reader: the hash is not of all of them", n(r.signals_lost_by_reader)),
         );
     }
+    text.push_str(&tail_text(&r.lane.tail));
     text
+}
+
+fn flood_text(flood: &Flood) -> String {
+    let n = |per_second: f64| thousands(per_second as u64);
+    let rates = format!("{} ticks/s offered, {} taken", n(flood.offered_per_second), n(flood.taken_per_second));
+    match (flood.first_loss_tick, flood.first_loss_after_ns) {
+        (Some(tick), Some(after)) => {
+            let (tick, after_ms) = (thousands(tick), after as f64 / 1e6);
+            format!("{rates}; first loss at tick {tick}, {after_ms:.2} ms in, with {} slots", thousands(flood.slots))
+        }
+        _ => {
+            let (deepest, slots) = (thousands(flood.deepest_backlog), thousands(flood.slots));
+            format!("{rates}; no loss: {deepest} ticks waited at most, {slots} slots")
+        }
+    }
 }

@@ -84,30 +84,42 @@ impl<'a> Iterator for Records<'a> {
 /// Reads the file at `path` whole. The format is told by the file's first bytes, not by its name.
 pub fn load(path: impl AsRef<Path>) -> Result<Feed> {
     let path = path.as_ref();
+    let mut decoder = open(path)?;
+    let version = decoder.get_ref().version();
+    let mut gather = Gather::default();
+    let outcome = gather.all(&mut decoder);
+    let broken = outcome.err().or_else(|| decoder.get_mut().broken());
+    if let Some(problem) = broken {
+        return Err(broke_off(path, &problem, gather.records + gather.skipped));
+    }
+    let blake3 = decoder.get_mut().get_mut().get_mut().get_mut().finish().map_err(|e| unreadable(path, e))?;
+    gather.into_feed(path, blake3, version, decoder.metadata())
+}
+
+/// A file's decoder, over readers that hash it and watch where its records end.
+pub(super) type Source = Decoder<Boundaries<DynReader<'static, BufReader<Hashing<File>>>>>;
+
+/// Opens a file and reads its metadata; refuses what is no DBN of a supported schema.
+pub(super) fn open(path: &Path) -> Result<Source> {
     let file = File::open(path).map_err(|e| {
         Error::input(path.display(), format!("cannot be opened: {e}"), "give the path of a .dbn or .dbn.zst file")
     })?;
     let mut source = BufReader::with_capacity(1 << 16, Hashing::new(file));
     sniff(path, &mut source)?;
     let reader = DynReader::inferred_with_buffer(source).map_err(|e| unreadable(path, e))?;
-    let mut decoder = Decoder::with_upgrade_policy(Boundaries::new(reader), VersionUpgradePolicy::UpgradeToV3)
+    let decoder = Decoder::with_upgrade_policy(Boundaries::new(reader), VersionUpgradePolicy::UpgradeToV3)
         .map_err(|e| unreadable(path, e))?;
-    let version = decoder.get_ref().version();
     check_schema(path, decoder.metadata())?;
+    Ok(decoder)
+}
 
-    let mut gather = Gather::default();
-    let outcome = gather.all(&mut decoder);
-    let broken = outcome.err().or_else(|| decoder.get_mut().broken());
-    if let Some(problem) = broken {
-        let good = gather.records + gather.skipped;
-        return Err(Error::input(
-            path.display(),
-            format!("{problem}; {good} records before that are good"),
-            "fetch or write the file again: a file that breaks off is not replayed in part",
-        ));
-    }
-    let blake3 = decoder.get_mut().get_mut().get_mut().get_mut().finish().map_err(|e| unreadable(path, e))?;
-    gather.into_feed(path, blake3, version, decoder.metadata())
+/// Refuses a file whose records end or break because of `problem` after `good` of them.
+pub(super) fn broke_off(path: &Path, problem: &str, good: u64) -> Error {
+    Error::input(
+        path.display(),
+        format!("{problem}; {good} records before that are good"),
+        "fetch or write the file again: a file that breaks off is not replayed in part",
+    )
 }
 
 fn unreadable(path: &Path, problem: impl std::fmt::Display) -> Error {
@@ -166,6 +178,33 @@ struct Seen {
     symbol: Option<String>,
 }
 
+/// Appends a record to `words` if it is of a type that is kept, and returns its length in words. The symbol of a mapping
+/// goes into `symbols`.
+pub(super) fn keep(
+    record: RecordRef<'_>,
+    words: &mut Vec<u64>,
+    symbols: &mut BTreeMap<u32, String>,
+) -> std::result::Result<Option<usize>, String> {
+    let bytes: &[u8] = record.as_ref();
+    let Some(keep) = kept_bytes(bytes[1]) else {
+        if bytes[1] == dbn::rtype::SYMBOL_MAPPING {
+            // `get` would panic on a record of this type that is too short.
+            let mapping: &SymbolMappingMsg = record.try_get().map_err(|e| format!("corrupt: {e}"))?;
+            let symbol = mapping.stype_out_symbol().map_err(|e| format!("corrupt: {e}"))?;
+            symbols.insert(mapping.hd.instrument_id, symbol.to_owned());
+        }
+        return Ok(None);
+    };
+    if bytes.len() < keep {
+        return Err(format!("corrupt: a record of type 0x{:02x} is only {} bytes long", bytes[1], bytes.len()));
+    }
+    let start = words.len();
+    words.extend(bytes[..keep].chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().expect("8 bytes"))));
+    // A live capture appends its own sending time to each record; it goes, and the length says so.
+    words[start] = words[start] & !0xFF | (keep / 4) as u64;
+    Ok(Some(keep / 8))
+}
+
 #[derive(Default)]
 struct Gather {
     words: Vec<u64>,
@@ -185,26 +224,13 @@ impl Gather {
     }
 
     fn one(&mut self, record: RecordRef<'_>) -> std::result::Result<(), String> {
-        let bytes: &[u8] = record.as_ref();
-        let Some(keep) = kept_bytes(bytes[1]) else {
-            if bytes[1] == dbn::rtype::SYMBOL_MAPPING {
-                // `get` would panic on a record of this type that is too short.
-                let mapping: &SymbolMappingMsg = record.try_get().map_err(|e| format!("corrupt: {e}"))?;
-                let symbol = mapping.stype_out_symbol().map_err(|e| format!("corrupt: {e}"))?;
-                self.symbols.insert(mapping.hd.instrument_id, symbol.to_owned());
-            }
+        let start = self.words.len();
+        let Some(keep) = keep(record, &mut self.words, &mut self.symbols)? else {
             self.skipped += 1;
             return Ok(());
         };
-        if bytes.len() < keep {
-            return Err(format!("corrupt: a record of type 0x{:02x} is only {} bytes long", bytes[1], bytes.len()));
-        }
-        let start = self.words.len();
-        self.words.extend(bytes[..keep].chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().expect("8 bytes"))));
-        // A live capture appends its own sending time to each record; it goes, and the length says so.
-        self.words[start] = self.words[start] & !0xFF | (keep / 4) as u64;
         self.records += 1;
-        self.max_record_words = self.max_record_words.max(keep / 8);
+        self.max_record_words = self.max_record_words.max(keep);
         note_prices(&mut self.seen, &self.words[start..]);
         Ok(())
     }
@@ -244,7 +270,7 @@ fn instrument((id, seen): (u32, Seen)) -> Instrument {
 }
 
 /// Instrument id → symbol, whichever way round the file maps them.
-fn mapped_symbols(metadata: &Metadata) -> Vec<(u32, String)> {
+pub(super) fn mapped_symbols(metadata: &Metadata) -> Vec<(u32, String)> {
     let inverse = metadata.stype_in == Some(SType::InstrumentId);
     let mut symbols = Vec::new();
     for mapping in &metadata.mappings {

@@ -6,8 +6,18 @@ pub mod blocks;
 pub mod columns;
 pub mod compare;
 pub mod finding;
+pub mod hdr;
+pub mod hdr_export;
 pub mod load;
+pub mod outputs;
+pub mod page;
+pub mod sent;
+pub mod start;
 pub mod stats;
+pub mod sweep;
+pub mod timeline;
+pub mod verdict;
+pub mod worst;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

@@ -56,6 +56,12 @@ pub struct ReplayReport {
     pub input_blake3: String,
     /// Records of the input.
     pub input_ticks: u64,
+    /// Events that were earlier than the one before them, as they were played.
+    #[serde(default)]
+    pub out_of_order: u64,
+    /// Whether `--sort` put the events into the order of their times; runs with and without do not compare.
+    #[serde(default)]
+    pub sorted: bool,
     /// False when `--for` ended the run before the input's end: hashes and counts then speak of a part.
     pub complete: bool,
     /// `--rate`.

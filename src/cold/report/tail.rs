@@ -54,6 +54,35 @@ pub struct Shares {
     pub unattributed_ns: u64,
 }
 
+impl Shares {
+    /// ns of one cause.
+    pub fn of(&self, cause: Cause) -> u64 {
+        match cause {
+            Cause::Host => self.host_ns,
+            Cause::Backlog => self.backlog_ns,
+            Cause::Model => self.model_ns,
+            Cause::Ours => self.ours_ns,
+            Cause::Unattributed => self.unattributed_ns,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn of_mut(&mut self, cause: Cause) -> &mut u64 {
+        match cause {
+            Cause::Host => &mut self.host_ns,
+            Cause::Backlog => &mut self.backlog_ns,
+            Cause::Model => &mut self.model_ns,
+            Cause::Ours => &mut self.ours_ns,
+            Cause::Unattributed => &mut self.unattributed_ns,
+        }
+    }
+
+    /// ns of all causes.
+    pub fn total_ns(&self) -> u64 {
+        Cause::ALL.into_iter().map(|cause| self.of(cause)).fold(0, u64::saturating_add)
+    }
+}
+
 /// A slow tick.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TailTick {
@@ -97,7 +126,7 @@ pub struct HostTotals {
     pub interrupts: Option<u64>,
     /// TLB shootdowns received by its CPU.
     pub tlb_shootdowns: Option<u64>,
-    /// Other interprocessor interrupts on its CPU (rescheduling, function calls).
+    /// Other interprocessor interrupts on its CPU (rescheduling, function calls; kernels count most shootdowns here too).
     pub ipis: Option<u64>,
     /// Time the hypervisor gave its CPU to others, ms, in steps of 10.
     pub steal_ms: Option<u64>,

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::super::emit::Emitter;
 use super::csv::{BookRow, Message};
-use super::records::Emitter;
 use super::{Kind, SYNTHETIC, Summary};
 use crate::hot::decode::Side;
 
@@ -41,7 +41,7 @@ impl Replica {
         out.push(b'R', Side::None, 0, pillion_shm::records::UNDEF_PRICE, 0);
         match message.kind {
             Kind::Execute | Kind::ExecuteHidden | Kind::Cross => trade(message, out),
-            Kind::Halt | Kind::Quoting | Kind::Resume => out.status(message.kind),
+            Kind::Halt | Kind::Quoting | Kind::Resume => message.kind.trading().into_iter().for_each(|t| out.status(t)),
             Kind::Add | Kind::Reduce | Kind::Delete => {}
         }
         for side in Side::BOTH {
@@ -70,7 +70,7 @@ impl Replica {
             }
             Kind::Reduce | Kind::Delete | Kind::Execute => explained = self.take(message, out, summary),
             Kind::ExecuteHidden | Kind::Cross => trade(message, out),
-            Kind::Halt | Kind::Quoting | Kind::Resume => out.status(message.kind),
+            Kind::Halt | Kind::Quoting | Kind::Resume => message.kind.trading().into_iter().for_each(|t| out.status(t)),
         }
         debug_assert!(!message.only_tells() || explained);
         for side in Side::BOTH {

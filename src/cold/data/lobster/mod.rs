@@ -10,7 +10,6 @@
 mod book;
 mod csv;
 mod input;
-mod records;
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -18,12 +17,12 @@ use std::path::{Path, PathBuf};
 use dbn::Schema;
 
 use super::calendar::Date;
+use super::emit::{Emitter, Trading};
 use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
 use book::Replica;
 use csv::{BookRow, Lines, Message};
 use input::open;
-use records::Emitter;
 
 /// Set on the ids of the orders that stand for what LOBSTER does not list.
 pub const SYNTHETIC: u64 = 1 << 63;
@@ -150,6 +149,18 @@ enum Kind {
     Halt,
     Quoting,
     Resume,
+}
+
+impl Kind {
+    /// What a message of this kind says of trading, if anything.
+    fn trading(self) -> Option<Trading> {
+        match self {
+            Kind::Halt => Some(Trading::Halted),
+            Kind::Quoting => Some(Trading::Quoting),
+            Kind::Resume => Some(Trading::On),
+            _ => None,
+        }
+    }
 }
 
 impl Message {

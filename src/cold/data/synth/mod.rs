@@ -7,6 +7,8 @@ mod arrivals;
 mod market;
 mod random;
 
+pub(crate) use random::Random;
+
 use std::path::Path;
 
 use dbn::Schema;
@@ -17,7 +19,6 @@ use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
 use arrivals::Arrivals;
 use market::{Market, Report};
-use random::Random;
 
 /// Smallest price step of every instrument, in 1e-9: 0.01.
 pub const TICK_SIZE: i64 = 10_000_000;

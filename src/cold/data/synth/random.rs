@@ -3,8 +3,9 @@
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// Source of all chance in a synthetic file.
-pub(super) struct Random(Pcg64);
+/// Source of all chance in a synthetic file, and of arrival times.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(Pcg64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {

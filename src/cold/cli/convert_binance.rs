@@ -1,0 +1,86 @@
+//! `pillion convert binance`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Result;
+use crate::cold::data::binance::{self, Kind, Options, SizeUnit, Summary};
+use crate::cold::progress::Progress;
+use crate::cold::table::thousands;
+
+/// Options of `pillion convert binance`.
+#[derive(clap::Args, Debug)]
+pub struct Binance {
+    /// The capture, plain or gzip: local ns, a space and the JSON on each line. It is read twice.
+    pub input: PathBuf,
+    /// The file to write; compressed when its name ends in .zst.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// What records are made: mbp-10 has trades too.
+    #[arg(long, value_enum, default_value_t)]
+    pub kind: Kind,
+    /// What a size of 1 stands for: 0.001, or BTCUSDT=0.001 for one symbol. By default the largest power of ten that
+    /// divides every size of the symbol.
+    #[arg(long, value_delimiter = ',')]
+    pub size_unit: Vec<SizeUnit>,
+}
+
+/// Runs the command.
+pub fn run(args: Binance) -> Result<()> {
+    let bytes = std::fs::metadata(&args.input).map_or(0, |about| about.len());
+    let options = Options { kind: args.kind, size_units: args.size_unit };
+    let progress = Progress::bytes(2 * bytes);
+    let made = binance::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
+    drop(progress);
+    let made = made?;
+    println!(
+        "{}: {} records of ten levels, {} trades",
+        args.output.display(),
+        thousands(made.quotes),
+        thousands(made.trades)
+    );
+    let events: Vec<_> = made.events.iter().map(|(name, count)| format!("{name} {}", thousands(*count))).collect();
+    println!("events by name: {}", events.join(", "));
+    for unit in made.units.iter().filter(|_| args.kind == Kind::Mbp10) {
+        let breaks = match unit.breaks.count {
+            0 => "no break in its diffs".to_owned(),
+            count => format!("{} breaks in its diffs, the first at line {}", thousands(count), unit.breaks.first),
+        };
+        match unit.whole_from_line {
+            Some(line) => println!("{}: book whole from line {line}, {breaks}", unit.symbol),
+            None => println!("{}: book never whole (no snapshot that fits), {breaks}", unit.symbol),
+        }
+    }
+    println!("for the lane's configuration, since DBN does not carry the size unit:");
+    let listed = made.units.iter().map(|unit| {
+        let (id, symbol) = (unit.id, &unit.symbol);
+        let (tick, size) = (&unit.tick_size, &unit.size_unit);
+        format!("{{ id = {id}, symbol = \"{symbol}\", tick_size = \"{tick}\", size_unit = {size} }}")
+    });
+    println!("instruments = [{}]", listed.collect::<Vec<_>>().join(", "));
+    warn(&made);
+    Ok(())
+}
+
+/// Says on standard error what is not as it should be.
+fn warn(made: &Summary) {
+    for (bad, skipped) in &made.skipped {
+        eprintln!("warning: {} {} left out, the first at line {}", thousands(skipped.count), bad.name(), skipped.first);
+    }
+    for (count, what) in [
+        (made.aggregates, "aggregated trades left out, since the single ones are there"),
+        (made.unused_snapshots, "snapshots of no use: the book was whole, or they do not meet its diffs"),
+        (made.empty, "trades of no size left out"),
+        (made.backwards, "records have an earlier ts_event than the one before: they stand in the order of capture"),
+    ] {
+        if count > 0 {
+            eprintln!("note: {} {what}", thousands(count));
+        }
+    }
+    if made.behind_ns > 0 {
+        let ms = thousands(made.behind_ns / 1_000_000);
+        eprintln!(
+            "note: the capture's clock is up to {ms} ms behind the exchange's: ts_recv < ts_event there, both are kept"
+        );
+    }
+}

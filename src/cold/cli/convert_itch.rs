@@ -1,0 +1,70 @@
+//! `pillion convert itch`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Result;
+use crate::cold::data::calendar::Date;
+use crate::cold::data::itch::{self, Options, Summary};
+use crate::cold::progress::Progress;
+use crate::cold::table::thousands;
+
+/// Options of `pillion convert itch`.
+#[derive(clap::Args, Debug)]
+pub struct Itch {
+    /// The file, plain or gzip. It is read twice.
+    pub input: PathBuf,
+    /// The file to write; compressed when its name ends in .zst.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Day of the data, like 2019-12-30; read from a name like 12302019.NASDAQ_ITCH50.gz when absent.
+    #[arg(long)]
+    pub date: Option<Date>,
+    /// Convert these symbols only. Instrument ids are the file's stock numbers either way.
+    #[arg(long, value_delimiter = ',')]
+    pub symbols: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: Itch) -> Result<()> {
+    let bytes = std::fs::metadata(&args.input).map_or(0, |about| about.len());
+    let options = Options { date: args.date, symbols: args.symbols };
+    let progress = Progress::bytes(2 * bytes);
+    let made = itch::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
+    drop(progress);
+    let made = made?;
+    println!(
+        "{}: {} events as {} records of {} instruments",
+        args.output.display(),
+        thousands(made.events),
+        thousands(made.records),
+        thousands(made.instruments),
+    );
+    let types: Vec<_> = made.types.iter().map(|(kind, count)| format!("{kind} {}", thousands(*count))).collect();
+    println!("messages by type: {}", types.join(", "));
+    println!("messages on orders from before the file: {}", thousands(made.unlisted));
+    warn(&made);
+    Ok(())
+}
+
+/// Says on standard error what is not as it should be.
+fn warn(made: &Summary) {
+    for (bad, skipped) in &made.skipped {
+        eprintln!("warning: {} {} skipped, the first at byte {}", thousands(skipped.count), bad.name(), skipped.first);
+    }
+    if let Some(offset) = made.cut {
+        eprintln!("warning: the file ends inside the frame at byte {offset}: all before it is converted");
+    }
+    for (count, what) in [
+        (made.unlisted, "messages refer to orders from before the file: N records, the book flagged as in doubt"),
+        (made.sideless, "messages refer to orders of unknown side, which replaced such orders: likewise"),
+        (made.duplicates, "new orders had the number of a resting one, and took its place"),
+        (made.excess, "messages took more off an order than it had"),
+        (made.backwards, "messages are of an earlier time than the one before"),
+        (made.quiet, "stocks without an order or trade are left out"),
+    ] {
+        if count > 0 {
+            eprintln!("note: {} {what}", thousands(count));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `pillion merge`.
+
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::cold::data::merge::{Options, Plan};
+use crate::cold::progress::Progress;
+use crate::cold::table::thousands;
+
+/// Merge DBN files by ts_event into one file of all their instruments.
+///
+/// Of equal times the file named first comes first; an event's records stay together; a snapshot comes right before the
+/// live event that it precedes in its file.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The .dbn or .dbn.zst files, at least two. They are read twice.
+    #[arg(required = true, num_args = 2..)]
+    pub files: Vec<PathBuf>,
+    /// The file to write; compressed when its name ends in .zst.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Number the instruments 1, 2 ... by dataset and symbol, for files that use one id for different instruments.
+    #[arg(long)]
+    pub renumber: bool,
+    /// Sort files that are out of order; such a file's records are held in memory twice.
+    #[arg(long)]
+    pub sort: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let plan = Plan::new(&args.files, Options { renumber: args.renumber, sort: args.sort })?;
+    let progress = Progress::start(plan.records());
+    let written = plan.write(&args.output, &progress.done);
+    drop(progress);
+    written?;
+    println!(
+        "{}: {} records of {} instruments from {} files, {} of them sorted; {} records of other types left out",
+        args.output.display(),
+        thousands(plan.records()),
+        plan.symbols().len(),
+        args.files.len(),
+        plan.sorted(),
+        thousands(plan.skipped()),
+    );
+    if args.renumber {
+        let ids: Vec<_> = plan.symbols().iter().map(|(symbol, id)| format!("{id} {symbol}")).collect();
+        println!("instruments: {}", ids.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The book of one symbol: levels from a snapshot and the diffs after it, under the best quotes of a faster stream.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use pillion_shm::records::{BidAskPair, UNDEF_PRICE};
+
+use super::line::Diff;
+
+/// Levels per side of a record.
+pub(super) const LEVELS: usize = 10;
+/// Diffs that wait for a snapshot, which is taken while they come in. At the fastest rate, 40 s of them.
+const WAITING: usize = 4096;
+
+/// Levels per side: price → size in units.
+#[derive(Default)]
+struct Sides {
+    bids: BTreeMap<i64, u32>,
+    asks: BTreeMap<i64, u32>,
+}
+
+/// Levels of a diff or snapshot, sizes in units; 0 takes the level off.
+pub(super) struct Update {
+    /// Its numbers; `bids` and `asks` of it are not read.
+    pub diff: Diff,
+    pub bids: Vec<(i64, u32)>,
+    pub asks: Vec<(i64, u32)>,
+}
+
+/// What a diff or snapshot did to the book's standing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// The levels are taken over.
+    Taken,
+    /// Diffs are missing before this one: the book begins anew with it.
+    Broken,
+    /// The book is whole from here.
+    Whole,
+    /// Older than the book, or of no use to it.
+    Unused,
+}
+
+/// Number of the update, best bid and best ask of the last ticker.
+type Ticker = (u64, (i64, u32), (i64, u32));
+
+#[derive(Default)]
+pub(super) struct Depth {
+    sides: Sides,
+    /// Last update that the levels include.
+    last: Option<u64>,
+    whole: bool,
+    /// The next diff is the first behind a snapshot and may overlap it.
+    bridging: bool,
+    waiting: VecDeque<Update>,
+    ticker: Option<Ticker>,
+}
+
+impl Depth {
+    /// A book; one that no diffs will come for is whole as the best quotes alone.
+    pub fn new(whole: bool) -> Self {
+        Self { whole, ..Self::default() }
+    }
+
+    /// True once every level is known.
+    pub fn whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Takes the next diff.
+    pub fn diff(&mut self, update: Update) -> Outcome {
+        let diff = &update.diff;
+        let before = diff.previous.unwrap_or(diff.first.saturating_sub(1));
+        let fits = match self.last {
+            None => true,
+            Some(last) if self.bridging && diff.last <= last => return Outcome::Unused,
+            Some(last) if self.bridging => before <= last,
+            Some(last) => before == last,
+        };
+        if !fits {
+            self.sides = Sides::default();
+            self.ticker = None;
+            self.waiting.clear();
+            self.whole = false;
+        }
+        self.bridging = false;
+        self.last = Some(diff.last);
+        self.sides.take(&update);
+        if !self.whole {
+            if self.waiting.len() == WAITING {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back(update);
+        }
+        if fits { Outcome::Taken } else { Outcome::Broken }
+    }
+
+    /// Takes a snapshot that includes every update up to `last`: the diffs that wait are put on top of it.
+    pub fn snapshot(&mut self, update: Update) -> Outcome {
+        let last = update.diff.last;
+        let newer = self.waiting.partition_point(|waiting| waiting.diff.last <= last);
+        let bridged = self
+            .waiting
+            .get(newer)
+            .is_none_or(|waiting| waiting.diff.previous.unwrap_or(waiting.diff.first.saturating_sub(1)) <= last);
+        if self.whole || !bridged {
+            return Outcome::Unused;
+        }
+        self.sides = Sides::default();
+        self.sides.take(&update);
+        self.bridging = newer == self.waiting.len();
+        self.last = Some(last);
+        for waiting in self.waiting.drain(..).skip(newer) {
+            self.sides.take(&waiting);
+            self.last = Some(waiting.diff.last);
+        }
+        self.whole = true;
+        Outcome::Whole
+    }
+
+    /// Takes the best quotes as they were after update number `update`.
+    pub fn ticker(&mut self, update: u64, bid: (i64, u32), ask: (i64, u32)) -> Outcome {
+        if self.ticker.is_some_and(|(last, ..)| update <= last) {
+            return Outcome::Unused;
+        }
+        self.ticker = Some((update, bid, ask));
+        Outcome::Taken
+    }
+
+    /// The best levels now. A ticker that is ahead of the diffs says what the best quotes are, and that nothing is left beyond
+    /// them; below them the levels are as of the last diff.
+    pub fn top(&self) -> [BidAskPair; LEVELS] {
+        let nothing =
+            BidAskPair { bid_px: UNDEF_PRICE, ask_px: UNDEF_PRICE, bid_sz: 0, ask_sz: 0, bid_ct: 0, ask_ct: 0 };
+        let mut top = [nothing; LEVELS];
+        let ahead = self.ticker.filter(|&(update, ..)| self.last.is_none_or(|last| update > last));
+        let best = |quote: Option<(i64, u32)>| quote.filter(|&(_, size)| size > 0);
+        let (bid, ask) = (best(ahead.map(|(_, bid, _)| bid)), best(ahead.map(|(.., ask)| ask)));
+        let bids = self.sides.bids.iter().rev().map(|(&price, &size)| (price, size));
+        let bids = bid.into_iter().chain(bids.filter(|&(price, _)| bid.is_none_or(|(best, _)| price < best)));
+        let asks = self.sides.asks.iter().map(|(&price, &size)| (price, size));
+        let asks = ask.into_iter().chain(asks.filter(|&(price, _)| ask.is_none_or(|(best, _)| price > best)));
+        top.iter_mut().zip(bids).for_each(|(level, bid)| (level.bid_px, level.bid_sz) = bid);
+        top.iter_mut().zip(asks).for_each(|(level, ask)| (level.ask_px, level.ask_sz) = ask);
+        top
+    }
+}
+
+impl Sides {
+    fn take(&mut self, update: &Update) {
+        for (levels, side) in [(&update.bids, &mut self.bids), (&update.asks, &mut self.asks)] {
+            for &(price, size) in levels {
+                match size {
+                    0 => side.remove(&price),
+                    _ => side.insert(price, size),
+                };
+            }
+        }
+    }
+}

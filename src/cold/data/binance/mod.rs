@@ -1,0 +1,170 @@
+//! Raw captures of Binance's market streams → MBP-10 and trade records of DBN.
+//!
+//! A capture has a line an event: the local time in ns, a space, and the JSON as it came: `depthUpdate`, `bookTicker`,
+//! `trade`, `aggTrade`, or an order book snapshot. Symbols become instruments 1, 2 ... in the order of their appearance.
+//!
+//! - *Book*: a snapshot and the diffs since, as deep as they go; a ticker that is ahead of the diffs says what the best
+//!   quotes are. A record comes after each line that changes the ten best levels. Its fields tell the best-ranked change of
+//!   the one side that changed (`A` or `C`, by how much); action `M`, side `N`, no price where both did. Order counts are 0:
+//!   Binance does not tell them.
+//! - *Whole*: until a snapshot, and again after a diff that does not follow the one before, levels are missing. Records are
+//!   flagged MAYBE_BAD_BOOK till then; at a break an `R` record clears the book first. A symbol without diffs has a
+//!   book of its best quotes alone, which is whole.
+//! - *Streams of the best 5, 10 or 20 levels* (`depth20`) are counted and left out: they are neither snapshots nor diffs.
+//! - *Trades*: side is the aggressor's (`m` says that the buyer was the maker); trades that are not of the market have none.
+//!   Aggregated trades count only where single ones are not captured.
+//! - *Sizes* are integers of a size unit, by default the largest power of ten that divides every size of the symbol. DBN has no
+//!   place for it: a lane's `instruments` must say it, and [`Unit`] says how.
+//! - *Times*: ts_event is the exchange's (`T`, else `E`, in ms), ts_recv the capture's clock, which may be behind it.
+//!   Records stand in the order of capture, so that ts_event may go back from one stream to another.
+
+mod decimal;
+mod depth;
+mod emit;
+mod line;
+mod lines;
+mod second;
+mod survey;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use dbn::Schema;
+
+use super::raw::{Oddity, RawFile};
+use super::writer::{DbnWriter, FileInfo};
+use crate::{Error, Result};
+use lines::Lines;
+use survey::{Found, Survey};
+
+pub use line::Bad;
+
+/// What records are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Kind {
+    /// Ten best levels a side, and trades.
+    #[default]
+    #[value(name = "mbp-10")]
+    Mbp10,
+    /// Trades alone.
+    Trades,
+}
+
+/// `--size-unit`: `0.001` for every symbol, `BTCUSDT=0.001` for one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SizeUnit {
+    symbol: Option<String>,
+    /// In 1e-9.
+    unit: u128,
+}
+
+impl FromStr for SizeUnit {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (symbol, unit) = text.split_once('=').map_or((None, text), |(symbol, unit)| (Some(symbol), unit));
+        let unit = decimal::parse(unit).filter(|&unit| unit > 0);
+        let unit = unit.ok_or_else(|| format!("\"{text}\" is no size unit: write 0.001, or BTCUSDT=0.001"))?;
+        Ok(Self { symbol: symbol.map(str::to_owned), unit })
+    }
+}
+
+/// How a conversion is done.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What records are made.
+    pub kind: Kind,
+    /// Size units that are not to be found from the sizes.
+    pub size_units: Vec<SizeUnit>,
+}
+
+/// An instrument of the output, as a lane's configuration must say it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unit {
+    /// Instrument id.
+    pub id: u32,
+    /// Symbol.
+    pub symbol: String,
+    /// Greatest common divisor of the distances between prices, as decimal text.
+    pub tick_size: String,
+    /// What a size of 1 stands for, as decimal text.
+    pub size_unit: String,
+    /// Line from which the book is whole; `None` when it never is.
+    pub whole_from_line: Option<u64>,
+    /// Diffs that did not follow the one before, and the line of the first.
+    pub breaks: Oddity,
+}
+
+/// What a conversion did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Events by name.
+    pub events: BTreeMap<String, u64>,
+    /// Records of the best levels.
+    pub quotes: u64,
+    /// Trade records.
+    pub trades: u64,
+    /// The instruments.
+    pub units: Vec<Unit>,
+    /// Lines left out, by reason; the place is a line number.
+    pub skipped: BTreeMap<Bad, Oddity>,
+    /// Aggregated trades left out, since single ones are captured.
+    pub aggregates: u64,
+    /// Snapshots of no use: the book was whole, or they are too old for it.
+    pub unused_snapshots: u64,
+    /// Events whose size is 0: nothing was traded.
+    pub empty: u64,
+    /// Records with an earlier ts_event than the one before.
+    pub backwards: u64,
+    /// Most that ts_recv was behind ts_event, in ns.
+    pub behind_ns: u64,
+}
+
+/// What [`convert_file`] takes, for messages.
+const WANTED: &str = "a raw capture of Binance streams, plain or gzip: local ns, a space and the JSON on each line";
+
+/// Converts a capture to DBN at `output`. `done` grows to twice the bytes of the file.
+///
+/// # Errors
+/// When the file cannot be read to its end or has no event, when a size is no multiple of its unit or too many of them,
+/// and when the output cannot be written.
+pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<AtomicU64>) -> Result<Summary> {
+    let file = RawFile::find(input, WANTED)?;
+    let survey = Survey::read(&mut Lines::new(&file, file.open(done)?))?;
+    let (Some((start_ns, last_ns)), false) = (survey.times_ns, survey.symbols.is_empty()) else {
+        return Err(file.refused("has no event of a known kind with a symbol and a time"));
+    };
+    let units = units(&file, &survey.symbols, &options.size_units)?;
+    let info = FileInfo {
+        dataset: "BINANCE".to_owned(),
+        schema: (options.kind == Kind::Trades).then_some(Schema::Trades),
+        start_ns,
+        end_ns: last_ns + 1,
+        symbols: survey.symbols.iter().zip(1..).map(|(found, id)| (found.symbol.clone(), id)).collect(),
+    };
+    let mut writer = DbnWriter::create(output, &info)?;
+    let mut lines = Lines::new(&file, file.open(done)?);
+    let summary = second::Pass::new(&survey.symbols, &units, options.kind).run(&mut lines, &mut writer)?;
+    writer.finish()?;
+    Ok(summary)
+}
+
+/// The size unit of each symbol, in 1e-9.
+fn units(file: &RawFile, symbols: &[Found], given: &[SizeUnit]) -> Result<Vec<u128>> {
+    let named = |symbol: &str| given.iter().rev().find(|unit| unit.symbol.as_deref() == Some(symbol));
+    if let Some(stranger) = given
+        .iter()
+        .filter_map(|unit| unit.symbol.as_deref())
+        .find(|symbol| !symbols.iter().any(|found| found.symbol == *symbol))
+    {
+        let known: Vec<_> = symbols.iter().map(|found| found.symbol.as_str()).collect();
+        let problem = format!("--size-unit names \"{stranger}\", which the file does not have");
+        return Err(Error::input(file.path().display(), problem, format!("name one of {}", known.join(", "))));
+    }
+    let for_all = given.iter().rev().find(|unit| unit.symbol.is_none());
+    let unit = |found: &Found| named(&found.symbol).or(for_all).map_or(found.size_unit(), |given| given.unit);
+    Ok(symbols.iter().map(unit).collect())
+}

@@ -1,0 +1,152 @@
+//! What a run is asked to leave behind: JSON, the page, HdrHistogram's files. Opened before the work, written after it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{hdr_export, now_utc, page};
+use crate::cold::data::{OutputFile, write_failed};
+use crate::cold::output::write_json;
+use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
+use crate::error::{Error, Result};
+
+/// Arguments that name what to write; flattened into commands.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Outputs {
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the report as one HTML page that opens offline
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write every histogram as .hgrm and every run's intervals as .hlog into this folder, made where it is missing
+    #[arg(long, value_name = "DIR")]
+    pub hgrm: Option<PathBuf>,
+}
+
+/// Targets that can be written. Dropped, they leave nothing behind but the folder.
+#[derive(Debug)]
+pub struct Opened {
+    json: Option<OutputFile>,
+    html: Option<OutputFile>,
+    hgrm: Option<PathBuf>,
+}
+
+/// A report that has a page: as it is for JSON, as a [`LabReport`] for the rest.
+pub trait Report: Serialize {
+    /// The same as a lab's report.
+    fn to_lab(&self) -> LabReport;
+}
+
+impl Report for LabReport {
+    fn to_lab(&self) -> LabReport {
+        self.clone()
+    }
+}
+
+impl Report for ReplayReport {
+    fn to_lab(&self) -> LabReport {
+        LabReport {
+            schema_version: SCHEMA_VERSION,
+            title: format!("Replay of {} at {}", file_name(&self.input), self.rate),
+            made: self.started.clone(),
+            host: self.host.clone(),
+            doctor: self.doctor.clone(),
+            build: self.build.clone(),
+            runs: vec![self.clone()],
+            sweep: None,
+            curves: vec![],
+        }
+    }
+}
+
+impl Report for SweepReport {
+    fn to_lab(&self) -> LabReport {
+        LabReport {
+            schema_version: SCHEMA_VERSION,
+            title: format!("Sweep of {}, {} arrivals", file_name(&self.input), self.arrivals),
+            made: self.started.clone(),
+            host: self.host.clone(),
+            doctor: self.doctor.clone(),
+            build: self.build.clone(),
+            runs: vec![],
+            sweep: Some(self.clone()),
+            curves: vec![],
+        }
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
+}
+
+/// Several reports as one: the runs and curves of all, the first sweep, host, checks and binary.
+///
+/// # Errors
+/// With two sweeps: a page has one.
+pub fn merge(mut reports: Vec<LabReport>) -> Result<LabReport> {
+    let several = reports.len() > 1;
+    let Some(mut first) = (!reports.is_empty()).then(|| reports.remove(0)) else {
+        return Err(Error::input("report", "no file was given", "name the JSON of a replay, a sweep or a lab"));
+    };
+    for other in reports {
+        if let (Some(one), Some(two)) = (&first.sweep, &other.sweep) {
+            let problem = format!("two sweeps, of {} and of {}", one.input, two.input);
+            return Err(Error::input("sweep", problem, "give one sweep a page"));
+        }
+        first.runs.extend(other.runs);
+        first.sweep = first.sweep.or(other.sweep);
+        first.curves.extend(other.curves);
+        first.doctor = first.doctor.or(other.doctor);
+    }
+    if several {
+        let n = first.runs.len();
+        let sweep = if first.sweep.is_some() { " and a sweep" } else { "" };
+        first.title = format!("{n} run{}{sweep}", if n == 1 { "" } else { "s" });
+        first.made = now_utc();
+    }
+    Ok(first)
+}
+
+impl Outputs {
+    /// Opens every target, so that one that cannot be written is refused before the work and not after.
+    pub fn open(&self) -> Result<Opened> {
+        let file = |path: &Option<PathBuf>| path.as_ref().map(OutputFile::create).transpose();
+        let opened = Opened { json: file(&self.json)?, html: file(&self.html)?, hgrm: self.hgrm.clone() };
+        if let Some(dir) = &self.hgrm {
+            let mend = "name a folder that can be made and written";
+            let refused = |e| Error::input(dir.display(), format!("cannot hold files: {e}"), mend);
+            std::fs::create_dir_all(dir).map_err(refused)?;
+            tempfile::tempfile_in(dir).map_err(refused)?;
+        }
+        Ok(opened)
+    }
+
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.json.is_none() && self.html.is_none() && self.hgrm.is_none()
+    }
+}
+
+impl Opened {
+    /// Writes what was asked for; each file appears under its name only when it is whole.
+    pub fn write(self, report: &impl Report) -> Result<()> {
+        if let Some(file) = self.json {
+            write_json(file, report)?;
+        }
+        if self.html.is_none() && self.hgrm.is_none() {
+            return Ok(());
+        }
+        let lab = report.to_lab();
+        if let Some(mut file) = self.html {
+            let target = file.target().to_owned();
+            file.write_all(page::render(&lab).as_bytes()).map_err(|e| write_failed(&target, e))?;
+            file.commit()?;
+        }
+        if let Some(dir) = self.hgrm {
+            hdr_export::write(&lab.runs, &dir)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! Raising the rate until latency breaks a bound: the knee of latency against load.
+
+use super::now_utc;
+use crate::cold::cli::replay::PlayArgs;
+use crate::cold::config::Config;
+use crate::cold::data::Feed;
+use crate::cold::pace::Rate;
+use crate::cold::report::{Build, Host, ReplayReport, SCHEMA_VERSION, Step, SweepReport, hex};
+use crate::error::{Error, Result};
+
+/// How to sweep.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SweepArgs {
+    /// Ticks a second to begin with
+    #[arg(long, default_value = "10000", value_name = "N", value_parser = rate)]
+    pub min_rate: f64,
+    /// Ticks a second never exceeded
+    #[arg(long, default_value = "20000000", value_name = "N", value_parser = rate)]
+    pub max_rate: f64,
+    /// Factor from one rate to the next
+    #[arg(long, default_value = "2", value_name = "X", value_parser = factor)]
+    pub factor: f64,
+    /// Rates tried between the last good and the first bad one, each halving their distance
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub refine: u32,
+    /// Bound on the 99th percentile of tick_to_signal from when a tick was due, microseconds
+    #[arg(long, default_value = "50", value_name = "US", value_parser = microseconds)]
+    pub bound_us: u64,
+    /// How ticks arrive: poisson (independent) or even (equal distances)
+    #[arg(long, default_value = "poisson")]
+    pub arrivals: Arrivals,
+}
+
+/// How ticks arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Arrivals {
+    /// Equal distances.
+    Even,
+    /// Exponentially distributed distances.
+    Poisson,
+}
+
+fn rate(text: &str) -> std::result::Result<f64, String> {
+    let n = text.trim_end_matches("/s");
+    match format!("{n}/s").parse()? {
+        Rate::PerSecond(n) => Ok(n),
+        _ => Err(format!("\"{text}\" is no number of ticks a second")),
+    }
+}
+
+fn factor(text: &str) -> std::result::Result<f64, String> {
+    let bad = || format!("\"{text}\" is no factor: write a number from 1.05 to 100");
+    text.parse().ok().filter(|x| (1.05..=100.0).contains(x)).ok_or_else(bad)
+}
+
+fn microseconds(text: &str) -> std::result::Result<u64, String> {
+    let bad = || format!("\"{text}\" is no bound: write whole microseconds from 1 to 10000000");
+    text.parse().ok().filter(|us| (1..=10_000_000).contains(us)).ok_or_else(bad)
+}
+
+impl SweepArgs {
+    fn rate(&self, per_second: f64) -> Rate {
+        match self.arrivals {
+            Arrivals::Even => Rate::PerSecond(per_second),
+            Arrivals::Poisson => Rate::Poisson(per_second),
+        }
+    }
+
+    fn bound_ns(&self) -> u64 {
+        self.bound_us * 1_000
+    }
+}
+
+/// Runs the sweep; `told` hears of each step.
+pub fn sweep(
+    play: &PlayArgs,
+    args: &SweepArgs,
+    config: &Config,
+    feed: &Feed,
+    mut told: impl FnMut(&Step),
+) -> Result<SweepReport> {
+    if args.min_rate > args.max_rate {
+        let problem = format!("--min-rate {} is above --max-rate {}", args.min_rate, args.max_rate);
+        return Err(Error::input("sweep", problem, "begin at a rate that is not above the last"));
+    }
+    if config.lanes.iter().all(|lane| lane.models.is_empty()) {
+        let mend =
+            "name a model in lane.models: a sweep bounds tick_to_signal, and without models there are no signals";
+        return Err(Error::input(&config.origin, "no models", mend));
+    }
+    let (started, mut last) = (now_utc(), None);
+    let mut steps = climb(args, |per_second| {
+        let report = play.replay(config, feed, args.rate(per_second))?;
+        let step = step(per_second, &report, args.bound_ns());
+        told(&step);
+        last = Some(report);
+        Ok(step)
+    })?;
+    steps.sort_by(|a, b| a.asked_per_second.total_cmp(&b.asked_per_second));
+    let report = last.expect("a sweep has a step");
+    let within = |step: &&Step| step.within;
+    Ok(SweepReport {
+        schema_version: SCHEMA_VERSION,
+        started,
+        host: Host::this(),
+        doctor: report.doctor,
+        build: Build::this(),
+        input: report.input,
+        input_blake3: hex(&feed.blake3),
+        engine: report.engine,
+        arrivals: format!("{:?}", args.arrivals).to_lowercase(),
+        bound_ns: args.bound_ns(),
+        knee_per_second: steps.iter().take_while(within).last().map(|step| step.asked_per_second),
+        knee_is_bracketed: steps.iter().any(|step| !step.within),
+        steps,
+    })
+}
+
+/// Climbs by the factor until a rate is not within the bound twice in a row, since one bad moment of a shared machine is not
+/// a knee; then halves the distance, on a logarithmic scale. Of two tries the better one is kept.
+fn climb(args: &SweepArgs, mut run: impl FnMut(f64) -> Result<Step>) -> Result<Vec<Step>> {
+    let mut twice = |per_second: f64| -> Result<Step> {
+        let first = run(per_second)?;
+        if first.within {
+            return Ok(first);
+        }
+        let second = run(per_second)?;
+        Ok(if second.within || better(&second, &first) { second } else { first })
+    };
+    let mut steps = Vec::new();
+    let (mut good, mut bad) = (None, None);
+    let mut rate = args.min_rate;
+    while rate <= args.max_rate && bad.is_none() {
+        let step = twice(rate)?;
+        if step.within {
+            good = Some(rate)
+        } else {
+            bad = Some(rate)
+        }
+        steps.push(step);
+        rate *= args.factor;
+    }
+    if let (Some(mut low), Some(mut high)) = (good, bad) {
+        for _ in 0..args.refine {
+            let between = (low * high).sqrt();
+            let step = twice(between)?;
+            if step.within {
+                low = between
+            } else {
+                high = between
+            }
+            steps.push(step);
+        }
+    }
+    Ok(steps)
+}
+
+fn better(a: &Step, b: &Step) -> bool {
+    (a.verdict.held, std::cmp::Reverse(a.corrected.p99_ns)) > (b.verdict.held, std::cmp::Reverse(b.corrected.p99_ns))
+}
+
+fn step(asked_per_second: f64, report: &ReplayReport, bound_ns: u64) -> Step {
+    let column = |name: &str| report.reader.stages.get(name).copied().unwrap_or_default();
+    let corrected = column("tick_to_signal_corrected");
+    let [_, working, ..] = report.lane.regimes_ns;
+    let whole: u64 = report.lane.regimes_ns.iter().sum();
+    Step {
+        asked_per_second,
+        offered_per_second: report.ticks_per_second,
+        within: report.verdict.held && corrected.count > 0 && corrected.p99_ns <= bound_ns,
+        verdict: report.verdict.clone(),
+        uncorrected: column("tick_to_signal"),
+        corrected,
+        seen: column("seen_corrected"),
+        utilisation: working as f64 / whole.max(1) as f64,
+        lost: report.lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cold::report::{Stage, Verdict};
+
+    fn args(refine: u32) -> SweepArgs {
+        let arrivals = Arrivals::Even;
+        SweepArgs { min_rate: 1_000.0, max_rate: 1e6, factor: 2.0, refine, bound_us: 50, arrivals }
+    }
+
+    fn made(rate: f64, p99_ns: u64, held: bool) -> Step {
+        Step {
+            asked_per_second: rate,
+            offered_per_second: rate,
+            verdict: Verdict { held, reasons: vec![] },
+            within: held && p99_ns <= 50_000,
+            uncorrected: Stage::default(),
+            corrected: Stage { count: 1, p99_ns, ..Stage::default() },
+            seen: Stage::default(),
+            utilisation: 0.0,
+            lost: 0,
+        }
+    }
+
+    /// A machine that breaks at 37,000 ticks a second is found within the last halving.
+    #[test]
+    fn the_knee_is_closed_in_on() {
+        let steps =
+            climb(&args(6), |rate| Ok(made(rate, if rate < 37_000.0 { 10_000 } else { 90_000 }, true))).unwrap();
+        let best = steps.iter().filter(|s| s.within).map(|s| s.asked_per_second).fold(0.0, f64::max);
+        assert!((36_000.0..37_000.0).contains(&best), "{best}");
+        assert!(steps.iter().all(|s| s.asked_per_second <= 64_000.0), "it never goes on past a bad rate");
+    }
+
+    #[test]
+    fn one_bad_moment_is_no_knee_and_a_failed_run_is_never_within() {
+        let mut tries = 0;
+        let steps = climb(&args(0), |rate| {
+            tries += 1;
+            let stalled = rate == 8_000.0 && tries == 4;
+            Ok(made(rate, if stalled { 900_000 } else { 10_000 }, rate < 64_000.0))
+        });
+        let steps = steps.unwrap();
+        let good: Vec<_> = steps.iter().filter(|s| s.within).map(|s| s.asked_per_second).collect();
+        assert_eq!(good, [1e3, 2e3, 4e3, 8e3, 16e3, 32e3]);
+        assert!(!steps.last().unwrap().within && steps.len() == 7);
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        assert!(rate("0").is_err() && rate("nan").is_err() && rate("2e9").is_err() && rate("5000").is_ok());
+        assert!(factor("1").is_err() && factor("x").is_err() && factor("1.5").is_ok());
+        assert!(microseconds("0").is_err() && microseconds("1.5").is_err() && microseconds("50").is_ok());
+    }
+}
