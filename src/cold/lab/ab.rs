@@ -205,7 +205,8 @@ pub struct MetricResult {
     pub interval: Option<Range>,
     /// Verdict.
     pub finding: Finding,
-    /// Where faster or slower: the stages whose change, the same way and at the same percentile, cannot be noise, largest first.
+    /// Stages whose change at the same percentile cannot be noise, largest first: the same way where faster or slower, either
+    /// way and beyond the margin where undecided.
     pub changed: Vec<Change>,
 }
 

@@ -56,23 +56,27 @@ pub(super) fn metrics(pairs: &[Pair], metrics: &[Metric], stages: &[StageResult]
         let paired = Paired::of(pairs, *metric)?;
         let StageResult { a_ns, b_ns, ratio, ratio_interval, .. } = paired.result(*metric, rule);
         let finding = rule.find(&paired.logs());
-        let changed = changed(stages, *metric, finding);
+        let changed = if enough(pairs) { changed(stages, *metric, finding, rule) } else { Vec::new() };
         Some(MetricResult { metric: metric.to_string(), a_ns, b_ns, ratio, interval: ratio_interval, finding, changed })
     };
     metrics.iter().filter_map(result).collect()
 }
 
-/// The steps that changed the way the metric did, at its percentile, largest first.
-fn changed(stages: &[StageResult], metric: Metric, finding: Finding) -> Vec<Change> {
-    let sign = match finding {
-        Finding::Slower => 1.0,
-        Finding::Faster => -1.0,
-        Finding::NoDifferenceSeen | Finding::Undecided => return Vec::new(),
+/// The steps that changed at the metric's percentile, largest first: the way the metric did where it is slower or faster;
+/// either way, but beyond the margin, where it is undecided, since a step may be told from noise when the whole cannot.
+fn changed(stages: &[StageResult], metric: Metric, finding: Finding, rule: &Rule) -> Vec<Change> {
+    let counts = |s: &StageResult| match finding {
+        Finding::Slower => s.change_ns > 0.0,
+        Finding::Faster => s.change_ns < 0.0,
+        Finding::Undecided => {
+            s.ratio_interval.is_some_and(|ratio| matches!(rule.judge(ratio), Finding::Slower | Finding::Faster))
+        }
+        Finding::NoDifferenceSeen => false,
     };
     let change = |s: &StageResult| {
         let interval = s.change_interval.filter(|range: &Range| range.excludes_zero())?;
         let named = STEPS.contains(&s.stage.as_str()) && s.percentile == metric.percentile.name();
-        (named && s.change_ns * sign > 0.0).then(|| Change {
+        (named && counts(s)).then(|| Change {
             stage: s.stage.clone(),
             percentile: s.percentile.clone(),
             change_ns: s.change_ns,

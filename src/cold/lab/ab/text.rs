@@ -109,11 +109,17 @@ impl AbReport {
         format!("\n{}", columns(&rows))
     }
 
-    /// What slower and faster metrics owe it to.
+    /// What slower and faster metrics owe it to, and what can be told from noise where the whole cannot.
     fn changes(&self) -> String {
         let mut text = String::new();
-        for m in self.metrics.iter().filter(|m| matches!(m.finding, Finding::Slower | Finding::Faster)) {
+        for m in self.metrics.iter().filter(|m| m.finding != Finding::NoDifferenceSeen) {
             let stages: Vec<_> = m.changed.iter().map(change).collect();
+            if m.finding == Finding::Undecided {
+                if !stages.is_empty() {
+                    let _ = writeln!(text, "{} is undecided, but steps changed: {}", m.metric, stages.join(", "));
+                }
+                continue;
+            }
             let why = match stages.split_first() {
                 None if self.stamps != "full" => {
                     "no stage can be named: the config says stamps = \"ends\"; say \"full\"".into()
