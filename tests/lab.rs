@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::*;
-use pillion::cold::data::{self, synth};
+use pillion::cold::data::synth;
 use pillion::cold::replay::ReplayReport;
 use pillion::cold::report::{LabReport, SweepReport};
 use rustix::process::{Pid, Signal, kill_process};

@@ -94,7 +94,7 @@ fn flood_config(config: &Config, slots: u64) -> Result<Config> {
 fn report(args: &Args, runs: Vec<ReplayReport>, doctor: Option<Diagnosis>, sweep: Option<SweepReport>) -> LabReport {
     LabReport {
         schema_version: SCHEMA_VERSION,
-        title: format!("Latency lab: {}", args.play.input.display()),
+        title: format!("Latency lab: {}", args.play.input.file_name().unwrap_or_default().display()),
         made: now_utc(),
         host: Host::this(),
         doctor,

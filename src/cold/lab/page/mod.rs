@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use self::chart::Charts;
 use self::html::{Html, link, table, tag, tag_with, text};
-use self::top::{column, corrected, uncorrected};
+use self::top::{corrected, seen, uncorrected};
 use self::units::{ns, rate};
 use crate::cold::report::{LabReport, ReplayReport};
 use crate::cold::table::thousands;
@@ -113,10 +113,6 @@ fn overview_row(run: &ReplayReport, i: usize) -> Vec<Html> {
     let stage = corrected(run).or_else(|| uncorrected(run));
     let figure =
         |value: Option<u64>, mark: &str| text(value.map_or("–".into(), |value| format!("{}{mark}", ns(value))));
-    let (seen, seen_mark) = match column(run, "seen_corrected") {
-        Some(seen) => (Some(seen), ""),
-        None => (column(run, "seen"), "*"),
-    };
     vec![
         link(&anchor(i), &run.rate),
         verdict,
@@ -126,7 +122,7 @@ fn overview_row(run: &ReplayReport, i: usize) -> Vec<Html> {
         figure(stage.map(|s| s.p99_ns), mark),
         figure(stage.map(|s| s.p999_ns), mark),
         figure(stage.map(|s| s.max_ns), mark),
-        figure(seen.map(|s| s.p99_ns), seen_mark),
+        figure(seen(run).map(|s| s.p99_ns), if run.paced_ticks > 0 { "" } else { "*" }),
         text(tail::main_cause(&run.lane.tail).unwrap_or_else(|| "none kept".into())),
     ]
 }

@@ -18,9 +18,14 @@ pub fn uncorrected(run: &ReplayReport) -> Option<Stage> {
     column(run, "tick_to_signal").or_else(lane)
 }
 
-/// Tick to signal from when the tick was due.
+/// Tick to signal from when the tick was due; none where no tick had a due time, since there is nothing to correct.
 pub fn corrected(run: &ReplayReport) -> Option<Stage> {
-    column(run, "tick_to_signal_corrected")
+    column(run, "tick_to_signal_corrected").filter(|_| run.paced_ticks > 0)
+}
+
+/// Until the reader had the signal: from when the tick was due, else from its publish stamp.
+pub fn seen(run: &ReplayReport) -> Option<Stage> {
+    column(run, if run.paced_ticks > 0 { "seen_corrected" } else { "seen" })
 }
 
 /// The run that the head of the page speaks of: the first that held and has due times, else that held and has signals, else
@@ -84,10 +89,17 @@ fn lost(report: &LabReport) -> Html {
     if report.runs.is_empty() {
         return Html::default();
     }
-    let sum = |of: fn(&ReplayReport) -> u64| report.runs.iter().fold(0_u64, |sum, run| sum.saturating_add(of(run)));
+    // A flood is meant to lose: its section says from where.
+    let meant = |run: &&ReplayReport| run.flood.is_some() && run.verdict.held;
+    let counted: Vec<_> = report.runs.iter().filter(|run| !meant(run)).collect();
+    if counted.is_empty() {
+        return note("a flood: see where its losses begin");
+    }
+    let sum = |of: fn(&ReplayReport) -> u64| counted.iter().fold(0_u64, |sum, run| sum.saturating_add(of(run)));
     let (lost, ticks) = (sum(|run| run.lost), sum(|run| run.ticks));
     let class = if lost > 0 { "lost bad" } else { "lost" };
-    let words = format!(" ticks lost of {}", thousands(ticks.saturating_add(lost)));
+    let aside = if counted.len() < report.runs.len() { ", floods aside" } else { "" };
+    let words = format!(" ticks lost of {}{aside}", thousands(ticks.saturating_add(lost)));
     tag("p", class, [tag("b", "", thousands(lost)), text(words)])
 }
 
@@ -113,7 +125,7 @@ fn latency(runs: &[ReplayReport], i: usize) -> Html {
         let mut rows = vec![
             latencies("corrected", corrected(run), none),
             latencies("uncorrected", uncorrected(run), "not counted"),
-            latencies("seen", column(run, "seen_corrected"), none),
+            latencies("seen", seen(run), none),
         ];
         if corrected(run).is_none() {
             rows.swap(0, 1); // the first row is the headline
