@@ -7,7 +7,7 @@ INPUT ?=
 RATE ?= 50000/s
 PREFIX ?= /usr/local
 
-.PHONY: demo test loom fuzz lint bench bench-gpu planted soak models release onnxruntime toolchain install python crash
+.PHONY: demo test loom fuzz lint bench bench-gpu lab planted soak models release onnxruntime toolchain install python crash
 
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
@@ -49,10 +49,16 @@ bench: onnxruntime release
 	test -e target/bench-models/index.toml || scripts/bench-models
 	cargo bench --bench engines
 	cargo bench --bench scale -- --json target/scale.json
+	$(PILLION) report target/scale.json --html target/scale.html
 
 # The GPU against the CPU, with and without CUDA graphs, 1, 64 and 1,024 instruments a run. Without a GPU it says so.
 bench-gpu:
 	scripts/bench-gpu run
+
+# Every load model, the knee and the tail of INPUT or of the ES day: target/lab.html to look at, lab.json, and hgrm/.
+LAB_INPUT = $(or $(INPUT),$(DATA)/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst --from 23:00:00)
+lab: onnxruntime release
+	$(PILLION) lab --config config/demo.toml --input $(LAB_INPUT) --html target/lab.html --json target/lab.json --hgrm target/hgrm
 
 # A build with 2 us planted in its features step, against a build without: `pillion ab` must find it and name the step.
 planted: onnxruntime release

@@ -33,9 +33,11 @@ use std::time::Instant;
 
 use caches::Cache;
 use measure::{Dimension, Effort};
-use pillion::cold::cores;
 use pillion::cold::data::OutputFile;
-use pillion::cold::report::{Curve, Host};
+use pillion::cold::lab::now_utc;
+use pillion::cold::output::write_json;
+use pillion::cold::report::{Build, Curve, Host, LabReport, SCHEMA_VERSION};
+use pillion::cold::{cores, doctor};
 
 /// Curves by name, in the order they are measured.
 const IDS: [&str; 8] = ["instruments", "gap", "features", "models", "readers", "depth", "orders", "clear"];
@@ -96,7 +98,7 @@ fn run() -> Result<(), String> {
     let other = allowed.iter().copied().find(|&cpu| cpu != core);
     let curves = curves_of(&args, other, &caches)?;
     let Some(path) = &args.json else { return Ok(()) };
-    write(path, &curves)
+    write(path, core, curves)
 }
 
 /// Measures, prints and gives every curve that is wanted. `other`: a second CPU, without which readers are not measured.
@@ -131,11 +133,21 @@ fn dimension(id: &str, other: Option<usize>) -> Result<Option<Dimension>, String
     }))
 }
 
-/// The curves as a JSON array of the report's own type.
-fn write(path: &Path, curves: &[Curve]) -> Result<(), String> {
-    let mut file = OutputFile::create(path).map_err(|error| error.to_string())?;
-    serde_json::to_writer_pretty(&mut file, curves).map_err(|error| format!("{}: {error}", path.display()))?;
-    file.commit().map_err(|error| error.to_string())
+/// The curves as a report that `pillion report` makes a page of.
+fn write(path: &Path, core: usize, curves: Vec<Curve>) -> Result<(), String> {
+    let report = LabReport {
+        schema_version: SCHEMA_VERSION,
+        title: "Cost against scale".into(),
+        made: now_utc(),
+        host: Host::this(),
+        doctor: Some(doctor::quick(core)),
+        build: Build::this(),
+        runs: Vec::new(),
+        sweep: None,
+        curves,
+    };
+    let file = OutputFile::create(path).map_err(|error| error.to_string())?;
+    write_json(file, &report).map_err(|error| error.to_string())
 }
 
 /// What runs it.

@@ -47,10 +47,12 @@ pub fn top(report: &LabReport) -> Html {
     let middle = match (foremost, &report.sweep) {
         (Some(i), _) => latency(&report.runs, i),
         (None, Some(sweep)) => knee(sweep),
-        (None, None) => tag("div", "card wide", p("This report holds no run and no sweep.")),
+        (None, None) if report.curves.is_empty() => tag("div", "card wide", p("This report holds no run and no sweep.")),
+        (None, None) => tag("div", "card wide", p("Curves of cost against scale: no run, no rate to hold.")),
     };
     let title = [tag("h1", "", &report.title), tag("p", "sub", format!("made {}", report.made))];
-    let cards = [verdict(report), middle, host(doctor)];
+    let judged = !report.runs.is_empty() || report.sweep.is_some() || report.curves.is_empty();
+    let cards = [if judged { verdict(report) } else { Html::default() }, middle, host(doctor)];
     let head = Html::from([tag("header", "", title), tag("div", "cards", cards), facts(report, run)]);
     tag("section", "top", head)
 }
