@@ -35,7 +35,7 @@ pub fn section(run: &ReplayReport) -> Html {
     }
     let kept: u64 = tail.ticks.values().fold(0, |sum, n| sum.saturating_add(*n));
     let mut words = format!(
-        "{} ticks took longer than {}; {} of them were kept with their cause.",
+        "{} ticks were over the threshold of their time ({} at the end); {} of them were kept with their cause.",
         thousands(tail.over),
         ns(tail.threshold_ns),
         thousands(kept)
