@@ -47,7 +47,9 @@ pub fn top(report: &LabReport) -> Html {
     let middle = match (foremost, &report.sweep) {
         (Some(i), _) => latency(&report.runs, i),
         (None, Some(sweep)) => knee(sweep),
-        (None, None) if report.curves.is_empty() => tag("div", "card wide", p("This report holds no run and no sweep.")),
+        (None, None) if report.curves.is_empty() => {
+            tag("div", "card wide", p("This report holds no run and no sweep."))
+        }
         (None, None) => tag("div", "card wide", p("Curves of cost against scale: no run, no rate to hold.")),
     };
     let title = [tag("h1", "", &report.title), tag("p", "sub", format!("made {}", report.made))];
