@@ -73,9 +73,10 @@ fn other_signals_are_said_first() {
 fn what_must_be_equal() {
     let dir = tempfile::tempdir().unwrap();
     let a = report(1, same);
-    let changes: [(&str, Change, &str, &str); 15] = [
+    let changes: [(&str, Change, &str, &str); 16] = [
         ("input", |r| r.input_blake3 = "9876".into(), "1234", "9876"),
         ("input", |r| r.complete = false, "true", "false"),
+        ("input", |r| r.sorted = true, "false", "true"),
         ("rate", |r| r.rate = "max".into(), "20000/s", "max"),
         ("rate", |r| r.seed = Some(77), "none", "77"),
         ("engine", |r| r.engine = "ort-cpu".into(), "native", "ort-cpu"),

@@ -129,6 +129,8 @@ fn empty() -> ReplayReport {
         input: "day.dbn.zst".into(),
         input_blake3: "1234".into(),
         input_ticks: 4_000,
+        out_of_order: 0,
+        sorted: false,
         complete: true,
         rate: "20000/s".into(),
         seed: None,

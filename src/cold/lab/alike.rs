@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Allow {
-    /// Another recording, or a part of it
+    /// Another recording, a part of it, or its events in another order
     Input,
     /// Another engine, instruction set, runtime or model
     Engine,
@@ -45,7 +45,7 @@ impl Allow {
 
     fn mend(self) -> &'static str {
         match self {
-            Self::Input => "replay the same recording, the whole of it",
+            Self::Input => "replay the same recording, the whole of it, with or without --sort alike",
             Self::Engine => {
                 "name the engine and the same models in the config (engine = \"auto\" chooses anew at each start)"
             }
@@ -83,9 +83,10 @@ pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
             found.push(Difference { kind, what: what.to_owned(), a, b });
         }
     };
-    let fields: [(Allow, &str, Field); 17] = [
+    let fields: [(Allow, &str, Field); 18] = [
         (Allow::Input, "input_blake3", |r| r.input_blake3.clone()),
         (Allow::Input, "complete", |r| r.complete.to_string()),
+        (Allow::Input, "sorted", |r| r.sorted.to_string()),
         (Allow::Rate, "rate", |r| r.rate.clone()),
         (Allow::Rate, "seed", |r| r.seed.map_or("none".into(), |seed| seed.to_string())),
         (Allow::Engine, "engine", |r| r.engine.clone()),
