@@ -55,10 +55,16 @@ bench: onnxruntime release
 bench-gpu:
 	scripts/bench-gpu run
 
-# Every load model, the knee and the tail of INPUT or of the ES day: target/lab.html to look at, lab.json, and hgrm/.
-LAB_INPUT = $(or $(INPUT),$(DATA)/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst --from 23:00:00)
-lab: onnxruntime release
+# Every load model, the knee and the tail of INPUT, of the ES day, or, without both, of synthetic ticks: target/lab.html
+# to look at, lab.json, and hgrm/.
+ES_DAY = $(DATA)/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst
+SYNTH = target/synth.dbn.zst
+LAB_INPUT = $(or $(INPUT),$(if $(wildcard $(ES_DAY)),$(ES_DAY) --from 23:00:00,$(SYNTH)))
+lab: onnxruntime release $(filter $(SYNTH),$(LAB_INPUT))
 	$(PILLION) lab --config config/demo.toml --input $(LAB_INPUT) --html target/lab.html --json target/lab.json --hgrm target/hgrm
+
+$(SYNTH): | release
+	$(PILLION) synth -o $@
 
 # A build with 2 us planted in its features step, against a build without: `pillion ab` must find it and name the step.
 planted: onnxruntime release

@@ -261,6 +261,24 @@ fn binaries_that_fail() {
     assert!(stdout(&out).contains("fewer than 8 pairs") && stderr(&out).contains("6.json"), "{}", stderr(&out));
 }
 
+/// A session that breaks off between two looks gives no verdict, however plain the ratios are.
+#[test]
+fn what_breaks_off_between_looks_is_undecided() {
+    let dir = tempfile::tempdir().unwrap();
+    // infer is up and down by turns, so that the first look, at 8 pairs, does not decide it and the session goes on.
+    let swings = |name: &str, ns: u64, up: bool| if name == "infer" && up { 9 * ns } else { ns };
+    let a = binary(dir.path(), "a", |n| run(n, |name, ns| swings(name, ns, n % 2 == 0)));
+    let b = binary(dir.path(), "b", |n| run(100 + n, |name, ns| swings(name, slower(name, ns), n % 2 == 1)));
+    // The warm-up is run 1, so pair 10 is run 11.
+    std::fs::remove_file(dir.path().join("b/11.json")).unwrap();
+    let (out, report) = ab(dir.path(), &a, &b, &["--metric", "tick_to_signal:p50", "--metric", "infer:p50"]);
+    let report = report.expect("what there is");
+    assert_eq!((out.status.code(), report.ended, report.pairs.len()), (Some(1), Ended::Error, 9), "{}", stderr(&out));
+    assert!(!report.looks.contains(&9) && report.metrics[0].interval.unwrap().low > 1.02, "{:?}", report.metrics);
+    assert!(report.metrics.iter().all(|metric| metric.finding == Finding::Undecided), "{:?}", report.metrics);
+    assert!(report.regressions.is_empty(), "{:?}", report.regressions);
+}
+
 /// Ctrl-C ends the child and prints what there is; a killed ab takes its child with it.
 #[test]
 fn no_child_is_left_behind() {

@@ -184,6 +184,62 @@ fn a_ticker_ahead_of_the_diffs_says_the_best_quotes() {
 }
 
 #[test]
+fn a_diff_that_comes_again_changes_nothing() {
+    let capture = Capture::new(&[
+        snapshot(1, 10, &[("10.0", "1")], &[("10.5", "1")]),
+        diff(2, [10, 11, 12], &[("10.0", "2")], &[]),
+        diff(3, [12, 13, 14], &[("10.0", "3")], &[]),
+        diff(4, [12, 13, 14], &[("10.0", "3")], &[]), // again
+        diff(5, [10, 11, 12], &[("10.0", "2")], &[]), // older
+        diff(6, [14, 15, 16], &[("10.0", "4")], &[]),
+    ]);
+    let (summary, feed) = capture.convert();
+    assert_eq!(
+        told(&feed),
+        ["MN 0 0 | 100x1 / 105x1", "AB 100 1 | 100x2 / 105x1", "AB 100 1 | 100x3 / 105x1", "AB 100 1 | 100x4 / 105x1",]
+    );
+    assert_eq!(summary.units[0].breaks.count, 0);
+}
+
+#[test]
+fn a_snapshot_before_the_diff_that_breaks_makes_the_book_whole_again() {
+    let capture = |last: u64| {
+        Capture::new(&[
+            snapshot(1, 10, &[("10.0", "1")], &[("10.5", "1")]),
+            diff(2, [10, 11, 12], &[("10.0", "2")], &[]),
+            snapshot(3, last, &[("9.0", "5")], &[("9.5", "6")]),
+            diff(4, [19, 20, 21], &[("9.0", "4")], &[]), // 13 to 19 are missing
+        ])
+    };
+    let before = ["MN 0 0 | 100x1 / 105x1", "AB 100 1 | 100x2 / 105x1", "RN 0 0? | /"];
+    for (last, after) in [
+        (20, "MN 0 0 | 90x4 / 95x6"),
+        (21, "MN 0 0 | 90x5 / 95x6"), // the diff is in it
+        (18, "AB 90 4? | 90x4 /"),    // 19 is missing still
+        (12, "AB 90 4? | 90x4 /"),    // no newer than the book
+    ] {
+        let (summary, feed) = capture(last).convert();
+        let told = told(&feed);
+        assert_eq!((&told[..3], &told[3..]), (&before.map(str::to_owned)[..], &[after.to_owned()][..]), "{last}");
+        assert_eq!((summary.units[0].breaks.count, summary.unused_snapshots), (1, 1), "{last}");
+    }
+}
+
+#[test]
+fn a_book_is_never_earlier_than_what_it_contains() {
+    let capture = Capture::new(&[
+        snapshot(1, 10, &[("10.0", "1")], &[("10.5", "1")]),
+        diff(5, [10, 11, 12], &[("10.0", "2")], &[]),
+        ticker(3, 13, ("10.0", "7"), ("10.5", "1")), // of an earlier time than the diff
+        trade(4, "XUSDT", "10.0", "1", true, "MARKET"),
+        ticker(6, 14, ("10.0", "8"), ("10.5", "1")),
+    ]);
+    let (summary, feed) = capture.convert();
+    let seconds: Vec<_> = feed.iter().map(|record| record[1] / 1_000_000_000).collect();
+    assert_eq!((seconds, summary.backwards), (vec![11, 51, 51, 41, 61], 1));
+}
+
+#[test]
 fn sizes_are_exact_or_refused() {
     let capture = |size: &str| {
         Capture::new(&[trade(1, "XUSDT", "1", "0.5", true, "MARKET"), trade(2, "XUSDT", "1", size, true, "MARKET")])

@@ -96,7 +96,7 @@ fn overlapping_events_of_one_file_are_one() {
 }
 
 #[test]
-fn a_snapshot_comes_before_the_live_event_that_it_precedes() {
+fn a_snapshot_at_the_start_comes_before_the_first_live_event_and_a_later_one_behind_its_own() {
     let files = Files::new(&[
         (&[("A", 1)], &[(1, 10, LAST), (1, 20, LAST), (1, 90, LAST)]),
         (
@@ -123,6 +123,29 @@ fn ids_that_clash_are_refused_or_renumbered() {
     let feed = clash.merge(Options { renumber: true, sort: false }).unwrap();
     assert_eq!(orders(&feed), [(1, 1), (2, 2), (2, 101), (3, 102)]);
     assert_eq!(symbols(&feed), [(1, "A"), (2, "B"), (3, "C")]);
+}
+
+#[test]
+fn ids_of_one_symbol_in_one_file_stay_apart() {
+    let files = Files::new(&[
+        (&[("A", 1), ("A", 2)], &[(1, 10, LAST), (2, 11, LAST)]),
+        (&[("A", 7), ("B", 8)], &[(7, 12, LAST), (8, 13, LAST)]),
+    ]);
+    let feed = files.merge(Options { renumber: true, sort: false }).unwrap();
+    assert_eq!(orders(&feed), [(1, 1), (2, 2), (1, 101), (3, 102)]);
+    assert_eq!(symbols(&feed), [(1, "A"), (2, "A"), (3, "B")]);
+}
+
+#[test]
+fn a_file_whose_events_never_end_is_refused() {
+    let files = Files::new(&[(&[("A", 1)], &[(1, 10, 0), (1, 20, 0)]), (&[("B", 2)], &[(2, 15, LAST)])]);
+    let error = files.merge(Options::default()).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.exit_code, 2);
+    assert!(text.contains("0.dbn") && text.contains("no record has F_LAST: its events do not end"), "{text}");
+    // A file without records has no event to end.
+    let files = Files::new(&[(&[("A", 1)], &[]), (&[("B", 2)], &[(2, 15, LAST)])]);
+    assert_eq!(files.merge(Options::default()).unwrap().records, 1);
 }
 
 #[test]
@@ -188,7 +211,9 @@ fn real_files_merge_with_all_their_records() {
 
 fn any_records() -> impl Strategy<Value = Vec<(u32, u64, u8)>> {
     let flags = prop_oneof![6 => Just(LAST), 2 => Just(0), 1 => Just(SNAPSHOT | LAST), 1 => Just(SNAPSHOT)];
-    prop::collection::vec((1u32..4, 1u64..30, flags), 1..40)
+    let records = prop::collection::vec((1u32..4, 1u64..30, flags), 1..40);
+    // A file in which no event ends is refused.
+    records.prop_filter("an event ends", |records| records.iter().any(|(.., flags)| flags & LAST != 0))
 }
 
 proptest! {

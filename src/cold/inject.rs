@@ -94,10 +94,16 @@ pub fn inject(
     for record in load.feed {
         let now = clock.now_ns();
         let due = pace.due(record, now);
-        if due != Due::Ahead {
+        if !matches!(due, Due::Ahead | Due::Along) {
             end_ns = end_ns.min(now.saturating_add(load.for_ns));
         }
-        if matches!(due, Due::At(at) if at > end_ns) || now > end_ns {
+        // What was due in time is sent however late it got: to leave it out would leave the lateness out.
+        let over = match due {
+            Due::At(at) => at > end_ns,
+            Due::Ahead => false,
+            _ => now > end_ns,
+        };
+        if over {
             break;
         }
         let now = wait(due, writer, clock, peer)?;
@@ -120,7 +126,7 @@ fn wait(due: Due, writer: &RingWriter, clock: &Clock, peer: &mut impl Peer) -> R
         let under_way = || writer.published() - peer.consumed().min(writer.published());
         let now = clock.now_ns();
         let (ready, slack) = match due {
-            Due::Now => return Ok(now),
+            Due::Now | Due::Along => return Ok(now),
             Due::Ahead | Due::WithRoom => (under_way() < window, Slack::Sidecar),
             Due::Alone => (under_way() == 0, Slack::Sidecar),
             Due::At(at) => (now >= at, if at.saturating_sub(now) > SLACK_NS { Slack::Time } else { Slack::None }),
@@ -141,7 +147,7 @@ impl Due {
     /// When a record published at `now_ns` was due; 0 ahead of the play.
     fn time(self, now_ns: u64) -> u64 {
         match self {
-            Self::Ahead => 0,
+            Self::Ahead | Self::Along => 0,
             Self::At(at) => at,
             Self::WithRoom | Self::Now | Self::Alone => now_ns,
         }

@@ -34,6 +34,9 @@ pub enum Rate {
 /// Most ticks a second that may be asked for: one a nanosecond.
 const MOST_PER_SECOND: f64 = 1e9;
 
+/// Least number in a rate: one a million seconds.
+const LEAST: f64 = 1e-6;
+
 /// Forms of a rate, for help and messages.
 pub const RATE_FORMS: &str =
     "max, flood, closed, realtime, xN (x200), N/s (50000/s), poisson:N/s or burst:N@M/s (burst:100@50/s)";
@@ -50,7 +53,10 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = |why: &str| format!("\"{text}\" is no rate{why}: write {RATE_FORMS}, N and M positive");
-        let positive = |n: &str| n.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| bad(""));
+        let positive = |n: &str| match n.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0) {
+            Some(n) if n < LEAST => Err(bad(" (less than one in eleven days)")),
+            n => n.ok_or_else(|| bad("")),
+        };
         let a_second = |n: &str| match positive(n)? {
             n if n > MOST_PER_SECOND => Err(bad(" (more than one tick a nanosecond)")),
             n => Ok(n),
@@ -105,6 +111,10 @@ pub struct Pace {
     from_ns: u64,
     /// Clock and recording time of the first live record.
     origin: Option<(u64, u64)>,
+    /// The play has begun.
+    begun: bool,
+    /// Due time of the latest record.
+    latest_ns: u64,
     /// Live records asked for.
     live: u64,
     /// Poisson: ns from the origin to the next arrival.
@@ -117,6 +127,8 @@ pub enum Due {
     /// Ahead of the play, as soon as the sidecar has room: snapshots, whose times may lie hours before the first live
     /// record, and whatever comes before the play's start.
     Ahead,
+    /// At once, without a due time of its own: a snapshot in the midst of a play that waits for nobody.
+    Along,
     /// At this time, ns since the epoch, whether the sidecar keeps up or not.
     At(u64),
     /// As soon as the sidecar has room.
@@ -131,14 +143,25 @@ impl Pace {
     /// A pace that starts with the first live record of `from_ns` or later (`ts_event`, ns since the epoch); `seed` makes
     /// the arrivals of `poisson`.
     pub fn new(rate: Rate, seed: u64, from_ns: u64) -> Self {
-        Self { rate, random: Random::new(seed), from_ns, origin: None, live: 0, arrival_ns: 0.0 }
+        Self {
+            rate,
+            random: Random::new(seed),
+            from_ns,
+            origin: None,
+            begun: false,
+            latest_ns: 0,
+            live: 0,
+            arrival_ns: 0.0,
+        }
     }
 
     /// When `record` is due, given that it is `now_ns`. Records are asked for in order, each once.
     pub fn due(&mut self, record: &[u64], now_ns: u64) -> Due {
         let ts_event = record[1];
+        if self.goes_ahead(record) {
+            return self.ahead();
+        }
         match self.rate {
-            _ if is_snapshot(record) || ts_event < self.from_ns => return Due::Ahead,
             Rate::Max => return Due::WithRoom,
             Rate::Flood => return Due::Now,
             Rate::Closed => return Due::Alone,
@@ -153,7 +176,23 @@ impl Pace {
             Rate::Max | Rate::Flood | Rate::Closed => 0.0,
         };
         self.live += 1;
-        Due::At(clock_origin.saturating_add(offset_ns as u64))
+        // A record that goes back in time is due with the one before it, not before it was its turn.
+        self.latest_ns = self.latest_ns.max(clock_origin.saturating_add(offset_ns as u64));
+        Due::At(self.latest_ns)
+    }
+
+    /// Whether a record has no due time: a snapshot, or one before the play's start.
+    fn goes_ahead(&mut self, record: &[u64]) -> bool {
+        if is_snapshot(record) {
+            return true;
+        }
+        self.begun |= record[1] >= self.from_ns;
+        !self.begun
+    }
+
+    fn ahead(&self) -> Due {
+        let waits_for_nobody = self.rate.open_loop() || self.rate == Rate::Flood;
+        if self.begun && waits_for_nobody { Due::Along } else { Due::Ahead }
     }
 
     /// This arrival's offset, ns.
@@ -196,9 +235,16 @@ mod tests {
         }
         let bad =
             ["", "x", "x-1", "0/s", "fast", "xnan", "1/m", "poisson:5", "poisson:0/s", "burst:0@5/s", "burst:5@0/s"];
-        for text in
-            bad.into_iter().chain(["burst:5/s", "burst:1.5@2/s", "burst:-1@2/s", "2e9/s", "burst:1000000@10000/s"])
-        {
+        for text in bad.into_iter().chain([
+            "burst:5/s",
+            "burst:1.5@2/s",
+            "burst:-1@2/s",
+            "2e9/s",
+            "1e-300/s",
+            "x1e-9",
+            "burst:1@1e-9/s",
+            "burst:1000000@10000/s",
+        ]) {
             assert!(text.parse::<Rate>().unwrap_err().contains("is no rate"), "{text}");
         }
     }
@@ -224,6 +270,19 @@ mod tests {
         assert_eq!(pace.due(&record(999, 0), 5), Due::Ahead);
         assert_eq!(pace.due(&record(1_500, 0), 70), Due::At(70), "the clock starts with the first record of the play");
         assert_eq!(pace.due(&record(1_600, 0), 80), Due::At(170));
+    }
+
+    #[test]
+    fn a_play_that_has_begun_waits_for_nobody_and_never_goes_back() {
+        let mut pace = Pace::new(Rate::Speed(1.0), 0, 1_000);
+        assert_eq!(pace.due(&record(1_000, 0), 50), Due::At(50));
+        assert_eq!(pace.due(&record(900, 0), 60), Due::At(50), "earlier than the start, yet in the play");
+        assert_eq!(pace.due(&record(1_100, 0), 60), Due::At(150));
+        assert_eq!(pace.due(&record(1_050, 0), 60), Due::At(150), "back in time: due with the one before");
+        assert_eq!(pace.due(&record(5, flags::SNAPSHOT), 70), Due::Along);
+        let mut pace = Pace::new(Rate::Max, 0, 0);
+        assert_eq!(pace.due(&record(1_000, 0), 50), Due::WithRoom);
+        assert_eq!(pace.due(&record(5, flags::SNAPSHOT), 70), Due::Ahead);
     }
 
     #[test]

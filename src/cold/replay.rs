@@ -42,8 +42,6 @@ pub struct Replay<'a> {
     pub feed: &'a Feed,
     /// Path of the recording, for the report.
     pub input: &'a Path,
-    /// Whether its events were sorted.
-    pub sorted: bool,
     /// Load model.
     pub rate: Rate,
     /// Seed of `poisson`'s arrivals.
@@ -160,7 +158,8 @@ impl Replay<'_> {
             slots: self.config.feed.slots,
         };
         worst::charge_feed(&mut lane.tail, sent, tap.arrivals());
-        let served_ns = sent.play().1 + left.behind_ns;
+        let (played, play_ns) = sent.play();
+        let served_ns = play_ns + left.behind_ns;
         Ok(ReplayReport {
             schema_version: SCHEMA_VERSION,
             verdict: judge(self.rate, &shown),
@@ -187,12 +186,12 @@ impl Replay<'_> {
             input_blake3: hex(&self.feed.blake3),
             input_ticks: self.feed.records,
             out_of_order: order::check(self.feed).map_or(0, |disorder| disorder.count),
-            sorted: self.sorted,
+            sorted: self.feed.sorted,
             complete: injected.ticks == self.feed.records,
             rate: self.rate.to_string(),
             seed: matches!(self.rate, Rate::Poisson(_)).then_some(self.seed),
             span_ns: injected.span_ns,
-            ticks_per_second: injected.ticks as f64 * 1e9 / injected.span_ns.max(1) as f64,
+            ticks_per_second: played.saturating_sub(1) as f64 * 1e9 / play_ns.max(1) as f64,
             paced_ticks: injected.paced,
             late_ticks: injected.late,
             max_late_ns: injected.max_late_ns,

@@ -149,6 +149,7 @@ impl Seat {
     fn start(&mut self, ticks: RingReader) {
         let Phase::Boot(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
         let Waiting { prepared, publisher, states } = *waiting;
+        self.timeline = Timeline::new(&STAGE_NAMES, self.clock.now_ns());
         let model = |m: super::model::LoadedModel| Model { engine: m.engine, revision: m.manifest.revision };
         let models: Vec<_> = prepared.models.into_iter().map(model).collect();
         let parts = Parts {

@@ -71,6 +71,11 @@ impl SignalTap {
         self.block.extend_from_slice(bytemuck::bytes_of(&signal.normalised()));
     }
 
+    /// Whether more than half of the room for unhashed signals is taken.
+    pub fn is_filling(&self) -> bool {
+        self.block.len() > BLOCK_BYTES / 2
+    }
+
     /// Hashes a piece of what has been read, for when there is a little time.
     pub fn hash_some(&mut self) {
         let end = (self.hashed + PIECE_BYTES).min(self.block.len());

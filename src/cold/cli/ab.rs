@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 pub const EXIT_CODES: &str =
     "Verdicts: slower or faster when the whole 99 % interval of the ratio lies beyond the margin, no
 difference seen when it lies within, else undecided. Fewer than 8 pairs decide nothing; pairs are
-looked at a few times, fixed beforehand.
+looked at a few times, fixed beforehand, and a session that breaks off between decides nothing.
+Equal builds are called slower or faster in under 5 % of simulated sessions, for each metric, at the
+default numbers of pairs.
 
 Exit codes:
   0  done, whatever the verdicts, unless:

@@ -9,8 +9,8 @@ use crate::cold::table::thousands;
 
 /// Merge DBN files by ts_event into one file of all their instruments.
 ///
-/// Of equal times the file named first comes first; an event's records stay together; a snapshot comes right before the
-/// live event that it precedes in its file.
+/// Of equal times the file named first comes first; an event's records stay together. A snapshot at the start comes
+/// right before its file's first live event, a later one right behind the live event that it followed.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The .dbn or .dbn.zst files, at least two. They are read twice.

@@ -69,7 +69,7 @@ impl PlayArgs {
         let (seed, for_ns) = (self.seed, self.for_ns.unwrap_or(u64::MAX));
         let (config, input, binary) = (config.clone(), self.input.as_path(), this_binary()?);
         let from_ns = self.from.map_or(Ok(0), |from| from.in_feed(feed))?;
-        Replay { config, feed, input, sorted: self.sort, rate, seed, from_ns, for_ns, binary }.run()
+        Replay { config, feed, input, rate, seed, from_ns, for_ns, binary }.run()
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Feed {
     pub records: u64,
     /// Longest record in `words`, in 8-byte words.
     pub max_record_words: usize,
+    /// Whether [`super::order::sort`] has put its events into another order than the file's.
+    pub sorted: bool,
     /// Records of other types that a mixed file had between these (definitions, system messages ...), left out.
     pub skipped: u64,
 }
@@ -254,6 +256,7 @@ impl Gather {
             words: self.words,
             records: self.records,
             max_record_words: self.max_record_words,
+            sorted: false,
             skipped: self.skipped,
         })
     }

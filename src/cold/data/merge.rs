@@ -1,9 +1,10 @@
 //! Several DBN files → one stream of all their instruments, by event time.
 //!
-//! Files are ordered by ts_event, since that is the time that features see; of equal times the file named first comes first.
-//! What is taken from a file at a time is a whole event (see [`super::order`]), so that no record of another file comes
-//! between its records. A snapshot comes right before the live event that it precedes in its file. Each file is read twice,
-//! first for its symbols and its order; nothing is held but one event of each, unless a file must be sorted.
+//! Files are ordered by ts_event, since that is the time that features see; of equal times the file named first comes
+//! first. What is taken from a file at a time is a whole event (see [`super::order`]), so that no record of another
+//! file comes between its records. A snapshot at the start comes right before its file's first live event, a later one
+//! right behind the live event that it followed. Each file is read twice, first for its symbols and its order; nothing
+//! is held but one event of each, unless a file must be sorted.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -58,8 +59,8 @@ impl Plan {
     /// Reads every file once.
     ///
     /// # Errors
-    /// When a file cannot be read whole, is out of order and not to be sorted, or when two files use an instrument id for
-    /// different symbols and are not to be renumbered.
+    /// When a file cannot be read whole, has no event that ends, is out of order and not to be sorted, or when two
+    /// files use an instrument id for different symbols and are not to be renumbered.
     pub fn new(inputs: &[PathBuf], options: Options) -> Result<Plan> {
         let files = inputs.iter().map(|path| Survey::read(path)).collect::<Result<Vec<_>>>()?;
         if let Some((file, at)) = files.iter().find_map(|f| f.disorder.filter(|_| !options.sort).map(|at| (f, at))) {
@@ -147,6 +148,10 @@ impl Survey {
             times_ns = Some((first.min(words[1]), last.max(words[1])));
             words.clear();
         }
+        if records > 0 && !watch.ended {
+            let problem = "no record has F_LAST: its events do not end";
+            return Err(Error::input(path.display(), problem, "give files whose events end"));
+        }
         let mut known = stream.symbols();
         Ok(Survey {
             path: path.to_owned(),
@@ -189,7 +194,7 @@ fn kept(files: &[Survey]) -> Result<Numbering> {
     Ok((ids, known.into_iter().map(|(id, (_, symbol))| (symbol.to_owned(), id)).collect()))
 }
 
-/// Ids from 1, the same for the same symbol of the same dataset.
+/// Ids from 1, the same for the same symbol of the same dataset, but never twice in one file.
 fn renumbered(files: &[Survey]) -> Numbering {
     let mut known: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     let mut symbols: Vec<(String, u32)> = Vec::new();
@@ -199,6 +204,8 @@ fn renumbered(files: &[Survey]) -> Numbering {
         for (&id, symbol) in &file.symbols {
             let new = symbols.len() as u32 + 1;
             let number = *known.entry((&file.dataset, symbol)).or_insert(new);
+            // A file may use several ids for one symbol; they stay apart.
+            let number = if own.values().any(|&used| used == number) { new } else { number };
             if number == new {
                 symbols.push((symbol.clone(), new));
             }

@@ -1,8 +1,9 @@
 //! Whether a recording stands in the order of its event times, and putting it there.
 //!
-//! What is ordered are events: records up to the one with F_LAST, or, where the events of several instruments overlap, up to the one that
-//! ends the last of them. An event counts as of its first record's ts_event. Snapshots are state, not news: their times say
-//! nothing of their place, which is before the live event that they came before.
+//! What is ordered are events: records up to the one with F_LAST, or, where the events of several instruments overlap,
+//! up to the one that ends the last of them. An event counts as of its first record's ts_event. Snapshots are state,
+//! not news: their times say nothing of their place. A snapshot at the start comes right before its file's first live
+//! event, a later one right behind the live event that it followed.
 
 use pillion_shm::records::{flags, rtype};
 
@@ -48,7 +49,7 @@ pub fn sort(feed: Feed) -> Feed {
     events.sort_by_key(|(time_ns, _)| *time_ns);
     let mut words = Vec::with_capacity(feed.words.len());
     events.into_iter().for_each(|(_, range)| words.extend_from_slice(&feed.words[range]));
-    Feed { words, ..feed }
+    Feed { words, sorted: true, ..feed }
 }
 
 /// Follows records one by one: where events end, and how their times go.
@@ -62,6 +63,8 @@ pub(super) struct Watch {
     /// ts_event of the first one.
     pub first_live_ns: Option<u64>,
     pub disorder: Option<Disorder>,
+    /// Whether any event has ended.
+    pub ended: bool,
 }
 
 impl Watch {
@@ -83,8 +86,12 @@ impl Watch {
             // Each is an event of its own, whatever it says.
             rtype::TRADE => flags::LAST,
             // Status is part of no event.
-            _ => return,
+            _ => {
+                self.ended = true;
+                return;
+            }
         };
+        self.ended |= flags & flags::LAST != 0;
         let open = self.open.iter().position(|&other| other == id);
         match (flags & flags::LAST != 0, open) {
             (true, Some(at)) => {

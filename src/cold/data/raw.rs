@@ -63,13 +63,18 @@ impl RawFile {
         Error::input(self.path.display(), problem, format!("give {}", self.wanted))
     }
 
-    /// Refuses it because reading failed after `good` (such as "byte 12 of its content").
+    /// Refuses it because reading failed after `good` (such as "byte 12 of its content"): a compressed file that breaks
+    /// off is not converted in part. That a plain one does is for its format to tell.
     pub fn broken(&self, e: &io::Error, good: impl std::fmt::Display) -> Error {
         let problem = match e.kind() {
             io::ErrorKind::UnexpectedEof => format!("the compressed data ends in the middle, after {good}"),
             _ => format!("cannot be read on after {good}: {e}"),
         };
-        Error::input(self.path.display(), problem, "fetch the file again: one that breaks off is not converted in part")
+        Error::input(
+            self.path.display(),
+            problem,
+            "fetch the file again: a compressed file that breaks off is not converted in part",
+        )
     }
 }
 

@@ -104,8 +104,13 @@ pub(super) fn irq_counts(look: &Look) -> Found {
 pub(super) fn workqueue_cpumask(look: &Look) -> Found {
     let text = look.sys("devices/virtual/workqueue/cpumask")?;
     let cpus = Cpus::mask(&text)?;
-    let mend = format!("echo {} > /sys/devices/virtual/workqueue/cpumask", mask(&look.others()));
-    Ok(Finding::of(!cpus.has(look.core), format!("unbound work may run on {cpus}")).mend(mend))
+    let finding = Finding::of(!cpus.has(look.core), format!("unbound work may run on {cpus}"));
+    let others = look.others();
+    // The kernel refuses an empty mask: the row's own mend says what is needed.
+    if others.0.is_empty() {
+        return Ok(finding);
+    }
+    Ok(finding.mend(format!("echo {} > /sys/devices/virtual/workqueue/cpumask", mask(&others))))
 }
 
 /// A mask as the kernel takes it: words of 32 bits, the highest first.
@@ -118,7 +123,18 @@ fn mask(cpus: &Cpus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::examine;
+    use super::super::fixture::{CORE, Tree, noisy};
     use super::*;
+
+    #[test]
+    fn without_another_cpu_no_mask_is_told() {
+        let tree = Tree::bad();
+        tree.write("sys/devices/system/cpu/online", &format!("{CORE}\n"));
+        let found = examine(&tree.roots, CORE, Ok(noisy()));
+        let check = found.checks.iter().find(|check| check.id == "workqueue_cpumask").expect("a row");
+        assert!(check.mend.starts_with("write a mask without CPU 3 "), "{}", check.mend);
+    }
 
     #[test]
     fn sources_are_read_by_the_column_of_the_cpu_and_not_by_its_number() {

@@ -5,9 +5,7 @@
 //! report's own, which do not overlap). What differs between two runs of the same binary, such as where its memory
 //! lies, is in no span of one run: only paired runs see it.
 
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
-
+use super::hdr;
 use super::stats::{Chance, Range, percentile_range};
 use crate::cold::report::Interval;
 
@@ -96,16 +94,13 @@ pub fn ratios<const N: usize>(a: &Blocks, b: &Blocks, quantiles: [f64; N], seed:
 
 /// Bucket bounds, ns, and counts of an encoded histogram.
 fn decode(text: &str) -> Result<Vec<(u64, u64)>, String> {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| format!("is no base64: {e}"))?;
-    let histogram: Histogram<u64> =
-        Deserializer::new().deserialize(&mut &bytes[..]).map_err(|e| format!("is no histogram: {e}"))?;
-    Ok(crate::cold::report::buckets(&histogram))
+    Ok(crate::cold::report::buckets(&hdr::read(text)?))
 }
 
 #[cfg(test)]
 mod tests {
     use base64::Engine;
+    use hdrhistogram::Histogram;
     use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
     use proptest::prelude::*;
 

@@ -112,6 +112,7 @@ pub fn merge(mut reports: Vec<LabReport>) -> Result<LabReport> {
 impl Outputs {
     /// Opens every target, so that one that cannot be written is refused before the work and not after.
     pub fn open(&self) -> Result<Opened> {
+        self.apart()?;
         let file = |path: &Option<PathBuf>| path.as_ref().map(OutputFile::create).transpose();
         let opened = Opened { json: file(&self.json)?, html: file(&self.html)?, hgrm: self.hgrm.clone() };
         if let Some(dir) = &self.hgrm {
@@ -121,6 +122,22 @@ impl Outputs {
             tempfile::tempfile_in(dir).map_err(refused)?;
         }
         Ok(opened)
+    }
+
+    /// Refuses two targets of the same path: the second would take the place of the first.
+    fn apart(&self) -> Result<()> {
+        let named = [("--json", &self.json), ("--html", &self.html), ("--hgrm", &self.hgrm)];
+        let named = named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
+        let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+        for (flag, path) in named {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            if let Some((other, _)) = seen.iter().find(|(_, seen)| *seen == whole) {
+                let problem = format!("both {other} and {flag} are to be written there");
+                return Err(Error::input(path.display(), problem, "give each a path of its own"));
+            }
+            seen.push((flag, whole));
+        }
+        Ok(())
     }
 
     /// Whether nothing is to be written.
@@ -148,5 +165,28 @@ impl Opened {
             hdr_export::write(&lab.runs, &dir)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_targets_of_one_path_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let [plain, dotted] = ["x", "./x"].map(|name| Some(dir.path().join(name)));
+        for (json, html, hgrm, flags) in [
+            (&plain, &dotted, &None, ["--json", "--html"]),
+            (&plain, &None, &dotted, ["--json", "--hgrm"]),
+            (&None, &plain, &plain, ["--html", "--hgrm"]),
+        ] {
+            let [json, html, hgrm] = [json, html, hgrm].map(Option::clone);
+            let error = Outputs { json, html, hgrm }.open().unwrap_err();
+            let text = error.to_string();
+            assert!(error.exit_code == 2 && flags.iter().all(|flag| text.contains(flag)), "{text}");
+        }
+        let apart = Outputs { json: plain, html: Some(dir.path().join("y")), hgrm: Some(dir.path().join("z")) };
+        assert!(apart.open().is_ok());
     }
 }

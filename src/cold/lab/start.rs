@@ -50,8 +50,8 @@ impl PlayStart {
         let at = match self {
             Self::At(ns) => ns,
             Self::TimeOfDay(ns) => {
-                let same_day = first - first % DAY_NS + ns;
-                if same_day < first { same_day + DAY_NS } else { same_day }
+                let same_day = (first - first % DAY_NS).saturating_add(ns);
+                if same_day < first { same_day.saturating_add(DAY_NS) } else { same_day }
             }
         };
         if live().all(|ts_event| ts_event < at) {

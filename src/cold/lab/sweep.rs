@@ -111,7 +111,7 @@ pub fn sweep(
         arrivals: format!("{:?}", args.arrivals).to_lowercase(),
         bound_ns: args.bound_ns(),
         knee_per_second: steps.iter().take_while(within).last().map(|step| step.asked_per_second),
-        knee_is_bracketed: steps.iter().any(|step| !step.within),
+        knee_is_bracketed: steps.iter().find(|step| !step.within).is_some_and(|step| !feeds_limit(step)),
         steps,
     })
 }
@@ -155,8 +155,14 @@ fn climb(args: &SweepArgs, mut run: impl FnMut(f64) -> Result<Step>) -> Result<V
     Ok(steps)
 }
 
+/// Whether a step failed only because the feed could not send that fast: that is no limit of the sidecar's.
+pub fn feeds_limit(step: &Step) -> bool {
+    !step.verdict.held && step.verdict.reasons.iter().all(|reason| reason.starts_with("feed:"))
+}
+
 fn better(a: &Step, b: &Step) -> bool {
-    (a.verdict.held, std::cmp::Reverse(a.corrected.p99_ns)) > (b.verdict.held, std::cmp::Reverse(b.corrected.p99_ns))
+    let worth = |step: &Step| (step.corrected.count > 0, step.verdict.held, std::cmp::Reverse(step.corrected.p99_ns));
+    worth(a) > worth(b)
 }
 
 fn step(asked_per_second: f64, report: &ReplayReport, bound_ns: u64) -> Step {

@@ -51,6 +51,9 @@ pub fn judge(rate: Rate, run: &Shown) -> Verdict {
     }
     if rate.open_loop() {
         let Injected { paced, late, due_span_ns: due, paced_span_ns: took, .. } = run.injected;
+        if paced == 0 {
+            reasons.push("no tick of the recording had a due time: nothing was played".into());
+        }
         let share = late as f64 / paced.max(1) as f64;
         if share > LATE_SHARE {
             let (share, bound) = (share * 100.0, LATE_SHARE * 100.0);
@@ -104,6 +107,7 @@ mod tests {
         assert!(reason(Shown { injected: late, ..good() }).contains("1.1 % of ticks left over 1 ms late"));
         let slow = Injected { paced_span_ns: 1_013_000_000, ..good().injected };
         assert!(reason(Shown { injected: slow, ..good() }).contains("took 1013.0 ms"));
+        assert!(reason(Shown { injected: Injected::default(), ..good() }).contains("nothing was played"));
         assert!(reason(Shown { behind: 7, behind_ns: 11_000_000, ..good() }).contains("7 ticks behind"));
     }
 

@@ -1,6 +1,7 @@
 //! The tail as the feed knows it: ticks that it sent late are charged from when they were due.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sent::Sent;
 use crate::cold::report::{Cause, Shares, TailReport, TailTick};
@@ -9,50 +10,84 @@ use crate::cold::signals::Seen;
 /// Slow ticks that a report lists.
 const LISTED: usize = 20;
 
+/// Lateness below this is no evidence, ns: publishing takes that long.
+const TOLD_NS: u64 = 1_000;
+
+/// A tick's last signal, and how late the tick was sent.
+#[derive(Clone, Copy)]
+struct Answer {
+    seen: Seen,
+    latency_ns: u64,
+    late_ns: u64,
+}
+
 /// Adds the feed's lateness to the slow ticks, and the ticks that only its lateness made slow: its thread was not running
-/// when they were due, so theirs is the host's.
+/// when they were due, so theirs is the host's. Of ticks sent ahead of the play none is listed.
 pub fn charge_feed(tail: &mut TailReport, sent: &Sent, arrivals: &[Seen]) {
+    tail.worst.retain(|tick| sent.due_ns(tick.ring_seq).is_some());
     for tick in &mut tail.worst {
         tick.late_ns = sent.late_ns(tick.ring_seq);
-        if tick.late_ns > tail.threshold_ns {
-            charge(tick);
+        let before = tick.cause;
+        charge(tick);
+        if tick.cause != before {
+            move_tick(&mut tail.ticks, Some(before), tick.cause);
         }
     }
-    let known: BTreeMap<u64, ()> = tail.worst.iter().map(|tick| (tick.ring_seq, ())).collect();
-    let (mut latest, mut last_seq) = (Vec::new(), None);
-    for seen in arrivals {
-        let late_ns = sent.late_ns(seen.ring_seq);
-        let latency_ns = seen.signal_ns.saturating_sub(seen.tick_ns);
-        let slow_by_feed_alone = latency_ns <= tail.threshold_ns && latency_ns + late_ns > tail.threshold_ns;
-        // Several models answer one tick.
-        if !slow_by_feed_alone || tail.threshold_ns == 0 || last_seq.replace(seen.ring_seq) == Some(seen.ring_seq) {
+    let known: BTreeSet<u64> = tail.worst.iter().map(|tick| tick.ring_seq).collect();
+    let mut late = Vec::new();
+    for answer in answers(sent, arrivals) {
+        let Answer { seen, latency_ns, late_ns } = answer;
+        if tail.threshold_ns == 0 || late_ns == 0 || latency_ns + late_ns <= tail.threshold_ns {
             continue;
         }
-        tail.over += 1;
-        *tail.ticks.entry(Cause::Host.name().to_owned()).or_default() += 1;
-        tail.shares.host_ns += late_ns;
-        if !known.contains_key(&seen.ring_seq) {
-            latest.push((late_ns, latency_ns, *seen));
+        tail.shares.host_ns = tail.shares.host_ns.saturating_add(late_ns);
+        if latency_ns <= tail.threshold_ns {
+            tail.over += 1;
+            move_tick(&mut tail.ticks, None, Cause::Host);
+        }
+        if !known.contains(&seen.ring_seq) {
+            late.push(answer);
         }
     }
-    latest.sort_unstable_by_key(|(late_ns, ..)| std::cmp::Reverse(*late_ns));
-    tail.worst
-        .extend(latest.iter().take(LISTED).map(|&(late_ns, latency_ns, seen)| held_back(late_ns, latency_ns, seen)));
-    tail.worst.sort_by_key(|tick| std::cmp::Reverse(tick.latency_ns + tick.late_ns));
+    late.sort_unstable_by_key(|answer| Reverse(answer.late_ns + answer.latency_ns));
+    tail.worst.extend(late.iter().take(LISTED).map(held_back));
+    tail.worst.sort_by_key(|tick| Reverse(tick.latency_ns + tick.late_ns));
     tail.worst.truncate(LISTED);
+}
+
+/// The last signal of each tick of the play: several models answer one, one after the other.
+fn answers<'a>(sent: &'a Sent, arrivals: &'a [Seen]) -> impl Iterator<Item = Answer> + 'a {
+    let ticks = arrivals.chunk_by(|a, b| a.ring_seq == b.ring_seq);
+    ticks.filter_map(move |signals| {
+        let seen = *signals.iter().max_by_key(|seen| seen.signal_ns)?;
+        sent.due_ns(seen.ring_seq)?;
+        let latency_ns = seen.signal_ns.saturating_sub(seen.tick_ns);
+        Some(Answer { seen, latency_ns, late_ns: sent.late_ns(seen.ring_seq) })
+    })
+}
+
+fn move_tick(ticks: &mut BTreeMap<String, u64>, from: Option<Cause>, to: Cause) {
+    if let Some(count) = from.and_then(|from| ticks.get_mut(from.name())) {
+        *count = count.saturating_sub(1);
+    }
+    *ticks.entry(to.name().to_owned()).or_default() += 1;
 }
 
 /// A tick that was slow anyway, and late as well.
 fn charge(tick: &mut TailTick) {
     tick.shares.host_ns += tick.late_ns;
     let Shares { host_ns, backlog_ns, model_ns, ours_ns, unattributed_ns } = tick.shares;
-    if host_ns >= backlog_ns.max(model_ns).max(ours_ns).max(unattributed_ns) {
+    if host_ns > 0 && host_ns >= backlog_ns.max(model_ns).max(ours_ns).max(unattributed_ns) {
         tick.cause = Cause::Host;
     }
-    tick.evidence.push(late(tick.late_ns));
+    if tick.late_ns >= TOLD_NS {
+        tick.evidence.push(late(tick.late_ns));
+    }
 }
 
-fn held_back(late_ns: u64, latency_ns: u64, seen: Seen) -> TailTick {
+/// A tick that the sidecar did not keep: what it lost after its publish is not known.
+fn held_back(answer: &Answer) -> TailTick {
+    let Answer { seen, latency_ns, late_ns } = *answer;
     TailTick {
         ring_seq: seen.ring_seq,
         tick_ns: seen.tick_ns,
@@ -61,7 +96,7 @@ fn held_back(late_ns: u64, latency_ns: u64, seen: Seen) -> TailTick {
         stages_ns: BTreeMap::from([("tick_to_signal".to_owned(), latency_ns)]),
         position: 0,
         silent_ns: 0,
-        cause: Cause::Host,
+        cause: if late_ns >= latency_ns { Cause::Host } else { Cause::Unattributed },
         shares: Shares { host_ns: late_ns, ..Shares::default() },
         evidence: vec![late(late_ns)],
     }
@@ -75,31 +110,59 @@ fn late(ns: u64) -> String {
 mod tests {
     use super::*;
 
+    fn seen(ring_seq: u64, tick_ns: u64, took: u64) -> Seen {
+        Seen { ring_seq, tick_ns, signal_ns: tick_ns + took, seen_ns: tick_ns + took }
+    }
+
+    fn slow(ring_seq: u64, cause: Cause, shares: Shares) -> TailTick {
+        let answer = Answer { seen: seen(ring_seq, 0, 2_000), latency_ns: 2_000, late_ns: 0 };
+        TailTick { shares, cause, evidence: vec![], ..held_back(&answer) }
+    }
+
     #[test]
     fn late_ticks_join_the_tail_as_the_hosts() {
-        let mut sent = Sent::with_room(4);
-        for (due, at) in [(100, 100), (200, 5_200), (300, 5_300), (400, 400)] {
+        let mut sent = Sent::with_room(5);
+        for (due, at) in [(0, 50), (100, 100), (200, 5_200), (300, 5_300), (400, 400)] {
             sent.push(due, at);
         }
-        let seen = |ring_seq, tick_ns: u64, took: u64| Seen {
-            ring_seq,
-            tick_ns,
-            signal_ns: tick_ns + took,
-            seen_ns: tick_ns + took,
-        };
-        // The second has two models; the third was slow by itself too.
-        let arrivals =
-            [seen(0, 100, 50), seen(1, 5_200, 50), seen(1, 5_200, 60), seen(2, 5_300, 2_000), seen(3, 400, 50)];
-        let slow = TailTick {
-            latency_ns: 2_000,
-            shares: Shares { model_ns: 1_900, ..Shares::default() },
-            cause: Cause::Model,
-            ..held_back(0, 0, arrivals[3])
-        };
-        let mut tail = TailReport { threshold_ns: 1_000, over: 1, worst: vec![slow], ..TailReport::default() };
+        // Tick 2 has two models, and tick 3 was slow by itself too; tick 0 went ahead of the play.
+        let arrivals = [
+            seen(0, 50, 9_000),
+            seen(1, 100, 50),
+            seen(2, 5_200, 50),
+            seen(2, 5_200, 60),
+            seen(3, 5_300, 2_000),
+            seen(4, 400, 50),
+        ];
+        let model = Shares { model_ns: 1_900, ..Shares::default() };
+        let worst = vec![slow(0, Cause::Ours, Shares::default()), slow(3, Cause::Model, model)];
+        let ticks = BTreeMap::from([("model".to_owned(), 1), ("ours".to_owned(), 1)]);
+        let mut tail =
+            TailReport { threshold_ns: 1_000, over: 2, worst, ticks, shares: model, ..TailReport::default() };
         charge_feed(&mut tail, &sent, &arrivals);
         let listed: Vec<_> = tail.worst.iter().map(|t| (t.ring_seq, t.late_ns, t.latency_ns, t.cause)).collect();
-        assert_eq!(listed, [(2, 5_000, 2_000, Cause::Host), (1, 5_000, 50, Cause::Host)]);
-        assert_eq!((tail.over, tail.ticks["host"], tail.shares.host_ns), (2, 1, 5_000));
+        assert_eq!(listed, [(3, 5_000, 2_000, Cause::Host), (2, 5_000, 60, Cause::Host)]);
+        assert_eq!((tail.over, tail.ticks["host"], tail.ticks["model"]), (3, 2, 0));
+        assert_eq!(
+            (tail.shares.host_ns, tail.shares.model_ns),
+            (10_000, 1_900),
+            "every late tick's lateness is in the sum"
+        );
+    }
+
+    /// After a stop the feed sends what it owes at once: the first is the latest, and stands first though it waited least.
+    #[test]
+    fn the_latest_of_a_burst_stands_first() {
+        let (mut sent, mut arrivals) = (Sent::with_room(100), Vec::new());
+        for i in 0..100 {
+            let (due, at) = (1_000 + i * 50_000, 5_100_000 + i * 10);
+            sent.push(due, at);
+            arrivals.push(seen(i, at, 20_000 + i * 700));
+        }
+        let mut tail = TailReport { threshold_ns: 10_000, over: 100, ..TailReport::default() };
+        charge_feed(&mut tail, &sent, &arrivals);
+        assert_eq!(tail.worst.iter().map(|t| t.ring_seq).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+        let late: u64 = (0..100).map(|i| sent.late_ns(i)).sum();
+        assert_eq!((tail.shares.host_ns, tail.over), (late, 100));
     }
 }

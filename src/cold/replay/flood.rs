@@ -24,11 +24,11 @@ impl FloodWatch {
         Self { slots, published: 0, deepest: 0, first_over: sizes.map(|n| (n, None)).collect() }
     }
 
-    /// A tick has been published.
+    /// A tick has been published, as part of the play or ahead of it.
     #[inline]
-    pub fn published(&mut self, consumed: impl FnOnce() -> u64) {
+    pub fn published(&mut self, in_play: bool, consumed: impl FnOnce() -> u64) {
         self.published += 1;
-        if self.published.is_multiple_of(LOOK_EVERY) {
+        if in_play && self.published.is_multiple_of(LOOK_EVERY) {
             let backlog = self.published.saturating_sub(consumed());
             if backlog > self.deepest {
                 self.deeper(backlog);

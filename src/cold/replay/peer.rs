@@ -88,23 +88,23 @@ impl Peer for ReplayPeer {
     fn published(&mut self, due_ns: u64, now_ns: u64) {
         self.sent.push(due_ns, now_ns);
         if let Some(flood) = &mut self.flood {
-            flood.published(|| self.cnc.consumed_of(self.generation));
+            flood.published(due_ns > 0, || self.cnc.consumed_of(self.generation));
         }
     }
 
     fn between(&mut self, slack: Slack) -> Result<()> {
         self.tap.drain();
-        if slack == Slack::None {
-            return Ok(());
-        }
-        if slack == Slack::Time {
+        // In time: a full block would have to be hashed at once, which takes 60 times as long as a piece.
+        if slack == Slack::Time || self.tap.is_filling() {
             self.tap.hash_some();
         }
         std::hint::spin_loop();
         if self.checked.elapsed() > LOOK_EVERY {
             self.checked = Instant::now();
             self.sidecar.look()?;
-            self.must_move(slack == Slack::Sidecar)?;
+            if slack != Slack::None {
+                self.must_move(slack == Slack::Sidecar)?;
+            }
         }
         Ok(())
     }

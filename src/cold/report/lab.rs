@@ -60,7 +60,8 @@ pub struct SweepReport {
     pub steps: Vec<Step>,
     /// The highest rate that was held within the bound, ticks a second; `None` when even the lowest was not.
     pub knee_per_second: Option<f64>,
-    /// Whether a higher rate was tried and failed: else the knee is only a lower bound.
+    /// Whether a higher rate was tried and the sidecar failed it: else the knee is only a lower bound, because no higher rate was
+    /// tried or the feed could not send faster.
     pub knee_is_bracketed: bool,
 }
 

@@ -71,7 +71,7 @@ pub struct ReplayReport {
     pub seed: Option<u64>,
     /// First publish to last, ns.
     pub span_ns: u64,
-    /// Ticks per second over that span.
+    /// Ticks per second of the play: what was sent ahead of it is left out.
     pub ticks_per_second: f64,
     /// Ticks that had a due time: neither snapshots nor sent as there was room.
     pub paced_ticks: u64,
@@ -141,7 +141,7 @@ pub struct Flood {
     pub offered_per_second: f64,
     /// Ticks a second that the sidecar took meanwhile, lost ones not counted.
     pub taken_per_second: f64,
-    /// Most ticks that waited at once.
+    /// Most ticks that waited at once, looked at every 16 ticks; the sidecar tells what it took every 32.
     pub deepest_backlog: u64,
     /// Ticks offered before the first loss; `None`: this ring lost none.
     pub first_loss_tick: Option<u64>,

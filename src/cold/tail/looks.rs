@@ -89,6 +89,8 @@ impl History {
         let mut involuntary = one(Sign::Involuntary) + one(Sign::Queued);
         let (mut voluntary, mut major, mut minor) =
             (one(Sign::Voluntary), one(Sign::MajorFault), one(Sign::MinorFault));
+        // The kernel tells it in steps of 10 ms.
+        let mut stolen = if sign == Sign::Stolen { ns.div_ceil(1_000_000) } else { 0 };
         let around = self.between.iter_mut().rev().take_while(|b| b.to_ns >= from_ns).filter(|b| b.from_ns <= to_ns);
         for Between { left, .. } in around {
             take(&mut left.runqueue_wait_ns, &mut wait);
@@ -96,6 +98,7 @@ impl History {
             take(&mut left.involuntary_switches, &mut involuntary);
             take(&mut left.major_faults, &mut major);
             take(&mut left.minor_faults, &mut minor);
+            take(&mut left.steal_ms, &mut stolen);
         }
     }
 

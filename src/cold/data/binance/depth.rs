@@ -31,7 +31,7 @@ pub(super) struct Update {
 pub(super) enum Outcome {
     /// The levels are taken over.
     Taken,
-    /// Diffs are missing before this one: the book begins anew with it.
+    /// Diffs are missing before this one: the book begins anew with it, whole where a snapshot was waiting for it.
     Broken,
     /// The book is whole from here.
     Whole,
@@ -51,6 +51,9 @@ pub(super) struct Depth {
     /// The next diff is the first behind a snapshot and may overlap it.
     bridging: bool,
     waiting: VecDeque<Update>,
+    /// A snapshot ahead of a whole book: after a reconnect it may come before the first new diff, which breaks the
+    /// book.
+    spare: Option<Update>,
     ticker: Option<Ticker>,
 }
 
@@ -71,7 +74,7 @@ impl Depth {
         let before = diff.previous.unwrap_or(diff.first.saturating_sub(1));
         let fits = match self.last {
             None => true,
-            Some(last) if self.bridging && diff.last <= last => return Outcome::Unused,
+            Some(last) if diff.last <= last => return Outcome::Unused,
             Some(last) if self.bridging => before <= last,
             Some(last) => before == last,
         };
@@ -90,12 +93,19 @@ impl Depth {
             }
             self.waiting.push_back(update);
         }
+        if !fits && let Some(spare) = self.spare.take() {
+            self.snapshot(spare);
+        }
         if fits { Outcome::Taken } else { Outcome::Broken }
     }
 
     /// Takes a snapshot that includes every update up to `last`: the diffs that wait are put on top of it.
     pub fn snapshot(&mut self, update: Update) -> Outcome {
         let last = update.diff.last;
+        if self.whole && self.last.is_some_and(|have| last > have) {
+            self.spare = Some(update);
+            return Outcome::Unused;
+        }
         let newer = self.waiting.partition_point(|waiting| waiting.diff.last <= last);
         let bridged = self
             .waiting

@@ -7,16 +7,19 @@
 //!   quotes are. A record comes after each line that changes the ten best levels. Its fields tell the best-ranked change of
 //!   the one side that changed (`A` or `C`, by how much); action `M`, side `N`, no price where both did. Order counts are 0:
 //!   Binance does not tell them.
-//! - *Whole*: until a snapshot, and again after a diff that does not follow the one before, levels are missing. Records are
-//!   flagged MAYBE_BAD_BOOK till then; at a break an `R` record clears the book first. A symbol without diffs has a
-//!   book of its best quotes alone, which is whole.
+//! - *Whole*: until a snapshot, and again after a diff that does not follow the one before, levels are missing. Records
+//!   are flagged MAYBE_BAD_BOOK till then; at a break an `R` record clears the book first. The snapshot may come before
+//!   the diff that breaks; a diff that came before, or an older one, changes nothing. A symbol without diffs has a book
+//!   of its best quotes alone, which is whole.
 //! - *Streams of the best 5, 10 or 20 levels* (`depth20`) are counted and left out: they are neither snapshots nor diffs.
 //! - *Trades*: side is the aggressor's (`m` says that the buyer was the maker); trades that are not of the market have none.
 //!   Aggregated trades count only where single ones are not captured.
 //! - *Sizes* are integers of a size unit, by default the largest power of ten that divides every size of the symbol. DBN has no
 //!   place for it: a lane's `instruments` must say it, and [`Unit`] says how.
-//! - *Times*: ts_event is the exchange's (`T`, else `E`, in ms), ts_recv the capture's clock, which may be behind it.
-//!   Records stand in the order of capture, so that ts_event may go back from one stream to another.
+//! - *Times*: ts_event is the exchange's (`T`, else `E`, in ms), ts_recv the capture's clock, which may be behind it. A
+//!   record of a book is never earlier than what it contains: its ts_event is the latest of its symbol's diffs,
+//!   snapshots and tickers up to there. Records stand in the order of capture, so that ts_event may go back from a book
+//!   to a trade and from one symbol to another.
 
 mod decimal;
 mod depth;
@@ -113,7 +116,7 @@ pub struct Summary {
     pub skipped: BTreeMap<Bad, Oddity>,
     /// Aggregated trades left out, since single ones are captured.
     pub aggregates: u64,
-    /// Snapshots of no use: the book was whole, or they are too old for it.
+    /// Snapshots of no use when they came: the book was whole, or they are too old for it.
     pub unused_snapshots: u64,
     /// Events whose size is 0: nothing was traded.
     pub empty: u64,

@@ -24,6 +24,8 @@ struct Symbol {
     /// The best levels as last written.
     told: [BidAskPair; LEVELS],
     last_event_ns: Option<u64>,
+    /// Latest ts_event of what the book contains.
+    book_ns: u64,
 }
 
 pub(super) struct Pass {
@@ -37,7 +39,7 @@ impl Pass {
     pub fn new(found: &[Found], units: &[u128], kind: Kind) -> Self {
         let symbols = found.iter().zip(units).map(|(found, &unit)| {
             let depth = Depth::new(!found.depth);
-            Symbol { unit, trades: found.trades, told: depth.top(), depth, last_event_ns: None }
+            Symbol { unit, trades: found.trades, told: depth.top(), depth, last_event_ns: None, book_ns: 0 }
         });
         let listed = found.iter().zip(units).zip(1..).map(|((found, &unit), id)| Unit {
             id,
@@ -144,6 +146,10 @@ impl Pass {
             Event::Trade(_) | Event::Other(_) => return Ok(()),
         };
         stamp.sequence = number as u32;
+        // Streams overtake each other: a record earlier than what it contains would, sorted by ts_event, look ahead.
+        let symbol = &mut self.symbols[at];
+        symbol.book_ns = symbol.book_ns.max(stamp.ts_event_ns);
+        stamp.ts_event_ns = symbol.book_ns;
         let unit = &mut self.summary.units[at];
         match outcome {
             Outcome::Whole => {

@@ -21,6 +21,9 @@
 //!
 //! The file is read twice, first for the symbols: DBN's metadata comes first and names them. Keeping the records in memory
 //! or on the disk until the end would cost gigabytes for a day; a second pass costs time.
+//!
+//! A compressed file that breaks off is not converted in part. A plain file may end inside a frame: all before it is
+//! converted, and it is said.
 
 mod frames;
 mod message;

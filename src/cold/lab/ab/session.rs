@@ -2,7 +2,7 @@
 
 use super::super::alike::{self, Allow};
 use super::super::columns::{self, NAMES};
-use super::super::finding::{LEVEL, RESAMPLES};
+use super::super::finding::{Finding, LEVEL, RESAMPLES};
 use super::judge;
 use super::{AbReport, Binary, Ended, FailedRun, Pair, Plan, Ran, Runner, SCHEMA_VERSION, Side};
 use crate::cold::report::{ReplayReport, Stages};
@@ -40,6 +40,10 @@ pub fn session(
     report.same_signals = session.same_signals;
     report.stages = judge::stages(&report.pairs, &plan.rule);
     report.metrics = judge::metrics(&report.pairs, &plan.metrics, &report.stages, &plan.rule);
+    // Pairs are judged at the looks alone: a verdict wherever a session happens to break off is a look too many.
+    if !looks.contains(&report.pairs.len()) {
+        report.metrics.iter_mut().for_each(|metric| metric.finding = Finding::Undecided);
+    }
     report.regressions = judge::regressions(&report.metrics, plan.bound);
     Ok((report, error))
 }

@@ -92,19 +92,24 @@ pub struct Chart {
     data: Vec<Vec<Option<f64>>>,
 }
 
+/// Whether the page can draw a number: at the far ends of what a float holds its search for an axis's steps never ends.
+fn drawable(number: f64) -> bool {
+    number == 0.0 || (1e-100..1e100).contains(&number.abs())
+}
+
 impl Chart {
     /// An empty chart.
     pub fn new(x: Axis, y: Axis) -> Self {
         Self { x, y, lines: vec![], bands: vec![], level: None, plumb: None, data: vec![] }
     }
 
-    /// Adds a line. Points that are not numbers are left out, and on a logarithmic y those at 0 stand at 1.
+    /// Adds a line. Points that cannot be drawn are left out, and on a logarithmic y those at 0 stand at 1.
     pub fn line(&mut self, name: &str, colour: usize, look: Look, points: Vec<(f64, f64)>) {
         let floor = if matches!(self.y.scale, Scale::Linear) { f64::MIN } else { f64::MIN_POSITIVE };
         let lift = |(x, y): (f64, f64)| (x, if y < floor { 1.0 } else { y });
         let positive = |x: f64| matches!(self.x.scale, Scale::Linear) || x > 0.0;
         let points =
-            points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite() && positive(*x)).map(lift).collect();
+            points.into_iter().filter(|(x, y)| drawable(*x) && drawable(*y) && positive(*x)).map(lift).collect();
         self.lines.push(Line { name: name.into(), colour, look, points });
     }
 
@@ -121,8 +126,10 @@ impl Chart {
         !self.lines.iter().any(|line| line.points.len() > 1 && line.look != Look::Points)
     }
 
-    /// Puts all lines on one list of x.
+    /// Puts all lines on one list of x, and leaves out rules that cannot be drawn.
     fn align(&mut self) {
+        self.level = self.level.take().filter(|rule| drawable(rule.at));
+        self.plumb = self.plumb.take().filter(|rule| drawable(rule.at));
         let mut xs: Vec<f64> = self.lines.iter().flat_map(|line| line.points.iter().map(|(x, _)| *x)).collect();
         xs.sort_by(f64::total_cmp);
         xs.dedup();
@@ -186,6 +193,27 @@ mod tests {
         charts.place("t", "", chart, "none");
         let columns = [[1.0, 2.0, 3.0].map(Some), [Some(5.0), None, Some(1.0)], [None, Some(7.0), Some(8.0)]];
         assert_eq!(charts.0[0].data, columns.map(Vec::from));
+    }
+
+    #[test]
+    fn numbers_that_hang_the_page_are_left_out() {
+        let mut chart = Chart::new(axis(Scale::Linear), axis(Scale::Linear));
+        let far = [5e-324, -1e-101, 1e100, -1e300, f64::MAX, f64::INFINITY, f64::NAN];
+        let points = [0.0, 1e-100, 1e99].map(|v| (v, -v)).into_iter();
+        let points = points.chain(far.map(|v| (v, 1.0))).chain(far.map(|v| (1.0, v))).collect();
+        chart.line("a", 0, Look::Solid, points);
+        (chart.level, chart.plumb) = (Some(rule(f64::MAX)), Some(rule(1e-200)));
+        chart.align();
+        let columns = [[0.0, 1e-100, 1e99].map(Some), [0.0, -1e-100, -1e99].map(Some)];
+        assert_eq!(chart.data, columns.map(Vec::from));
+        assert!(chart.level.is_none() && chart.plumb.is_none());
+        chart.level = Some(rule(5.0));
+        chart.align();
+        assert!(chart.level.is_some());
+    }
+
+    fn rule(at: f64) -> Rule {
+        Rule { at, label: "bound".into() }
     }
 
     #[test]
