@@ -84,14 +84,21 @@ fn a_sweep_says_what_it_found() {
         command.arg("sweep").arg("--config").arg(&config).arg("--input").arg(&input).arg("--json").arg(&json);
         output(command.args(["--for", "0.3"]).args(more))
     };
-    // Ten seconds is a bound that any machine keeps: both rates are good, and no knee was seen.
+    // Ten seconds is a bound that any machine keeps; a busy one may still not hold a rate, and then says which side it was.
     let easy = ["--min-rate", "1000", "--max-rate", "2000", "--bound-us", "10000000", "--arrivals", "even"];
     let out = sweep(&easy);
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     let report: SweepReport = read(&json);
     let rates: Vec<_> = report.steps.iter().map(|step| step.asked_per_second).collect();
     assert_eq!((report.arrivals.as_str(), report.bound_ns), ("even", 10_000_000_000));
-    assert!(rates == [1_000.0, 2_000.0] || report.knee_is_bracketed, "{rates:?}");
+    let bad = report.steps.iter().find(|step| !step.within);
+    assert!(rates.is_sorted() && rates[0] == 1_000.0, "{rates:?}");
+    assert_eq!(bad.is_none(), rates == [1_000.0, 2_000.0], "without a bad step nothing is refined: {rates:?}");
+    let good: Vec<_> = report.steps.iter().take_while(|step| step.within).map(|step| step.asked_per_second).collect();
+    assert_eq!(report.knee_per_second, good.last().copied());
+    let by_the_sidecar =
+        bad.is_some_and(|step| step.verdict.held || step.verdict.reasons.iter().any(|r| !r.starts_with("feed:")));
+    assert_eq!(report.knee_is_bracketed, by_the_sidecar, "{bad:?}");
     assert!(report.steps.iter().all(|step| step.corrected.count > 0 && step.utilisation > 0.0));
     // One microsecond from due to signal is one that none keeps: the lowest rate is tried twice and no knee is claimed.
     let out = sweep(&["--min-rate", "1000", "--bound-us", "1"]);
