@@ -116,7 +116,7 @@ fn poison(value: &mut serde_json::Value, evil: &str) {
                     .is_some_and(|map| !map.contains_key("p50_ns") && map.values().all(|n| n.is_u64()));
                 if counts && (key == "book" || key == "rejects_by_reason") {
                     *value = serde_json::json!({ evil: 3 });
-                } else if !["cause", "hdr"].contains(&key.as_str()) && !(key == "verdict" && value.is_string()) {
+                } else if !(["cause", "hdr"].contains(&key.as_str()) || key == "verdict" && value.is_string()) {
                     poison(value, evil);
                 }
             }
