@@ -125,6 +125,9 @@ fn a_play_starts_where_it_is_told() {
     for from in ["23:00:00", "2023-12-25T23:00:00Z"] {
         let r = replay(dir.path(), &config, &input, "100000/s", &["--from", from]);
         assert_eq!((r.ticks, r.paced_ticks, r.gaps), (slice.records, after, 0), "{from}");
+        let (first, tail) = (slice.records - after, &r.lane.tail);
+        assert!(tail.worst.iter().all(|tick| tick.ring_seq >= first), "{from}: the tail is of the play alone");
+        assert!(tail.over <= after, "{from}: {} of {after} over", tail.over);
     }
     let out =
         output(&mut command(&config, &input, "max", &dir.path().join("r.json"), &["--from", "2024-01-01T00:00:00Z"]));

@@ -168,6 +168,8 @@ pub struct Lane {
     pub budget_ns: u64,
     /// Ticks slower than this are the tail, ns: 1000 or more, 0 for the run's 99th percentile.
     pub tail_ns: u64,
+    /// First tick, by its number in the ring, that may be part of the tail.
+    pub tail_from: u64,
     /// Slots of the signal ring.
     pub signal_slots: u64,
     /// Orders per book.

@@ -21,7 +21,7 @@ use super::inject::{Injected, Load, inject};
 use super::lab::sent::{self, Sent};
 use super::lab::verdict::{Shown, judge};
 use super::lab::{now_utc, worst};
-use super::pace::Rate;
+use super::pace::{Rate, is_snapshot};
 use super::prepare::access;
 use super::progress::Progress;
 pub use super::report::ReplayReport;
@@ -126,6 +126,8 @@ impl Replay<'_> {
             lane.max_orders = needed.iter().map(|l| l.max_orders).fold(lane.max_orders, usize::max);
             lane.max_levels = needed.iter().map(|l| l.max_levels).fold(lane.max_levels, usize::max);
         }
+        let ahead = |record: &&[u64]| is_snapshot(record) || record[1] < self.from_ns;
+        lane.tail_from = self.feed.iter().take_while(ahead).count() as u64;
         let held = |id: u32| self.feed.instruments.iter().any(|i| i.id == id);
         if lane.instruments.iter().any(|i| held(i.id)) {
             return Ok(());

@@ -79,7 +79,8 @@ impl Seat {
         // A book is trusted once a clear or a whole snapshot has been seen, not because nothing was seen yet.
         states.iter_mut().for_each(InstrumentState::await_beginning);
         let link = Arc::new(Link::new(cnc, stop));
-        link.empty.store(Some(Box::default()));
+        let tail = TailWatch::new(&prepared, sample);
+        link.empty.store(Some(tail.first_set()));
         let state_bytes = states.first().map_or(0, InstrumentState::state_bytes);
         Ok(Self {
             core: prepared.core,
@@ -89,7 +90,7 @@ impl Seat {
             totals: Totals::default(),
             timeline: Timeline::new(&STAGE_NAMES, clock.now_ns()),
             report: prepared.blank_report(state_bytes),
-            tail: TailWatch::new(&prepared, sample),
+            tail,
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
             handing_over: false,

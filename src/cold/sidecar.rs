@@ -43,6 +43,8 @@ pub fn serve_prepared(
     let clock = Clock::attach_or_create(&config.process.shm_dir)?;
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
     let report = report.map(OutputFile::create).transpose()?;
+    // Before this thread keeps off the hot CPUs: it would count too few.
+    let host = Host::this();
     print!("{}", banner::banner(config, &prepared));
     let mut seats = Vec::with_capacity(prepared.len());
     let made = seat_all(config, prepared, clock, &stop, &mut seats);
@@ -55,7 +57,7 @@ pub fn serve_prepared(
         std::thread::sleep(PERIOD);
     }
     if let Some(file) = report {
-        write_json(file, &account(&seats))?;
+        write_json(file, &account(host, &seats))?;
     }
     seats.iter_mut().find_map(Seat::take_error).map_or(Ok(()), Err)
 }
@@ -92,9 +94,9 @@ pub fn lock_memory(config: &Config) -> Result<bool> {
     }
 }
 
-fn account(seats: &[Seat]) -> SidecarReport {
+fn account(host: Host, seats: &[Seat]) -> SidecarReport {
     let lanes = seats.iter().map(|seat| seat.report().clone()).collect();
-    SidecarReport { schema_version: SCHEMA_VERSION, host: Host::this(), build: Build::this(), lanes }
+    SidecarReport { schema_version: SCHEMA_VERSION, host, build: Build::this(), lanes }
 }
 
 /// Short form of a hash for people.

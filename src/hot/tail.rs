@@ -65,6 +65,8 @@ pub struct SlowTick {
 pub struct SlowTicks {
     /// Latencies above this are slow, ns. The cold side sets it.
     pub threshold_ns: u64,
+    /// Ticks before this one are never slow: a replay sends them ahead of its play. The cold side sets it.
+    pub from_seq: u64,
     /// Slow ticks, kept or not.
     pub over: u64,
     kept: Box<[SlowTick; SLOW_KEPT]>,
@@ -82,7 +84,7 @@ impl Default for SlowTicks {
     fn default() -> Self {
         let kept = Box::new([SlowTick::default(); SLOW_KEPT]);
         let latencies_ns = Box::new([0; SLOW_KEPT]);
-        Self { threshold_ns: FIRST_THRESHOLD_NS, over: 0, kept, latencies_ns, len: 0, least: 0 }
+        Self { threshold_ns: FIRST_THRESHOLD_NS, from_seq: 0, over: 0, kept, latencies_ns, len: 0, least: 0 }
     }
 }
 
@@ -90,6 +92,9 @@ impl SlowTicks {
     /// Keeps a slow tick, in the place of the least slow one where there is no room.
     #[cold]
     pub(crate) fn keep(&mut self, tick: SlowTick) {
+        if tick.ring_seq < self.from_seq {
+            return;
+        }
         self.over += 1;
         if self.len < SLOW_KEPT {
             self.put(self.len, tick);
@@ -118,7 +123,7 @@ impl SlowTicks {
         &self.kept[..self.len]
     }
 
-    /// Forgets them; the threshold stays.
+    /// Forgets them; the threshold and the first tick stay.
     pub fn clear(&mut self) {
         (self.over, self.len) = (0, 0);
     }
@@ -142,5 +147,9 @@ mod tests {
         assert_eq!((slow.over, kept.as_slice()), (1_000, &all[1_000 - SLOW_KEPT..]));
         slow.clear();
         assert_eq!((slow.over, slow.kept().len(), slow.threshold_ns), (0, 0, FIRST_THRESHOLD_NS));
+        slow.from_seq = 7;
+        slow.keep(SlowTick { ring_seq: 6, latency_ns: 1, ..SlowTick::default() });
+        slow.keep(SlowTick { ring_seq: 7, latency_ns: 1, ..SlowTick::default() });
+        assert_eq!((slow.over, slow.kept().len()), (1, 1), "what went ahead of the play is no part of its tail");
     }
 }

@@ -156,7 +156,7 @@ pub struct TailReport {
     pub over: u64,
     /// Of these, ticks of which nothing more is known: more came between two looks of the cold side than there was room for.
     pub not_kept: u64,
-    /// Kept ticks by cause; here, in `over` and in `shares` those sent ahead of the play are counted too, since the lane cannot tell.
+    /// Kept ticks by cause.
     pub ticks: BTreeMap<String, u64>,
     /// Their time by cause.
     pub shares: Shares,

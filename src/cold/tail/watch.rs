@@ -16,6 +16,7 @@ use crate::run::{Link, Regime};
 /// A lane's tail while the lane runs.
 pub struct TailWatch {
     tail: Tail,
+    from_seq: u64,
     period: Duration,
     sampler: Option<Sampler>,
 }
@@ -24,7 +25,7 @@ impl TailWatch {
     /// For a lane whose hot thread is to be looked at every `period`, or never where that is zero.
     pub fn new(lane: &Prepared, period: Duration) -> Self {
         let tail = Tail::new(lane.config.tail_ns, lane.models.len() as u64, lane.config.stamps);
-        Self { tail, period, sampler: None }
+        Self { tail, from_seq: lane.config.tail_from, period, sampler: None }
     }
 
     /// Starts to look at the hot thread that will tell its number in `link` and runs on CPU `core`; the last look is for that
@@ -42,6 +43,7 @@ impl TailWatch {
     pub fn first_set(&self) -> Box<StageSet> {
         let mut set = Box::<StageSet>::default();
         set.slow.threshold_ns = self.tail.first_threshold_ns();
+        set.slow.from_seq = self.from_seq;
         set
     }
 
