@@ -3,7 +3,7 @@
 use super::checks::{CHECKS, Weight};
 use super::{Check, GapProbe, Verdict};
 
-/// The rule of the grade, in words. [`grade`] is the same in code.
+/// The rule of the grade, in words. `grade` is the same in code.
 pub const RULE: &str = "A from 90 points of 100, B 75, C 60, D 40; a critical check weighs 8, a major one 3, a minor \
     one 1; poor costs the weight, unknown half of it; a critical check poor: at most C, unknown: at most B; \
     gap probe: A needs holes < 10 us and < 100 ppm, B < 50 us and < 500, C < 1 ms and < 5,000, D < 10 ms and < 50,000; \

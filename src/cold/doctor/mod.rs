@@ -1,8 +1,8 @@
 //! `pillion doctor`: is this host fit for a pinned thread that polls without pause?
 //!
-//! Everything is read and nothing is changed. [`checks::CHECKS`] lists all checks in order; each is a small function in
-//! the file of its theme, given a [`host::Look`] at the host. A file that is absent or cannot be understood makes a check
-//! *unknown*, never good. [`probe`] measures what the checks can only suggest; [`grade`] sums up; [`text`] prints.
+//! Everything is read and nothing is changed. `checks::CHECKS` lists all checks in order; each is a small function in
+//! the file of its theme, given a `host::Look` at the host. A file that is absent or cannot be understood makes a check
+//! *unknown*, never good. `probe` measures what the checks can only suggest; `grade` sums up; `text` prints.
 
 mod checks;
 mod clock;
