@@ -8,6 +8,7 @@ pub mod engine;
 pub mod error;
 pub mod hot;
 pub mod run;
+pub mod stdio;
 
 pub use error::{Error, Result};
 

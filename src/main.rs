@@ -63,7 +63,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let is_sidecar = matches!(command, Command::Run(_));
+    let done = match command {
         Command::Run(args) => cli::run::run(&args),
         Command::Check(args) => cli::run::check(&args),
         Command::Status(args) => cli::status::run(&args),
@@ -86,10 +88,12 @@ fn main() -> ExitCode {
         Command::Shm(args) => cli::shm::run(&args),
         Command::ChildOf(args) => cli::child_of::run(&args),
     };
+    // A sidecar's banner is no product: it runs whether or not anybody reads it.
+    let done = done.and_then(|()| if is_sidecar { Ok(()) } else { pillion::stdio::finish() });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            pillion::errln!("error: {error}");
             ExitCode::from(error.exit_code)
         }
     }

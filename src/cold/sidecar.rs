@@ -45,11 +45,11 @@ pub fn serve_prepared(
     let report = report.map(OutputFile::create).transpose()?;
     // Before this thread keeps off the hot CPUs: it would count too few.
     let host = Host::this();
-    print!("{}", banner::banner(config, &prepared));
+    crate::out!("{}", banner::banner(config, &prepared));
     let mut seats = Vec::with_capacity(prepared.len());
     let made = seat_all(config, prepared, clock, &stop, &mut seats);
     let locked = made.inspect_err(|_| seats.iter().for_each(Seat::remove_regions))?;
-    println!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
+    crate::outln!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
     seats.iter_mut().for_each(|seat| seat.set_locked(locked));
     cores::stay_off(&hot_cores);
     // Every lane is looked at in each round, so one that is over or has failed holds no other up.

@@ -55,7 +55,7 @@ impl TickWatch {
         let found = self.other().and_then(|ring| ring.map(|ring| self.take(ring)).transpose());
         found.unwrap_or_else(|error| {
             self.known = self.file();
-            eprintln!("lane {}: a new tick ring cannot be used, the old one stays\n  {error}", self.lane.name());
+            crate::errln!("lane {}: a new tick ring cannot be used, the old one stays\n  {error}", self.lane.name());
             None
         })
     }

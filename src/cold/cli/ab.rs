@@ -84,8 +84,8 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = plan(args)?;
     let json = args.json.as_ref().map(OutputFile::create).transpose()?;
     let mut children = Children::new(&plan)?;
-    let (report, error) = session(&plan, &mut children, &mut |line| eprintln!("{line}"))?;
-    print!("{}", report.text());
+    let (report, error) = session(&plan, &mut children, &mut |line| crate::errln!("{line}"))?;
+    crate::out!("{}", report.text());
     json.map_or(Ok(()), |file| write_json(file, &report))?;
     if let Some(error) = error {
         return Err(error);

@@ -57,7 +57,7 @@ fn report(counts: &Counts) {
     let rejects = Reject::ALL.iter().map(|reject| (reject.name(), counts.rejects[reject.index()]));
     for (name, count) in outcomes.chain(rejects).chain([("crossed_rows", counts.crossed)]) {
         if count > 0 {
-            eprintln!("{name}: {count}");
+            crate::errln!("{name}: {count}");
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let json = args.json.as_ref().map(OutputFile::create).transpose()?;
     let comparison = compare(&args.a, &args.b, &args.allow, args.bound)?;
-    print!("{}", comparison.text());
+    crate::out!("{}", comparison.text());
     json.map_or(Ok(()), |file| write_json(file, &comparison))?;
     comparison.verdict()
 }

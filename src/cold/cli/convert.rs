@@ -81,7 +81,7 @@ fn run_dbn(args: &Dbn) -> Result<()> {
     let mut writer = DbnWriter::create(&args.output, &info)?;
     feed.iter().try_for_each(|record| writer.write_words(record))?;
     writer.finish()?;
-    println!(
+    crate::outln!(
         "{}: {} {} records of {} as DBN version 3 (it was {}); {} of other types left out",
         args.output.display(),
         thousands(feed.records),
@@ -96,7 +96,7 @@ fn run_dbn(args: &Dbn) -> Result<()> {
 fn run_lobster(args: Lobster) -> Result<()> {
     let options = lobster::Options { symbol: args.symbol, date: args.date, instrument_id: args.instrument_id };
     let made = lobster::convert_file(&args.input, &args.output, options)?;
-    println!(
+    crate::outln!(
         "{}: {} messages as {} records, {} levels; {} levels revealed, {} dropped, {} messages on unlisted orders",
         args.output.display(),
         made.messages,
@@ -106,9 +106,9 @@ fn run_lobster(args: Lobster) -> Result<()> {
         made.dropped,
         made.unlisted,
     );
-    println!("rows that messages do not explain: {}", made.unexplained);
+    crate::outln!("rows that messages do not explain: {}", made.unexplained);
     if made.unexplained > 0 {
-        eprintln!(
+        crate::errln!(
             "warning: first at line {}; the stream follows the orderbook file there",
             made.first_unexplained_line
         );

@@ -33,31 +33,31 @@ pub fn run(args: Binance) -> Result<()> {
     let made = binance::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
     drop(progress);
     let made = made?;
-    println!(
+    crate::outln!(
         "{}: {} records of ten levels, {} trades",
         args.output.display(),
         thousands(made.quotes),
         thousands(made.trades)
     );
     let events: Vec<_> = made.events.iter().map(|(name, count)| format!("{name} {}", thousands(*count))).collect();
-    println!("events by name: {}", events.join(", "));
+    crate::outln!("events by name: {}", events.join(", "));
     for unit in made.units.iter().filter(|_| args.kind == Kind::Mbp10) {
         let breaks = match unit.breaks.count {
             0 => "no break in its diffs".to_owned(),
             count => format!("{} breaks in its diffs, the first at line {}", thousands(count), unit.breaks.first),
         };
         match unit.whole_from_line {
-            Some(line) => println!("{}: book whole from line {line}, {breaks}", unit.symbol),
-            None => println!("{}: book never whole (no snapshot that fits), {breaks}", unit.symbol),
+            Some(line) => crate::outln!("{}: book whole from line {line}, {breaks}", unit.symbol),
+            None => crate::outln!("{}: book never whole (no snapshot that fits), {breaks}", unit.symbol),
         }
     }
-    println!("for the lane's configuration, since DBN does not carry the size unit:");
+    crate::outln!("for the lane's configuration, since DBN does not carry the size unit:");
     let listed = made.units.iter().map(|unit| {
         let (id, symbol) = (unit.id, &unit.symbol);
         let (tick, size) = (&unit.tick_size, &unit.size_unit);
         format!("{{ id = {id}, symbol = \"{symbol}\", tick_size = \"{tick}\", size_unit = {size} }}")
     });
-    println!("instruments = [{}]", listed.collect::<Vec<_>>().join(", "));
+    crate::outln!("instruments = [{}]", listed.collect::<Vec<_>>().join(", "));
     warn(&made);
     Ok(())
 }
@@ -65,7 +65,12 @@ pub fn run(args: Binance) -> Result<()> {
 /// Says on standard error what is not as it should be.
 fn warn(made: &Summary) {
     for (bad, skipped) in &made.skipped {
-        eprintln!("warning: {} {} left out, the first at line {}", thousands(skipped.count), bad.name(), skipped.first);
+        crate::errln!(
+            "warning: {} {} left out, the first at line {}",
+            thousands(skipped.count),
+            bad.name(),
+            skipped.first
+        );
     }
     for (count, what) in [
         (made.aggregates, "aggregated trades left out, since the single ones are there"),
@@ -74,12 +79,12 @@ fn warn(made: &Summary) {
         (made.backwards, "records have an earlier ts_event than the one before: they stand in the order of capture"),
     ] {
         if count > 0 {
-            eprintln!("note: {} {what}", thousands(count));
+            crate::errln!("note: {} {what}", thousands(count));
         }
     }
     if made.behind_ns > 0 {
         let ms = thousands(made.behind_ns / 1_000_000);
-        eprintln!(
+        crate::errln!(
             "note: the capture's clock is up to {ms} ms behind the exchange's: ts_recv < ts_event there, both are kept"
         );
     }

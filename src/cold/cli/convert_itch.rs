@@ -33,7 +33,7 @@ pub fn run(args: Itch) -> Result<()> {
     let made = itch::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
     drop(progress);
     let made = made?;
-    println!(
+    crate::outln!(
         "{}: {} events as {} records of {} instruments",
         args.output.display(),
         thousands(made.events),
@@ -41,8 +41,8 @@ pub fn run(args: Itch) -> Result<()> {
         thousands(made.instruments),
     );
     let types: Vec<_> = made.types.iter().map(|(kind, count)| format!("{kind} {}", thousands(*count))).collect();
-    println!("messages by type: {}", types.join(", "));
-    println!("messages on orders from before the file: {}", thousands(made.unlisted));
+    crate::outln!("messages by type: {}", types.join(", "));
+    crate::outln!("messages on orders from before the file: {}", thousands(made.unlisted));
     warn(&made);
     Ok(())
 }
@@ -50,10 +50,15 @@ pub fn run(args: Itch) -> Result<()> {
 /// Says on standard error what is not as it should be.
 fn warn(made: &Summary) {
     for (bad, skipped) in &made.skipped {
-        eprintln!("warning: {} {} skipped, the first at byte {}", thousands(skipped.count), bad.name(), skipped.first);
+        crate::errln!(
+            "warning: {} {} skipped, the first at byte {}",
+            thousands(skipped.count),
+            bad.name(),
+            skipped.first
+        );
     }
     if let Some(offset) = made.cut {
-        eprintln!("warning: the file ends inside the frame at byte {offset}: all before it is converted");
+        crate::errln!("warning: the file ends inside the frame at byte {offset}: all before it is converted");
     }
     for (count, what) in [
         (made.unlisted, "messages refer to orders from before the file: N records, the book flagged as in doubt"),
@@ -64,7 +69,7 @@ fn warn(made: &Summary) {
         (made.quiet, "stocks without an order or trade are left out"),
     ] {
         if count > 0 {
-            eprintln!("note: {} {what}", thousands(count));
+            crate::errln!("note: {} {what}", thousands(count));
         }
     }
 }

@@ -67,6 +67,6 @@ pub fn run(args: &Args) -> Result<()> {
         let problem = format!("has not ended {PATIENCE:?} after its stop");
         return Err(Error::run(format!("lane {}", args.lane), problem, format!("look at process {}", cnc.pid())));
     }
-    println!("lane {}: {}", args.lane, cnc.state());
+    crate::outln!("lane {}: {}", args.lane, cnc.state());
     Ok(())
 }

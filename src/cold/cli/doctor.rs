@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     let date = utc(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
     let host = Host::this();
     if !args.json && !args.seconds.is_zero() {
-        eprintln!("spinning on CPU {core} for {} s", args.seconds.as_secs_f64());
+        crate::errln!("spinning on CPU {core} for {} s", args.seconds.as_secs_f64());
     }
     let found = diagnose(core, args.seconds);
     if args.json {
@@ -64,11 +64,11 @@ pub fn run(args: &Args) -> Result<()> {
         let report = Report { grade, core, date, host, checks, probe };
         let text = serde_json::to_string_pretty(&report)
             .map_err(|e| Error::run("the diagnosis", e, "report this: it is a bug"))?;
-        println!("{text}");
+        crate::outln!("{text}");
     } else {
         let kind = if host.virtualised { ", virtual" } else { "" };
         let line = format!("{} ({} CPUs{kind}), Linux {}, {date}", host.cpu, host.cpus, host.kernel);
-        print!("{}", text::report(&found, &line, width()));
+        crate::out!("{}", text::report(&found, &line, width()));
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ fn rows(file: &Path, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
     let rows = match (output, format) {
         (Some(path), Some(format)) => {
             let rows = to_file(path, format, &feed, set, &mut offline)?;
-            eprintln!(
+            crate::errln!(
                 "{rows} rows of {} features ({}, {}) in {}",
                 set.len(),
                 set.name(),
@@ -134,11 +134,11 @@ fn report(offline: &Offline, rows: u64) {
     for reject in Reject::ALL {
         let count = offline.rejects()[reject.index()];
         if count > 0 {
-            eprintln!("{}: {count}", reject.name());
+            crate::errln!("{}: {count}", reject.name());
         }
     }
     if rows == 0 {
-        eprintln!("no rows: the file has no event outside snapshots");
+        crate::errln!("no rows: the file has no event outside snapshots");
     }
 }
 

@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
     let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config, Kind::Ticks))?;
     let generation = writer.generation();
-    println!("feed      lane {}, generation {generation}, {} ticks at {}", args.lane, feed.records, args.rate);
+    crate::outln!("feed      lane {}, generation {generation}, {} ticks at {}", args.lane, feed.records, args.rate);
     let mut peer = Sidecar { cnc, generation, stop: Arc::clone(&stop), looked: Instant::now() };
     let progress = Progress::start(feed.records);
     cores::pin(cpu, "feed")?;
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
     let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
     drop(progress);
     let seconds = injected.span_ns as f64 / 1e9;
-    println!(
+    crate::outln!(
         "published {} ticks in {seconds:.3} s, {} more than 1 ms late",
         table::thousands(injected.ticks),
         injected.late

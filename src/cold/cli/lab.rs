@@ -57,10 +57,10 @@ pub fn run(args: &Args) -> Result<()> {
     play.for_ns.get_or_insert(FOR_NS);
     let mut runs = Vec::with_capacity(args.rates.len());
     for rate in &args.rates {
-        println!("\n== rate {rate}");
+        crate::outln!("\n== rate {rate}");
         let config = if *rate == Rate::Flood { &flood } else { &config };
         let report = play.replay(config, &feed, *rate)?;
-        print!("{}", summary(&report));
+        crate::out!("{}", summary(&report));
         runs.push(report);
     }
     let core = runs.first().map(|run| run.lane.core);
@@ -74,9 +74,9 @@ pub fn run(args: &Args) -> Result<()> {
 fn knee_of(args: &Args, config: &Config, feed: &Feed) -> Result<SweepReport> {
     let mut play = args.play.clone();
     play.for_ns.get_or_insert(STEP_NS);
-    println!("\n== sweep\n{HEAD}");
-    let report = sweep(&play, &args.sweep, config, feed, |step| println!("{}", line(step)))?;
-    println!("{}", knee(&report));
+    crate::outln!("\n== sweep\n{HEAD}");
+    let report = sweep(&play, &args.sweep, config, feed, |step| crate::outln!("{}", line(step)))?;
+    crate::outln!("{}", knee(&report));
     Ok(report)
 }
 

@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<()> {
     let written = plan.write(&args.output, &progress.done);
     drop(progress);
     written?;
-    println!(
+    crate::outln!(
         "{}: {} records of {} instruments from {} files, {} of them sorted; {} records of other types left out",
         args.output.display(),
         thousands(plan.records()),
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
     );
     if args.renumber {
         let ids: Vec<_> = plan.symbols().iter().map(|(symbol, id)| format!("{id} {symbol}")).collect();
-        println!("instruments: {}", ids.join(", "));
+        crate::outln!("instruments: {}", ids.join(", "));
     }
     Ok(())
 }

@@ -171,7 +171,7 @@ pub fn run(args: &Args) -> Result<()> {
         Command::Check(args) => check::run(&request(args), args.json),
         Command::New(args) => {
             new::make(&plan(args))?;
-            println!("{} is made; `pillion model check` says what runs it", args.out.display());
+            crate::outln!("{} is made; `pillion model check` says what runs it", args.out.display());
             Ok(())
         }
     }

@@ -57,10 +57,10 @@ impl PlayArgs {
             thousands(count)
         );
         if self.sort {
-            eprintln!("{}: {what}; sorted", self.input.display());
+            crate::errln!("{}: {what}; sorted", self.input.display());
             return Ok((config, order::sort(feed)));
         }
-        eprintln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
+        crate::errln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
         Ok((config, feed))
     }
 
@@ -99,7 +99,7 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     let (config, feed) = args.play.load()?;
     let opened = args.outputs.open()?;
     let report = args.play.replay(&config, &feed, args.rate)?;
-    print!("{}", summary(&report));
+    crate::out!("{}", summary(&report));
     opened.write(&report)?;
     if args.strict && !report.verdict.held {
         return Err(not_held(&report));
@@ -134,7 +134,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         Some(path) => path.clone(),
         None => {
             let path = folder.path().join("synth.dbn.zst");
-            println!("input     synthetic order flow (INPUT=FILE.dbn.zst plays a recording)");
+            crate::outln!("input     synthetic order flow (INPUT=FILE.dbn.zst plays a recording)");
             data::synth::write(
                 &path,
                 &data::synth::Plan { seed: 1, instruments: 4, events: 150_000, events_per_second: 5_000 },
@@ -144,9 +144,9 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     };
     let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
     let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
-    print!("{}", summary(&report));
+    crate::out!("{}", summary(&report));
     for stage in ["infer", "tick_to_signal"] {
-        print!("\n{}", table::histogram(&report.lane, stage));
+        crate::out!("\n{}", table::histogram(&report.lane, stage));
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn print_schema() -> Result<()> {
     let text = serde_json::to_string_pretty(&schema_for!(AnyReport));
     let text = text.map_err(|e| Error::run("schema", e, "report this as a bug"))?;
-    println!("{text}");
+    crate::outln!("{text}");
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub fn check(args: &CheckArgs) -> Result<()> {
     let config = Config::load(&args.config)?;
     let prepared = prepare::prepare(&config)?;
     prepare::try_locking(&config, &prepared)?;
-    print!("{}", banner::banner(&config, &prepared));
-    println!("ok        `pillion run --config {}` would start", args.config.display());
+    crate::out!("{}", banner::banner(&config, &prepared));
+    crate::outln!("ok        `pillion run --config {}` would start", args.config.display());
     Ok(())
 }

@@ -138,17 +138,17 @@ fn ls(args: &LsArgs) -> Result<()> {
     if args.json {
         for found in &found {
             let line = serde_json::to_string(&Row::of(found));
-            println!("{}", line.map_err(|e| Error::run("shm ls", e, "report this as a bug"))?);
+            crate::outln!("{}", line.map_err(|e| Error::run("shm ls", e, "report this as a bug"))?);
         }
         return Ok(());
     }
     if found.is_empty() {
-        println!("no region in {}", args.dir.display());
+        crate::outln!("no region in {}", args.dir.display());
         return Ok(());
     }
     let mut rows = vec![["file", "gen", "owner", "mapped by", "age", "bytes", "holds"].map(str::to_owned).to_vec()];
     rows.extend(found.iter().map(columns));
-    print!("{}", table::columns(&rows));
+    crate::out!("{}", table::columns(&rows));
     Ok(())
 }
 
@@ -224,7 +224,7 @@ fn rm(args: &RmArgs) -> Result<()> {
             let removed = leftovers::remove(&found.path, &all, &allowed(*by_path));
             removed.map_err(|refusal| refused(&refusal, true))?;
         }
-        println!("{}", removed(found, args.dry_run));
+        crate::outln!("{}", removed(found, args.dry_run));
     }
     Ok(())
 }
@@ -240,8 +240,8 @@ fn rm_all(args: &RmArgs, allow: &Allow) -> Result<()> {
             false => leftovers::remove(&found.path, &all, allow),
         };
         match done {
-            Ok(()) => println!("{}", removed(found, args.dry_run)),
-            Err(refusal) => println!("kept          {refusal}"),
+            Ok(()) => crate::outln!("{}", removed(found, args.dry_run)),
+            Err(refusal) => crate::outln!("kept          {refusal}"),
         }
     }
     Ok(())

@@ -72,16 +72,16 @@ pub fn run(args: &Args) -> Result<()> {
         let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n, &clock)).collect();
         std::thread::sleep(pause);
         if args.watch && !args.json {
-            print!("\x1b[2J\x1b[H");
+            crate::out!("\x1b[2J\x1b[H");
         }
         for (name, before) in names.iter().zip(before) {
             let text =
                 before.and_then(|before| look(&args.shm_dir, name, &clock, before)).and_then(|l| show(&l, args.json));
             match text {
-                Ok(text) => println!("{text}"),
+                Ok(text) => crate::outln!("{text}"),
                 // One lane asked for by name must be there; of all lanes, a broken one hides no other.
                 Err(error) if args.lane.is_some() => return Err(error),
-                Err(error) => eprintln!("lane {name}: {error}"),
+                Err(error) => crate::errln!("lane {name}: {error}"),
             }
         }
         if !args.watch {

@@ -27,9 +27,9 @@ pub fn run(args: &Args) -> Result<()> {
     play.for_ns.get_or_insert(FOR_NS);
     let (config, feed) = play.load()?;
     let open = args.outputs.open()?;
-    println!("{HEAD}");
-    let report = sweep(&play, &args.sweep, &config, &feed, |step| println!("{}", line(step)))?;
-    println!("{}", knee(&report));
+    crate::outln!("{HEAD}");
+    let report = sweep(&play, &args.sweep, &config, &feed, |step| crate::outln!("{}", line(step)))?;
+    crate::outln!("{}", knee(&report));
     open.write(&report)
 }
 

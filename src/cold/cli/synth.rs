@@ -29,7 +29,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let Args { output, seed, instruments, events, events_per_second } = args;
     let made = synth::write(&output, &Plan { seed, instruments, events, events_per_second })?;
-    println!(
+    crate::outln!(
         "{}: {} records ({} of snapshots), {} events, {} trades, {} instruments, {:.1} s of market time",
         output.display(),
         made.records,

@@ -160,7 +160,7 @@ pub fn run(request: &Request, json: bool) -> Result<()> {
         let findings = findings(subject, reference, request.core)?;
         if json { to_json(&findings)? } else { text::text(&findings) }
     };
-    print!("{text}");
+    crate::out!("{text}");
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! Operators of `ai.onnx.ml`: tree ensembles, linear models, and the scalers of pipelines.
 
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::dense::Dense;
-use crate::engine::native::graph::Node;
-use crate::engine::native::maps::{Binary, Unary};
-use crate::engine::native::plan::{Slot, Spread, Step};
-use crate::engine::native::reduce::{Reduce, Softmax};
-use crate::engine::native::tensor::Buffer;
-use crate::engine::native::trees::{Post, Trees, classes};
+use crate::native::Refusal;
+use crate::native::dense::Dense;
+use crate::native::graph::Node;
+use crate::native::maps::{Binary, Unary};
+use crate::native::plan::{Slot, Spread, Step};
+use crate::native::reduce::{Reduce, Softmax};
+use crate::native::tensor::Buffer;
+use crate::native::trees::{Post, Trees, classes};
 
 impl Lower<'_> {
     pub(super) fn ml(&mut self, node: &Node) -> Result<(), Refusal> {
@@ -103,7 +103,7 @@ impl Lower<'_> {
             "NONE" => raw,
             "LOGISTIC" => {
                 let y = self.buffer(outputs);
-                let f = Unary::Activation(crate::engine::native::dense::Activation::Sigmoid);
+                let f = Unary::Activation(crate::native::dense::Activation::Sigmoid);
                 self.steps.push(Step::Unary { x: raw, y, len: outputs, f });
                 y
             }

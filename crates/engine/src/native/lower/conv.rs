@@ -6,13 +6,13 @@
 use super::Lower;
 use super::data::small;
 use super::dense::values;
-use crate::engine::native::Refusal;
-use crate::engine::native::dense::{Activation, Dense};
-use crate::engine::native::graph::{MOST_VALUES, Node};
-use crate::engine::native::maps::{Binary, Unary};
-use crate::engine::native::plan::{PAD, Slot, Spread, Step};
-use crate::engine::native::reduce::Reduce;
-use crate::engine::native::tensor::{Buffer, LANES};
+use crate::native::Refusal;
+use crate::native::dense::{Activation, Dense};
+use crate::native::graph::{MOST_VALUES, Node};
+use crate::native::maps::{Binary, Unary};
+use crate::native::plan::{PAD, Slot, Spread, Step};
+use crate::native::reduce::Reduce;
+use crate::native::tensor::{Buffer, LANES};
 
 /// Windows of a convolution or a pool along each axis.
 struct Windows {

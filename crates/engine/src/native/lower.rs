@@ -21,7 +21,7 @@ use super::plan::{Plan, Slot, Step};
 use super::portable::Portable;
 use super::tensor::{Buffer, Data, LANES, Tensor};
 use super::{Refusal, Weights};
-use crate::engine::Shape;
+use crate::Shape;
 
 /// What is known of a value.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 //! Operators over an axis: reductions, softmax, normalisation.
 
 use super::{Known, Lower, axis};
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::Node;
-use crate::engine::native::plan::{Slot, Step};
-use crate::engine::native::reduce::{Norm, Reduce, Softmax};
+use crate::native::Refusal;
+use crate::native::graph::Node;
+use crate::native::plan::{Slot, Step};
+use crate::native::reduce::{Norm, Reduce, Softmax};
 
 impl Lower<'_> {
     pub(super) fn reduce(&mut self, node: &Node) -> Result<(), Refusal> {
@@ -90,7 +90,7 @@ impl Lower<'_> {
         if node.outputs.iter().skip(1).flatten().next().is_some() {
             return Err(node.refuse("its outputs of mean and deviation are not taken"));
         }
-        let list = |tensor: Option<&crate::engine::native::tensor::Tensor>, default: f32| match tensor {
+        let list = |tensor: Option<&crate::native::tensor::Tensor>, default: f32| match tensor {
             None => Ok(vec![default; n]),
             Some(tensor) => {
                 let values = tensor.floats().unwrap_or_default();

@@ -2,10 +2,10 @@
 
 use super::elementwise::broadcast;
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::Node;
-use crate::engine::native::maps::{Binary, Unary};
-use crate::engine::native::plan::{Slot, Step};
+use crate::native::Refusal;
+use crate::native::graph::Node;
+use crate::native::maps::{Binary, Unary};
+use crate::native::plan::{Slot, Step};
 
 impl Lower<'_> {
     /// A comparison, or two truth values joined.

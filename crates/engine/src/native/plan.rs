@@ -13,7 +13,7 @@ use super::reduce::{Norm, Reduce, Softmax};
 use super::simd::Simd;
 use super::tensor::{Block, Buffer};
 use super::trees::Trees;
-use crate::engine::seats::Seats;
+use crate::seats::Seats;
 
 /// Number of a buffer.
 pub(super) type Slot = usize;

@@ -2,12 +2,12 @@
 
 use super::data::small;
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::dense::Activation;
-use crate::engine::native::graph::Node;
-use crate::engine::native::maps::{Binary, Unary};
-use crate::engine::native::plan::{PAD, Slot, Step};
-use crate::engine::native::tensor::{Buffer, Data};
+use crate::native::Refusal;
+use crate::native::dense::Activation;
+use crate::native::graph::Node;
+use crate::native::maps::{Binary, Unary};
+use crate::native::plan::{PAD, Slot, Step};
+use crate::native::tensor::{Buffer, Data};
 
 impl Lower<'_> {
     /// A function of one value.

@@ -3,9 +3,9 @@
 use super::data::small;
 use super::elementwise::{broadcast, spread};
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::Node;
-use crate::engine::native::tensor::{Data, Tensor};
+use crate::native::Refusal;
+use crate::native::graph::Node;
+use crate::native::tensor::{Data, Tensor};
 
 impl Lower<'_> {
     /// Results of a node whose inputs are all constant, where they are no matter of steps: integers and shapes.

@@ -140,7 +140,7 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::native::portable::Portable;
+    use crate::native::portable::Portable;
 
     #[test]
     fn halves_come_back_as_they_are_and_others_as_the_nearest() {

@@ -12,8 +12,8 @@ use super::memory::{Memory, begin};
 use super::plan::{Plan, Slot, Step};
 use super::simd::Simd;
 use super::tensor::Buffer;
-use crate::engine::Shape;
-use crate::engine::seats::Seats;
+use crate::Shape;
+use crate::seats::Seats;
 
 /// Bytes of weights after which a piece ends: about two microseconds from the second cache.
 const PIECE_BYTES: usize = 96 << 10;

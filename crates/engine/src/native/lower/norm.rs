@@ -1,12 +1,12 @@
 //! Normalisations made of the plan's plain steps.
 
 use super::{Lower, axis};
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::Node;
-use crate::engine::native::maps::{Binary, Unary};
-use crate::engine::native::plan::{Slot, Step};
-use crate::engine::native::reduce::{Norm, Reduce};
-use crate::engine::native::tensor::Buffer;
+use crate::native::Refusal;
+use crate::native::graph::Node;
+use crate::native::maps::{Binary, Unary};
+use crate::native::plan::{Slot, Step};
+use crate::native::reduce::{Norm, Reduce};
+use crate::native::tensor::Buffer;
 
 impl Lower<'_> {
     /// Each channel, or group of channels, brought to mean 0 and variance 1, then scaled and shifted by channel.

@@ -10,8 +10,8 @@ use super::plan::{Plan, Step};
 use super::portable::Portable;
 use super::simd::Simd;
 use super::{Weights, lower};
-use crate::engine::Shape;
-use crate::engine::seats::Seats;
+use crate::Shape;
+use crate::seats::Seats;
 
 /// Most instruments of one run: as many rows share each weight that is read as registers allow, and buffers stay small.
 const MOST: usize = 16;

@@ -202,9 +202,9 @@ fn nan_of<S: Simd>(s: S, a: S::V, otherwise: S::V) -> S::V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::native::ISAS;
-    use crate::engine::native::Isa;
-    use crate::engine::native::simd::Task;
+    use crate::native::ISAS;
+    use crate::native::Isa;
+    use crate::native::simd::Task;
 
     struct Of<'a>(Unary, &'a [Block], &'a mut [Block]);
 

@@ -3,9 +3,9 @@
 use super::elementwise::{broadcast, spread};
 use super::reduce::permutation;
 use super::{Known, Lower, axis, strides};
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::{MOST_DIMENSIONS, MOST_VALUES, Node};
-use crate::engine::native::plan::{PAD, Step};
+use crate::native::Refusal;
+use crate::native::graph::{MOST_DIMENSIONS, MOST_VALUES, Node};
+use crate::native::plan::{PAD, Step};
 
 impl Lower<'_> {
     /// Another shape of the same values.

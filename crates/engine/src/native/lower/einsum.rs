@@ -3,11 +3,11 @@
 use super::Lower;
 use super::data::small;
 use super::elementwise::broadcast;
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::Node;
-use crate::engine::native::maps::Binary;
-use crate::engine::native::plan::{Slot, Step};
-use crate::engine::native::reduce::Reduce;
+use crate::native::Refusal;
+use crate::native::graph::Node;
+use crate::native::maps::Binary;
+use crate::native::plan::{Slot, Step};
+use crate::native::reduce::Reduce;
 
 /// A term of an equation: an operand's buffer, a letter and a length for each of its axes.
 struct Term {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rten_onnx::onnx::{AttributeProto, DataType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::{Refusal, wire};
-use crate::engine::inspect::Port;
+use crate::Port;
 
 /// A file, read but not believed: any operator, any opset.
 pub struct Survey {

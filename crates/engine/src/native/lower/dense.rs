@@ -2,11 +2,11 @@
 
 use super::data::small;
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::dense::Dense;
-use crate::engine::native::graph::Node;
-use crate::engine::native::plan::{Slot, Spread, Step};
-use crate::engine::native::tensor::Tensor;
+use crate::native::Refusal;
+use crate::native::dense::Dense;
+use crate::native::graph::Node;
+use crate::native::plan::{Slot, Spread, Step};
+use crate::native::tensor::Tensor;
 
 impl Lower<'_> {
     /// α A B + β C with constant B.

@@ -128,7 +128,8 @@ pub enum Weights {
 
 impl Weights {
     /// The engine's name with weights stored so.
-    pub(crate) const fn engine(self) -> &'static str {
+    #[must_use]
+    pub const fn engine(self) -> &'static str {
         match self {
             Self::F32 => "native",
             Self::Bf16 => "native-bf16",

@@ -5,7 +5,7 @@ use super::{EngineError, Shape, check_length};
 
 /// All seats of an engine.
 #[derive(Clone, Debug)]
-pub(super) struct Seats {
+pub struct Seats {
     features: usize,
     rows: usize,
     warmup: usize,
@@ -85,10 +85,12 @@ impl Seats {
     }
 
     #[inline]
+    /// The seat's states, to be written.
     pub fn states_mut(&mut self, seat: usize) -> &mut [f32] {
         &mut self.seats[seat].states
     }
 
+    /// The seat's rows and states read 0 again.
     pub fn reset(&mut self, seat: usize) {
         let seat = &mut self.seats[seat];
         seat.rows.fill(0.0);
@@ -101,6 +103,7 @@ impl Seats {
         self.seats[seat].taken
     }
 
+    /// True once the seat has taken its warm-up's rows since the reset.
     pub fn filled(&self, seat: usize) -> bool {
         self.taken(seat) >= self.warmup
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::data::small;
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::dense::Dense;
-use crate::engine::native::graph::Node;
-use crate::engine::native::plan::{Slot, Step};
-use crate::engine::native::recurrent::{Cell, Layer, Sequence};
-use crate::engine::native::tensor::Tensor;
+use crate::native::Refusal;
+use crate::native::dense::Dense;
+use crate::native::graph::Node;
+use crate::native::plan::{Slot, Step};
+use crate::native::recurrent::{Cell, Layer, Sequence};
+use crate::native::tensor::Tensor;
 
 /// Sizes of a node: rows of the window, values of a row, units, directions.
 #[derive(Clone, Copy)]

@@ -4,9 +4,9 @@
 //! somebody reads it who wants that, and not before.
 
 use super::{Known, Lower};
-use crate::engine::native::Refusal;
-use crate::engine::native::graph::Node;
-use crate::engine::native::plan::{Slot, Step};
+use crate::native::Refusal;
+use crate::native::graph::Node;
+use crate::native::plan::{Slot, Step};
 
 /// Where the rows of such a value are.
 #[derive(Clone, Copy, Debug)]
