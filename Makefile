@@ -1,24 +1,24 @@
 # Thin: every line is a command a person could type. `make demo` and `make test` do their own set-up.
 
 export CARGO_INCREMENTAL ?= 1
+MAKEFLAGS += --no-print-directory
 PILLION = target/release/pillion
 DATA = ../shared/data
 INPUT ?=
+FULL ?=
 RATE ?= 50000/s
 PREFIX ?= /usr/local
 
 .PHONY: demo test loom fuzz lint bench bench-gpu lab planted soak models release onnxruntime toolchain install python crash
 
-# Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
+# Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models; FULL=1 prints the tables too.
 demo: onnxruntime release
-	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
+	$(PILLION) demo --rate $(RATE) --html target/demo.html $(if $(FULL),--full) $(if $(INPUT),--input $(INPUT))
 
+# Everything runs, whatever failed before it; what failed stands at the end.
 test: onnxruntime toolchain
-	cargo test --workspace
-	$(MAKE) --no-print-directory crash
-	$(MAKE) --no-print-directory loom
-	scripts/fuzz 15 attach tables
-	$(MAKE) --no-print-directory python
+	scripts/run-all "cargo test --workspace --no-fail-fast" "$(MAKE) crash" "$(MAKE) loom" \
+		"scripts/fuzz 15 attach tables" "$(MAKE) python"
 
 # Every role killed at every store and system call, and thousands of times at random; survivors go on.
 crash:
@@ -74,7 +74,7 @@ planted: onnxruntime release
 # Whole days at several rates, ten million ticks at flat memory, ten times the kills, and the fuzzer for an hour.
 soak: onnxruntime release
 	scripts/soak $(PILLION) $(DATA)
-	PILLION_CRASH_ROUNDS=10 $(MAKE) --no-print-directory crash
+	PILLION_CRASH_ROUNDS=10 $(MAKE) crash
 	PILLION_CRASH_ROUNDS=10 cargo test -p pillion-shm --test crash_cpp
 	scripts/fuzz 900
 

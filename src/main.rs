@@ -27,8 +27,8 @@ enum Command {
     Feed(cli::feed::Args),
     /// Replay a recording through a sidecar of its own and report latencies and signals
     Replay(cli::replay::ReplayArgs),
-    /// Replay a recording, or synthetic ticks, with the bundled models and draw the latencies
-    Demo(cli::replay::DemoArgs),
+    /// Replay a recording, or synthetic ticks, with the bundled models and say in five lines what was seen
+    Demo(cli::demo::Args),
     /// Replay at rising rates until latency breaks a bound: the knee of latency against load
     Sweep(cli::sweep::Args),
     /// Replay in every load model, sweep to the knee, and put it all in one report
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Command::Ctl(args) => cli::ctl::run(&args),
         Command::Feed(args) => cli::feed::run(&args),
         Command::Replay(args) => cli::replay::run(&args),
-        Command::Demo(args) => cli::replay::demo(&args),
+        Command::Demo(args) => cli::demo::run(&args),
         Command::Sweep(args) => cli::sweep::run(&args),
         Command::Lab(args) => cli::lab::run(&args),
         Command::Report(args) => cli::report::run(&args),

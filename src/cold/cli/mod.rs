@@ -8,6 +8,7 @@ pub mod convert;
 pub mod convert_binance;
 pub mod convert_itch;
 pub mod ctl;
+pub mod demo;
 pub mod doctor;
 pub mod features;
 pub mod feed;

@@ -1,4 +1,4 @@
-//! `pillion replay` and `pillion demo`.
+//! `pillion replay`.
 
 use std::path::PathBuf;
 
@@ -110,45 +110,6 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
 fn not_held(report: &ReplayReport) -> Error {
     let mend = "lower the rate, give the ring more slots (feed.slots), or mend the host (`pillion doctor`)";
     Error::run(format!("rate {}", report.rate), report.verdict.reasons.join("; "), mend)
-}
-
-/// Arguments of `pillion demo`.
-#[derive(Debug, clap::Args)]
-pub struct DemoArgs {
-    /// Recording to play; without one an order flow is synthesised
-    #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
-    /// Configuration file with the models to run
-    #[arg(long, default_value = "config/demo.toml", value_name = "FILE")]
-    config: PathBuf,
-    /// Rate, as in `replay`
-    #[arg(long, default_value = "50000/s")]
-    rate: Rate,
-}
-
-/// Replays real or synthetic ticks and draws the latency histogram.
-pub fn demo(args: &DemoArgs) -> Result<()> {
-    let config = Config::load(&args.config)?;
-    let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
-    let input = match &args.input {
-        Some(path) => path.clone(),
-        None => {
-            let path = folder.path().join("synth.dbn.zst");
-            crate::outln!("input     synthetic order flow (INPUT=FILE.dbn.zst plays a recording)");
-            data::synth::write(
-                &path,
-                &data::synth::Plan { seed: 1, instruments: 4, events: 150_000, events_per_second: 5_000 },
-            )?;
-            path
-        }
-    };
-    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
-    let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
-    crate::out!("{}", summary(&report));
-    for stage in ["infer", "tick_to_signal"] {
-        crate::out!("\n{}", table::histogram(&report.lane, stage));
-    }
-    Ok(())
 }
 
 /// The report for people.
