@@ -15,6 +15,7 @@ pub mod seqlock;
 pub mod signal;
 pub mod sync;
 pub mod takeover;
+pub mod text;
 #[cfg(not(loom))]
 pub mod trust;
 
