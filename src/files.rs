@@ -194,8 +194,8 @@ mod tests {
         // What says it has no length may have any.
         let zero = read(Path::new("/dev/zero"), 1 << 40).unwrap_err().to_string();
         assert!(zero.contains("at most 1048576 of a device"), "{zero}");
-        assert_eq!(read(Path::new("/dev/null"), 9).unwrap(), []);
-        assert_eq!(read_trusted(Path::new("/dev/null"), &Trust::own(), 9).unwrap(), []);
+        assert!(read(Path::new("/dev/null"), 9).unwrap().is_empty());
+        assert!(read_trusted(Path::new("/dev/null"), &Trust::own(), 9).unwrap().is_empty());
     }
 
     #[test]
