@@ -1,13 +1,21 @@
 //! What a person reads when something is refused: the thing, the problem with its value and place, and the mend.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+
+use pillion_shm::text::{printable, printable_lines, shortened};
+
+/// Most characters of a thing's name that are printed, and of a problem or mend: a value may be a file's longest line.
+const MOST_OF_THING: usize = 300;
+const MOST_OF_TEXT: usize = 1_000;
 
 /// Result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A refusal or a failure, with the process exit code it stands for.
-#[derive(Debug, thiserror::Error)]
-#[error("{thing}: {problem}\n  mend: {mend}")]
+///
+/// Printed, it has nothing in it that a terminal would obey, no more than some hundred characters of any value, and every
+/// line but its first is indented: whatever stands in a file, it forges no line of ours.
+#[derive(Debug)]
 pub struct Error {
     /// File, key, region or device, with its name.
     pub thing: String,
@@ -18,6 +26,16 @@ pub struct Error {
     /// Process exit code: [`Error::INPUT`] or [`Error::RUN`].
     pub exit_code: u8,
 }
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = |text: &str| printable_lines(&shortened(text, MOST_OF_TEXT)).replace('\n', "\n    ");
+        let thing = shortened(&self.thing, MOST_OF_THING);
+        write!(f, "{}: {}\n  mend: {}", printable(&thing), lines(&self.problem), lines(&self.mend))
+    }
+}
+
+impl std::error::Error for Error {}
 
 impl Error {
     /// Exit code: the run itself failed (a sidecar died, ticks were lost where none may be).
@@ -50,5 +68,22 @@ impl From<pillion_shm::Error> for Error {
             NoAnswer { .. } | NoOwner { .. } | AnswerLost { .. } => Self::run("shared memory", problem, mend),
             _ => Self::input("shared memory", problem, mend),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn no_value_reaches_a_terminal_raw_or_whole() {
+        let cell = format!("\u{1b}]0;pwn\u{7}\nOK lane es RUN{}", "x".repeat(2_000_000));
+        let error = Error::input(format!("a\nb{cell}"), format!("holds {cell}"), format!("not {cell}"));
+        let text = error.to_string();
+        assert!(text.len() < 4_000, "{} bytes", text.len());
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+        let forged = text.lines().skip(1).find(|line| !line.starts_with("  "));
+        assert_eq!(forged, None, "{text:?}");
+        assert!(text.starts_with("a\\u000ab\\u001b]0;pwn"), "{text:?}");
     }
 }

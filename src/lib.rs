@@ -6,6 +6,7 @@
 pub mod cold;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod hot;
 pub mod run;
 pub mod stdio;

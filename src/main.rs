@@ -1,9 +1,14 @@
 //! The `pillion` command: parses, dispatches, and turns an error into its message and exit code.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pillion::cold::cli;
+use pillion_shm::text::shortened;
+
+/// Most characters of a line of a refusal of arguments.
+const MOST_OF_LINE: usize = 400;
 
 /// Low-latency tick-to-trade inference sidecar: market ticks in, model signals out, over shared memory.
 #[derive(Parser)]
@@ -63,7 +68,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(refused) => return usage(&refused),
+    };
     let is_sidecar = matches!(command, Command::Run(_));
     let done = match command {
         Command::Run(args) => cli::run::run(&args),
@@ -97,6 +105,25 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code)
         }
     }
+}
+
+/// What clap says: help and version as they are; a refusal repeats the argument, which may be anything.
+fn usage(refused: &clap::Error) -> ExitCode {
+    let code = u8::try_from(refused.exit_code()).unwrap_or(pillion::Error::INPUT);
+    if refused.use_stderr() {
+        let text = refused.render().to_string();
+        text.lines().for_each(|line| pillion::errln!("{}", shortened(line, MOST_OF_LINE)));
+    } else {
+        match refused.print() {
+            // Whoever read it has seen enough.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                pillion::errln!("error: standard output: writing failed: {error}");
+                return ExitCode::from(pillion::Error::RUN);
+            }
+            _ => {}
+        }
+    }
+    ExitCode::from(code)
 }
 
 #[cfg(test)]

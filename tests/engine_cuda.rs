@@ -57,7 +57,9 @@ fn child_asks() {
     if !is_child() {
         return;
     }
-    let runtime = Runtime::open(&RuntimeConfig::default()).unwrap();
+    // Providers of the tests' own making stand in for the pinned ones.
+    let allow_unpinned = std::env::var_os("PILLION_TEST_PINNED").is_none();
+    let runtime = Runtime::open(&RuntimeConfig { allow_unpinned, ..RuntimeConfig::default() }).unwrap();
     let device = std::env::var("PILLION_TEST_DEVICE").map_or(0, |n| n.parse().unwrap());
     println!("available: {:?}", available(runtime, device));
     let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/zoo/gemm.onnx");
@@ -79,13 +81,15 @@ fn what_is_missing_is_named_with_what_mends_it() {
     let at = |name: &str| folder.path().join(name);
     let real = Runtime::open(&RuntimeConfig::default()).unwrap().path();
     symlink(real, at("libonnxruntime.so.1.31.1")).unwrap();
-    let asks = |device: &str| {
+    let asks_of = |device: &str, pinned: Option<(&str, &str)>| {
         let mut command: Command = child(&std::env::current_exe().unwrap(), "child_asks");
+        command.envs(pinned);
         command.env("ORT_DYLIB_PATH", folder.path()).env("LD_LIBRARY_PATH", folder.path());
         let out = command.env("PILLION_TEST_DEVICE", device).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).replace('\\', "")
     };
+    let asks = |device: &str| asks_of(device, None);
     #[track_caller]
     fn said(text: &str, parts: &[&str]) {
         for part in parts {
@@ -97,6 +101,8 @@ fn what_is_missing_is_named_with_what_mends_it() {
     fs::write(at(PROVIDER), "not a library").unwrap();
     said(&asks("0"), &["libonnxruntime_providers_shared.so is not beside", fetch]);
     fs::write(at("libonnxruntime_providers_shared.so"), "not a library").unwrap();
+    let pinned = Some(("PILLION_TEST_PINNED", "1"));
+    said(&asks_of("0", pinned), &["libonnxruntime_providers_cuda.so has SHA-256", "no pinned wheel", fetch]);
     let text = asks("0");
     if !text.contains("the NVIDIA driver does not load") {
         return skip("this machine has an NVIDIA driver");

@@ -7,15 +7,13 @@ use pillion::cold::model::{EngineChoice, Missing, Model};
 use pillion::engine::{Runtime, RuntimeConfig};
 use pillion::hot::features::FeatureSet;
 
-const RUNTIME: RuntimeConfig = RuntimeConfig { onnxruntime: None, model_cache: None };
-
 #[test]
 fn bundled_models_load_and_agree_with_their_golden_rows() {
     if !model_support::runtime_is_here() {
         return;
     }
     for dir in model_support::bundled() {
-        let model = Model::load(&dir, &RUNTIME, EngineChoice::OrtCpu).unwrap();
+        let model = Model::load(&dir, &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
         let info = model.engine.info();
         assert_eq!(info.engine, "ort-cpu");
         assert_eq!((info.inputs, info.outputs), (model.manifest.features.len(), 3), "{}", dir.display());
@@ -80,7 +78,7 @@ fn probabilities_sum_to_one_and_runs_repeat_to_the_bit() {
         return;
     }
     for dir in model_support::bundled() {
-        let mut model = Model::load(&dir, &RUNTIME, EngineChoice::OrtCpu).unwrap();
+        let mut model = Model::load(&dir, &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
         let input: Vec<f32> = (0..model.manifest.features.len()).map(|i| (i as f32 - 9.0) / 3.0).collect();
         let (mut first, mut again) = ([0.0; 3], [0.0; 3]);
         model.engine.run(&input, &mut first).unwrap();
@@ -97,7 +95,7 @@ fn buffers_of_the_wrong_length_are_refused_not_run() {
     if !model_support::runtime_is_here() {
         return;
     }
-    let mut model = Model::load(&model_support::bundled()[0], &RUNTIME, EngineChoice::OrtCpu).unwrap();
+    let mut model = Model::load(&model_support::bundled()[0], &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
     let inputs = model.manifest.features.len();
     let error = model.engine.run(&vec![0.0; inputs + 1], &mut [0.0; 3]).unwrap_err().to_string();
     assert_eq!(error, format!("input has {} values where the model has {inputs}", inputs + 1));
@@ -113,7 +111,7 @@ fn nan_comes_back_as_the_engines_answer() {
     }
     let dirs = model_support::bundled();
     let mlp = dirs.iter().find(|dir| dir.ends_with("mlp-k10")).unwrap();
-    let mut model = Model::load(mlp, &RUNTIME, EngineChoice::OrtCpu).unwrap();
+    let mut model = Model::load(mlp, &RuntimeConfig::default(), EngineChoice::OrtCpu).unwrap();
     let mut output = [0.0; 3];
     model.engine.run(&vec![f32::NAN; model.manifest.features.len()], &mut output).unwrap();
     assert!(output.iter().all(|value| value.is_nan()), "{output:?}");
@@ -124,7 +122,7 @@ fn one_runtime_serves_the_process() {
     if !model_support::runtime_is_here() {
         return;
     }
-    let first = Runtime::open(&RUNTIME).unwrap();
-    let elsewhere = RuntimeConfig { onnxruntime: Some("/nowhere/at/all.so".into()), ..RUNTIME };
+    let first = Runtime::open(&RuntimeConfig::default()).unwrap();
+    let elsewhere = RuntimeConfig { onnxruntime: Some("/nowhere/at/all.so".into()), ..RuntimeConfig::default() };
     assert!(std::ptr::eq(first, Runtime::open(&elsewhere).unwrap()));
 }

@@ -14,9 +14,41 @@
 #include <utility>
 #include <vector>
 
+/// `text` with nothing in it that a terminal obeys: names come from regions and files of other people's making. Control
+/// characters, marks of direction and characters without width are written as \u001b is; `lines` keeps ends of lines.
+[[nodiscard]] inline std::string printable(const std::string& text, bool lines = false) {
+    const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+    std::string plain;
+    for (std::size_t i = 0; i < text.size();) {
+        // The characters beyond ASCII that matter have two or three bytes.
+        const unsigned a = at(i), b = at(i + 1), c = at(i + 2);
+        const unsigned two = (a & 0x1fU) << 6U | (b & 0x3fU);
+        const unsigned three = (a & 0x0fU) << 12U | (b & 0x3fU) << 6U | (c & 0x3fU);
+        unsigned code = 0;
+        std::size_t bytes = 1;
+        if ((a < 0x20 && !(lines && (a == '\n' || a == '\t'))) || a == 0x7f) {
+            code = a;
+        } else if (a == 0xc2 && (b & 0xc0U) == 0x80 && (two < 0xa0 || two == 0xad)) {
+            code = two, bytes = 2;
+        } else if ((a & 0xf0U) == 0xe0 && (b & 0xc0U) == 0x80 && (c & 0xc0U) == 0x80 &&
+                   ((three >= 0x200b && three <= 0x200f) || (three >= 0x2028 && three <= 0x202e) ||
+                    (three >= 0x2060 && three <= 0x206f) || three == 0xfeff)) {
+            code = three, bytes = 3;
+        } else {
+            plain += text[i++];
+            continue;
+        }
+        char escape[8];
+        std::snprintf(escape, sizeof escape, "\\u%04x", code);
+        plain += escape;
+        i += bytes;
+    }
+    return plain;
+}
+
 /// Ends the program with `message` and an exit code: 2 for what was refused before it began, 1 for what failed later.
 [[noreturn]] inline void die(const std::string& message, int code = 1) {
-    std::fprintf(stderr, "error: %s\n", message.c_str());
+    std::fprintf(stderr, "error: %s\n", printable(message, true).c_str());
     std::exit(code);
 }
 
@@ -127,10 +159,14 @@ private:
     std::string usage_;
 };
 
+/// A part of what is printed: a string is somebody's name and has no lines, all else is as it is.
+template <class Part> [[nodiscard]] const Part& shown(const Part& part) { return part; }
+[[nodiscard]] inline std::string shown(const std::string& name) { return printable(name); }
+
 /// Prints `parts` one behind the other at once, also into a pipe. For a person, not for the path of a record.
 template <class... Parts> void print(const Parts&... parts) {
     std::ostringstream text;
-    (text << ... << parts);
+    (text << ... << shown(parts));
     std::fputs(text.str().c_str(), stdout);
     std::fflush(stdout);
 }

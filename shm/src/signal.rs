@@ -1,6 +1,7 @@
 //! What the sidecar publishes: one [`Signal`] per trigger, instrument and model, and the tables that name both.
 
 use crate::error::{Error, Result};
+use crate::text::{Shown, unprintable};
 use bytemuck::{Pod, Zeroable};
 
 /// Outputs that a signal carries at most.
@@ -321,11 +322,12 @@ fn count(what: &str, value: usize, limit: usize) -> Result<u32> {
     }
 }
 
-/// `value` with a 0 behind it; refused when it is too long or holds a 0 itself.
+/// `value` with a 0 behind it; refused when it is too long, or holds a 0 or another character that steers a terminal.
 fn text<const N: usize>(what: &str, value: &str) -> Result<[u8; N]> {
-    if value.len() >= N || value.contains('\0') {
-        let limit = format!("{} bytes without a 0", N - 1);
-        return Err(Error::Table { what: what.to_owned(), value: format!("{value:?}, {} bytes", value.len()), limit });
+    if value.len() >= N || unprintable(value).is_some() {
+        let limit = format!("{} bytes without a 0 or another control character", N - 1);
+        let value = format!("\"{}\", {} bytes", Shown(value), value.len());
+        return Err(Error::Table { what: what.to_owned(), value, limit });
     }
     let mut bytes = [0; N];
     bytes[..value.len()].copy_from_slice(value.as_bytes());

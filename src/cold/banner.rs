@@ -1,17 +1,20 @@
 //! What a starting sidecar says: what it will do and with what.
 
+use pillion_shm::text::printable;
+
 use super::config::Config;
 use super::model::Candidate;
 use super::prepare::Prepared;
 use super::report::{Build, Host};
 use super::sidecar::short;
 use super::table;
+use crate::engine::Runtime;
 
 /// The banner's text, one fact a line.
 pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
     let (build, host) = (Build::this(), Host::this());
     let mut text = String::new();
-    let mut line = |key: &str, value: String| text.push_str(&format!("{key:<9} {value}\n"));
+    let mut line = |key: &str, value: String| text.push_str(&format!("{key:<9} {}\n", printable(&value)));
     line("pillion", format!("{} ({}, {}), {}", build.version, build.revision, build.profile, build.rustc));
     line(
         "host",
@@ -24,6 +27,7 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
         ),
     );
     line("config", format!("{}, regions in {}", config.origin, config.process.shm_dir.display()));
+    runtime(Runtime::opened()).into_iter().for_each(|(key, value)| line(key, value));
     for lane in lanes {
         let c = &lane.config;
         line(
@@ -66,6 +70,21 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
         }
     }
     text
+}
+
+/// ONNX Runtime: which file it is, that it is one that is known, and that it tells nobody.
+fn runtime(runtime: Option<&Runtime>) -> Vec<(&'static str, String)> {
+    let Some(runtime) = runtime else {
+        return vec![("runtime", "ONNX Runtime is not loaded: no lane has a model".into())];
+    };
+    let known = match runtime.wheel() {
+        Some(wheel) => format!("of the pinned wheel {wheel}"),
+        None => "OF NO PINNED WHEEL, which allow_unpinned = true lets in".into(),
+    };
+    vec![
+        ("runtime", format!("ONNX Runtime {}, {}, telemetry off", runtime.version(), runtime.path().display())),
+        ("  sha256", format!("{} {known}", runtime.sha256())),
+    ]
 }
 
 /// An engine that was tried: its name, admitted or not, p50, p99 and p99.9 of a run, how far it was from ONNX Runtime at most.

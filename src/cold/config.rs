@@ -2,14 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use pillion_shm::trust::Trust;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::engine::CudaOptions;
 use crate::error::{Error, Result};
+use crate::files;
+
+mod trust;
 
 /// The embedded defaults: every key, with its unit and reason.
 pub const DEFAULT: &str = include_str!("../../config/default.toml");
+
+/// Longest configuration, bytes: a hundred thousand instruments fit.
+const MOST_BYTES: u64 = 16 * files::MIB;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +38,10 @@ pub struct Config {
 pub struct Process {
     /// Path of the ONNX Runtime library, empty to search.
     pub onnxruntime: PathBuf,
+    /// Take an ONNX Runtime that is of no pinned wheel.
+    pub allow_unpinned: bool,
+    /// Users who count beside root, the own user and the binary's owner.
+    pub trusted_uids: Vec<u32>,
     /// Folder of ONNX Runtime's optimised graphs, empty for none.
     pub model_cache: PathBuf,
     /// Directory of the regions.
@@ -250,9 +261,13 @@ impl std::fmt::Display for TickSize {
 
 impl Config {
     /// Reads an overlay file; relative model and feature paths are taken from its folder.
+    ///
+    /// # Errors
+    /// It cannot be read, is longer than 16 MiB, or somebody who does not count could have written it; see
+    /// [`Config::parse`] for what is in it.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::input(path.display(), format!("cannot be read: {e}"), "name a readable config file"))?;
+        let text = files::read_trusted_text(path, &Trust::own(), MOST_BYTES);
+        let text = text.map_err(|unread| unread.refuse(path.display(), "name a readable config file"))?;
         // Absolute, so that the configuration means the same in another process that runs elsewhere.
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self::parse(&text, &path.display().to_string(), whole.parent().unwrap_or(Path::new("/")))
@@ -344,6 +359,9 @@ impl Config {
                     format!("{:?} is taken by an earlier lane", lane.name),
                     "give each lane a name of its own",
                 );
+            }
+            if let Some((key, problem)) = trust::unprintable_name(lane) {
+                return bad(key, problem, "write the name without it");
             }
             if !(1..=1024).contains(&lane.batch) {
                 let key = format!("lane {:?} batch", lane.name);

@@ -3,16 +3,17 @@
 //! The contract of such a directory is in `models/README.md`. Every refusal names the file, what was found, and the mend.
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use pillion_shm::trust::Trust;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::admission::Tolerance;
-use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, runtime};
+use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, RuntimeError, runtime};
 
 use crate::error::{Error, Result};
+use crate::files;
 use choose::Case;
 
 pub mod check;
@@ -31,6 +32,11 @@ const GOLDEN: &str = "golden.json";
 
 /// Most outputs a model may have: a signal carries 16 values.
 pub const MAX_OUTPUTS: usize = 16;
+
+/// Most bytes of a model, as the format has it, of golden rows, and of a manifest.
+const MOST_OF_ONNX: u64 = 2048 * files::MIB;
+const MOST_OF_GOLDEN: u64 = 64 * files::MIB;
+const MOST_OF_MANIFEST: u64 = files::MIB;
 
 const REEXPORT: &str = "export the model again (models/train.py writes all three files together)";
 
@@ -77,9 +83,20 @@ impl Model {
     /// A file missing, unreadable or changed since it was exported; an unknown or missing manifest key; a manifest or
     /// golden file that contradicts itself.
     pub fn read(dir: &Path) -> Result<Self> {
-        let manifest = Manifest::read(&dir.join(MANIFEST))?;
-        let (onnx, onnx_sha256) = read_hashed(&dir.join(ONNX), "onnx_sha256", &manifest.onnx_sha256)?;
-        let (golden, _) = read_hashed(&dir.join(GOLDEN), "golden_sha256", &manifest.golden_sha256)?;
+        Self::read_trusted(dir, &Trust::own())
+    }
+
+    /// [`Model::read`] where more users count: none of the files is one that somebody else could have written.
+    ///
+    /// # Errors
+    /// Those of [`Model::read`].
+    pub fn read_trusted(dir: &Path, trust: &Trust) -> Result<Self> {
+        let hashed = |file: &str, key: &str, wanted: &Hash, most: u64| -> Result<(Vec<u8>, [u8; 32])> {
+            held_to(&dir.join(file), read_file(&dir.join(file), trust, most)?, key, wanted)
+        };
+        let manifest = Manifest::read(&dir.join(MANIFEST), trust)?;
+        let (onnx, onnx_sha256) = hashed(ONNX, "onnx_sha256", &manifest.onnx_sha256, MOST_OF_ONNX)?;
+        let (golden, _) = hashed(GOLDEN, "golden_sha256", &manifest.golden_sha256, MOST_OF_GOLDEN)?;
         let golden = Golden::parse(&dir.join(GOLDEN), &golden, &manifest)?;
         Ok(Self { dir: dir.to_path_buf(), manifest, onnx, onnx_sha256, golden })
     }
@@ -89,7 +106,7 @@ impl Model {
     /// # Errors
     /// Those of both.
     pub fn load(dir: &Path, runtime: &RuntimeConfig, serving: impl Into<Serving>) -> Result<LoadedModel> {
-        Self::read(dir)?.start(runtime, serving)
+        Self::read_trusted(dir, &runtime.trust)?.start(runtime, serving)
     }
 
     /// What the model says of itself.
@@ -130,10 +147,7 @@ impl Model {
 fn refused(onnx: &Path, error: EngineError) -> Error {
     match error {
         EngineError::Runtime(error) => {
-            let mend = format!(
-                "{}, or name the library in ORT_DYLIB_PATH or the config key `process.onnxruntime`",
-                runtime::MEND
-            );
+            let mend = error.downcast_ref::<RuntimeError>().map_or(runtime::MEND.into(), RuntimeError::mend);
             Error::input("ONNX Runtime", error, mend)
         }
         error => Error::input(onnx.display(), error, REEXPORT),
@@ -150,6 +164,10 @@ impl Golden {
         }
         if !(golden.tolerance > 0.0 && golden.tolerance <= 0.01) {
             return Err(bad(format!("tolerance {} is not within 0 (excluded) and 0.01", golden.tolerance)));
+        }
+        let finite = |rows: &[Vec<f32>]| rows.iter().flatten().all(|x| x.is_finite());
+        if !finite(&golden.inputs) || !finite(&golden.outputs) {
+            return Err(bad("holds a number that is no finite float32".into()));
         }
         check_widths(&golden.inputs, "inputs", manifest.features.len() * manifest.window.unwrap_or(1)).map_err(bad)?;
         check_widths(&golden.outputs, "outputs", manifest.outputs.len()).map_err(bad)?;
@@ -192,8 +210,7 @@ fn check_widths(rows: &[Vec<f32>], what: &str, expected: usize) -> std::result::
 }
 
 /// The file's bytes and SHA-256, which must be the one in the manifest.
-fn read_hashed(path: &Path, key: &str, wanted: &Hash) -> Result<(Vec<u8>, [u8; 32])> {
-    let bytes = read_file(path)?;
+fn held_to(path: &Path, bytes: Vec<u8>, key: &str, wanted: &Hash) -> Result<(Vec<u8>, [u8; 32])> {
     let found = sha256(&bytes);
     if found == *wanted {
         return Ok((bytes, found.0));
@@ -206,12 +223,7 @@ fn sha256(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| {
-        Error::input(
-            path.display(),
-            format!("cannot be read: {error}"),
-            "name a directory as models/README.md describes",
-        )
-    })
+fn read_file(path: &Path, trust: &Trust, most: u64) -> Result<Vec<u8>> {
+    let bytes = files::read_trusted(path, trust, most);
+    bytes.map_err(|unread| unread.refuse(path.display(), "name a directory as models/README.md describes"))
 }

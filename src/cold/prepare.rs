@@ -9,7 +9,6 @@ use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
 use super::model::{Candidate, LoadedModel, Model, Serving};
 use super::report::{EngineTried, FeaturesInUse, LaneReport, ModelInUse, hex};
-use crate::engine::RuntimeConfig;
 use crate::error::{Error, Result};
 use crate::hot::book::Limits;
 use crate::hot::decode::{Instrument, Instruments};
@@ -113,19 +112,16 @@ pub fn prepare(config: &Config) -> Result<Vec<Prepared>> {
 
 fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Result<Prepared> {
     let name = LaneName::in_dir(&config.process.shm_dir, &lane.name)?;
-    let features = FeatureSet::load(&lane.features)?;
+    let trust = config.process.trust();
+    let features = FeatureSet::load_trusted(&lane.features, &trust)?;
     let instruments = instruments(config, lane)?;
     free_name(&name, clock)?;
-    let named = |path: &std::path::PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
-    let runtime = RuntimeConfig {
-        onnxruntime: named(&config.process.onnxruntime),
-        model_cache: named(&config.process.model_cache),
-    };
+    let runtime = config.process.runtime();
     let (engine, on_missing, cuda) = (lane.engine, lane.on_missing, lane.cuda());
     let serving = Serving { engine, core: Some(core), batch: lane.batch, cuda, on_missing };
     let mut models = Vec::with_capacity(lane.models.len());
     for dir in &lane.models {
-        let model = Model::read(dir)?;
+        let model = Model::read_trusted(dir, &trust)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
         let mut model = model.start(&runtime, serving)?;
         if lane.conflate && model.engine.info().stateful {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use pillion_shm::text::printable;
+
 use super::report::{LaneReport, Reader, Stages};
 use crate::hot::stamp::STAGE_NAMES;
 
@@ -41,11 +43,14 @@ fn percentiles(title: &str, rows: &[(&str, &str)], stages: &Stages) -> String {
 }
 
 /// Rows in columns as wide as their widest cell; the last cell of a row takes what it needs.
+/// What would steer a terminal or begin a line of its own is escaped.
 pub fn columns(rows: &[Vec<String>]) -> String {
+    let plain = |row: &Vec<String>| row.iter().map(|cell| printable(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(plain).collect();
     let cell = |row: &Vec<String>, i: usize| row.get(i).filter(|_| i + 1 < row.len()).map(|cell| cell.chars().count());
     let width = |i: usize| rows.iter().filter_map(|row| cell(row, i)).max();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell:<width$}", width = width(i).unwrap_or(0)));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');

@@ -61,6 +61,7 @@ pub fn dims_of_a_run(
 
 /// As the file stands, on this thread only: nothing is fused, so that every value is there to be asked for.
 fn open(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
+    super::check_whole(onnx)?;
     let builder = Session::builder(runtime.environment()).map_err(EngineError::refused)?;
     let one = builder.with_intra_threads(1).map_err(EngineError::refused)?;
     let mut plain = one.with_optimization_level(GraphOptimizationLevel::Disable).map_err(EngineError::refused)?;

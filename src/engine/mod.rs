@@ -13,6 +13,12 @@ pub use self::ort::OrtCpu;
 pub use self::ort::cuda::{self, CudaOptions, OrtCuda};
 pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
 
+/// Refuses a file with weights outside itself. ONNX Runtime would take them from the working directory, and no hash of ours
+/// covers them: it never sees such a file.
+pub(crate) fn check_whole(onnx: &[u8]) -> Result<(), EngineError> {
+    native::no_external_weights(onnx).map_err(EngineError::Graph)
+}
+
 impl From<RuntimeError> for EngineError {
     fn from(error: RuntimeError) -> Self {
         Self::Runtime(error.into())

@@ -1,4 +1,4 @@
-//! Where ONNX Runtime comes from: found, asked its version, and loaded once per process.
+//! Where ONNX Runtime comes from: found, hashed, asked its version, and loaded once per process, without its telemetry.
 
 use std::env;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
@@ -12,6 +12,11 @@ use ::ort::logging::LogLevel;
 use ::ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session};
 use ::ort::sys::OrtApiBase;
 use ::ort::{AsPointer, api};
+use pillion_shm::trust::Trust;
+
+mod find;
+pub use find::ALLOW_UNPINNED;
+use find::{Chosen, find};
 
 /// Folder that `scripts/fetch-onnxruntime` fills, under the repository root.
 pub const FOLDER: &str = "onnxruntime";
@@ -19,16 +24,28 @@ pub const FOLDER: &str = "onnxruntime";
 pub const LIBRARY: &str = "libonnxruntime.so.1.31.1";
 /// The command that mends a missing or wrong runtime.
 pub const MEND: &str = "run scripts/fetch-onnxruntime";
-/// Names under which a system may carry the library, most exact first.
-const SYSTEM_NAMES: [&str; 3] = [LIBRARY, "libonnxruntime.so.1", "libonnxruntime.so"];
 
-/// Where to look for ONNX Runtime beyond the usual places.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What ONNX Runtime asks before it sends anything: with "1" it neither opens a connection, nor writes a file, nor starts a
+/// thread for it. The call of its interface with that purpose comes too late: an environment has started all that already.
+pub const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+
+/// Where to look for ONNX Runtime beyond the usual places, and whom to take it from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeConfig {
     /// Config key `onnxruntime`: the library, or the folder it lies in. `ORT_DYLIB_PATH` goes before it.
     pub onnxruntime: Option<PathBuf>,
     /// Config key `model_cache`: folder of optimised graphs. As with the library, the first in a process is the one.
     pub model_cache: Option<PathBuf>,
+    /// Config key `allow_unpinned`: a library that is of no pinned wheel will do.
+    pub allow_unpinned: bool,
+    /// Who may own the library and the cache, and the folders on the way to them.
+    pub trust: Trust,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self { onnxruntime: None, model_cache: None, allow_unpinned: false, trust: Trust::own() }
+    }
 }
 
 /// Why there is no usable ONNX Runtime.
@@ -49,6 +66,38 @@ pub enum RuntimeError {
         path: PathBuf,
         /// The loader's own words.
         reason: String,
+    },
+    /// Somebody who does not count could have put the library there.
+    #[error("{named_by} names {path}, and {problem}", path = path.display())]
+    Untrusted {
+        /// Who asked for it: an environment variable, a config key, or the search.
+        named_by: &'static str,
+        /// What was asked for.
+        path: PathBuf,
+        /// The file or folder that is not in order, with its owner and mode.
+        problem: String,
+        /// What to do about it.
+        mend: String,
+    },
+    /// The library is of no wheel that is pinned.
+    #[error("{} has SHA-256 {sha256}, which is that of no pinned wheel", path.display())]
+    Unpinned {
+        /// The library.
+        path: PathBuf,
+        /// SHA-256 of the file.
+        sha256: String,
+    },
+    /// The path led to another file when the library was loaded than when it was hashed.
+    #[error("{} was exchanged while it was being loaded", path.display())]
+    Exchanged {
+        /// The library.
+        path: PathBuf,
+    },
+    /// The environment was changed after start, so that ONNX Runtime would send telemetry.
+    #[error("{NO_TELEMETRY} is {found}: somebody changed it after the start, and ONNX Runtime would send telemetry")]
+    Telemetry {
+        /// What it is.
+        found: String,
     },
     /// A shared library without ONNX Runtime's entry point.
     #[error("{} is a library, but not ONNX Runtime: OrtGetApiBase is missing or does not answer", path.display())]
@@ -74,30 +123,64 @@ pub enum RuntimeError {
     },
 }
 
+impl RuntimeError {
+    /// What to do about it.
+    #[must_use]
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Untrusted { mend, .. } => mend.clone(),
+            Self::Unpinned { .. } => format!(
+                "{MEND}, which fetches one that is; or, if you know where this one comes from, write allow_unpinned = true \
+                 under [process] (commands without a configuration: {ALLOW_UNPINNED}=1 in the environment)"
+            ),
+            Self::Telemetry { .. } => format!("leave {NO_TELEMETRY} as it was at the start"),
+            _ => format!("{MEND}, or name the library in ORT_DYLIB_PATH or the config key `process.onnxruntime`"),
+        }
+    }
+}
+
+/// Sets [`NO_TELEMETRY`] before `main`, whatever it was: in every program that this library is part of, and for its children.
+/// Later would be too late, since another thread might be reading the environment.
+extern "C" fn forbid_telemetry() {
+    // SAFETY: both strings end in NUL; the loader runs this before `main`, when no thread has been started.
+    unsafe { setenv(c"ORT_DISABLE_TELEMETRY".as_ptr(), c"1".as_ptr(), 1) };
+}
+
+#[used]
+// SAFETY: the section is the C library's list of functions to call at start; this is one, and it needs nothing of Rust's.
+#[unsafe(link_section = ".init_array")]
+static FORBID_TELEMETRY: extern "C" fn() = forbid_telemetry;
+
 /// ONNX Runtime, loaded. There is one per process: the first that loads is the one.
 pub struct Runtime {
     environment: Environment,
     version: String,
-    path: PathBuf,
-    model_cache: Option<PathBuf>,
+    chosen: Chosen,
+    config: RuntimeConfig,
 }
 
 impl Runtime {
-    /// The process's runtime: loaded on the first call, in the order `ORT_DYLIB_PATH`, config, `./onnxruntime/`,
-    /// `onnxruntime/` of the repository the executable lies in, system. The two that are named by a person are not
-    /// passed over when they fail.
+    /// The process's runtime: loaded on the first call, in the order `ORT_DYLIB_PATH`, config, `onnxruntime/` beside the
+    /// executable or in a folder above it, system; never from the working directory. Before anything of it runs, its owner
+    /// and the way to it are looked at, and its SHA-256 is held against the pinned wheels'. The two places that are named
+    /// by a person are not passed over when they fail.
     ///
     /// # Errors
     /// See [`RuntimeError`]. A failure is not remembered: a later call looks again.
     pub fn open(config: &RuntimeConfig) -> Result<&'static Self, RuntimeError> {
-        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         static LOADING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = RUNTIME.get() {
             return Ok(runtime);
         }
-        let runtime = Self::start(find(config)?, config.model_cache.clone())?;
+        let runtime = Self::start(find(config)?, config.clone())?;
         Ok(RUNTIME.get_or_init(|| runtime))
+    }
+
+    /// The process's runtime, if one has been loaded.
+    #[must_use]
+    pub fn opened() -> Option<&'static Self> {
+        RUNTIME.get()
     }
 
     /// Version the library says it has: `1.31.1`.
@@ -109,92 +192,75 @@ impl Runtime {
     /// The library in use.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.chosen.path
+    }
+
+    /// SHA-256 of the library's file, 64 hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.chosen.sha256
+    }
+
+    /// The pinned wheel that the library is of: `onnxruntime 1.31.1 x86_64`. None where it is of none and was allowed.
+    #[must_use]
+    pub fn wheel(&self) -> Option<&'static str> {
+        self.chosen.wheel
     }
 
     /// Where optimised graphs are kept, if anywhere.
     #[must_use]
     pub fn model_cache(&self) -> Option<&Path> {
-        self.model_cache.as_deref()
+        self.config.model_cache.as_deref()
+    }
+
+    /// Who may own what is loaded.
+    pub(super) fn trust(&self) -> &Trust {
+        &self.config.trust
+    }
+
+    /// Holds a library that ONNX Runtime loads from beside itself to the same rules.
+    pub(super) fn check_provider(&self, path: &Path) -> Result<(), String> {
+        find::check_provider(path, &self.config)
     }
 
     pub(super) fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    fn start(Library { path, version }: Library, model_cache: Option<PathBuf>) -> Result<Self, RuntimeError> {
+    fn start(chosen: Chosen, config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let path = chosen.path.clone();
+        let found = env::var_os(NO_TELEMETRY);
+        if found.as_ref().is_none_or(|value| value != "1") {
+            let found = found.map_or("not set".into(), |value| format!("{value:?}"));
+            return Err(RuntimeError::Telemetry { found });
+        }
+        let version = probe(&path)?;
+        if !chosen.is_unchanged() {
+            return Err(RuntimeError::Exchanged { path });
+        }
         let failed = |reason: String| RuntimeError::Start { path: path.clone(), reason };
         let builder = ::ort::init_from(&path).map_err(|error| failed(error.to_string()))?;
         let environment =
             builder.with_name("pillion").with_telemetry(false).build().map_err(|error| failed(error.to_string()))?;
         // What the runtime has to say comes back as an error; the hot thread must not find itself writing a log.
         environment.set_log_level(LogLevel::Fatal);
-        Ok(Self { environment, version, path, model_cache })
+        Ok(Self { environment, version, chosen, config })
     }
 }
 
-/// A library that loads, is ONNX Runtime and has the right version.
-#[derive(Debug)]
-struct Library {
-    path: PathBuf,
-    version: String,
-}
-
-fn find(config: &RuntimeConfig) -> Result<Library, RuntimeError> {
-    if let Some(named) = env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()) {
-        return open_named("ORT_DYLIB_PATH", Path::new(&named));
-    }
-    if let Some(named) = &config.onnxruntime {
-        return open_named("config key `process.onnxruntime`", named);
-    }
-    let folders = usual_folders();
-    if let Some(found) = folders.iter().map(|folder| folder.join(LIBRARY)).find(|path| path.is_file()) {
-        return open_named("the search", &found);
-    }
-    for name in SYSTEM_NAMES {
-        match probe(Path::new(name)) {
-            Err(RuntimeError::Unloadable { .. }) => {}
-            found_or_refused => return found_or_refused,
-        }
-    }
-    let mut looked: Vec<String> =
-        vec!["$ORT_DYLIB_PATH (not set)".into(), "config key `process.onnxruntime` (not set)".into()];
-    looked.extend(folders.iter().map(|folder| folder.join(LIBRARY).display().to_string()));
-    looked.push(format!("{} of the system", SYSTEM_NAMES.join(", ")));
-    Err(RuntimeError::Missing { looked })
-}
-
-/// `./onnxruntime`, and that of each folder above the executable: `target/release/pillion` lies in its repository.
-fn usual_folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::current_dir().map(|here| here.join(FOLDER)).into_iter().collect();
-    let exe = env::current_exe().unwrap_or_default();
-    for above in exe.ancestors().skip(1).map(|folder| folder.join(FOLDER)) {
-        if above.is_dir() && !folders.contains(&above) {
-            folders.push(above);
-        }
-    }
-    folders
-}
-
-fn open_named(named_by: &'static str, path: &Path) -> Result<Library, RuntimeError> {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let path = if path.is_dir() { path.join(LIBRARY) } else { path };
-    probe(&path).map_err(|error| match error {
-        RuntimeError::Unloadable { path, reason, .. } => RuntimeError::Unloadable { named_by, path, reason },
-        other => other,
-    })
-}
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
 unsafe extern "C" {
+    fn setenv(name: *const c_char, value: *const c_char, overwrite: c_int) -> c_int;
     fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     fn dlerror() -> *const c_char;
 }
 const RTLD_NOW: c_int = 2;
 
-/// Loads the library and asks it what it is, before `ort` does: `ort` panics on a foreign API table and takes any
+/// Loads the library and asks it what version it is, before `ort` does: `ort` panics on a foreign API table and takes any
 /// later version. The handle stays open, since `ort` loads the same file next.
-fn probe(path: &Path) -> Result<Library, RuntimeError> {
+fn probe(path: &Path) -> Result<String, RuntimeError> {
     let handle = open_library(path)?;
     // SAFETY: the handle is open and the name ends in NUL.
     let entry = unsafe { dlsym(handle, c"OrtGetApiBase".as_ptr()) };
@@ -206,7 +272,7 @@ fn probe(path: &Path) -> Result<Library, RuntimeError> {
         None => Err(RuntimeError::Foreign { path }),
         Some((found, _)) if !is_ours(&found) => Err(RuntimeError::Version { path, found }),
         Some((found, false)) => Err(RuntimeError::Version { path, found: format!("{found} (without that API)") }),
-        Some((version, true)) => Ok(Library { path, version }),
+        Some((version, true)) => Ok(version),
     }
 }
 

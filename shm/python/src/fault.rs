@@ -1,6 +1,7 @@
 //! The library's refusals as Python exceptions, with their messages whole.
 
 use pillion_shm::Error;
+use pillion_shm::text::printable_lines;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -35,7 +36,9 @@ impl From<PyErr> for Fault {
 impl From<Fault> for PyErr {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Library(error) => Python::attach(|py| raise(py, class_of(&error), &error.to_string())),
+            Fault::Library(error) => {
+                Python::attach(|py| raise(py, class_of(&error), &printable_lines(&error.to_string())))
+            }
             Fault::Closed(what) => {
                 Python::attach(|py| raise(py, "Error", &format!("this {what} was closed before; mend: make a new one")))
             }

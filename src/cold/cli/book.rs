@@ -1,7 +1,7 @@
 //! `pillion book`: the book after each event, as CSV.
 
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cold::data::book_csv::{self, Counts};
 use crate::cold::data::output::write_failed;
@@ -21,7 +21,7 @@ pub struct Args {
     /// Price levels per side.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub levels: u8,
-    /// Write to this file rather than to standard output.
+    /// Write to this file rather than to standard output (`-`).
     #[arg(short, long)]
     pub output: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let feed = data::load(&args.file)?;
     let levels = usize::from(args.levels);
-    let counts = match &args.output {
+    let counts = match args.output.as_ref().filter(|path| *path != Path::new(data::output::STDOUT)) {
         Some(path) => {
             let mut out = OutputFile::create(path)?;
             let counts = book_csv::write(&feed, levels, &mut out)?.map_err(|e| write_failed(path, e))?;

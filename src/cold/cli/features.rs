@@ -23,7 +23,7 @@ pub struct Args {
     /// A bundled feature set (book, all) or the path of a TOML file.
     #[arg(long, default_value = "book")]
     pub set: String,
-    /// Write to this .parquet or .csv file rather than CSV to standard output.
+    /// Write to this .parquet or .csv file rather than CSV to standard output (`-`).
     #[arg(short, long, conflicts_with_all = ["list", "hash"])]
     pub output: Option<PathBuf>,
     /// Print the set: each feature's name, unit, formula, source and value where undefined.
@@ -45,6 +45,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn rows(file: &Path, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
+    let output = output.filter(|path| *path != Path::new(data::output::STDOUT));
     let format = output.map(Format::of).transpose()?;
     let feed = data::load(file)?;
     let mut offline = Offline::for_feed(&feed, set)?;
@@ -77,6 +78,8 @@ impl Format {
     fn of(path: &Path) -> Result<Format> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Format::Csv),
+            // A pipe or a device may have any name.
+            None if data::output::is_stream(path) => Ok(Format::Csv),
             #[cfg(feature = "parquet")]
             Some("parquet") => Ok(Format::Parquet),
             #[cfg(not(feature = "parquet"))]

@@ -6,9 +6,11 @@ use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cold::lab::load::MOST_BYTES;
 use crate::cold::lab::outputs::{self, Outputs, Report};
 use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Arguments of `pillion report`.
 #[derive(Debug, clap::Args)]
@@ -58,8 +60,8 @@ fn print_schema() -> Result<()> {
 pub fn read(path: &Path) -> Result<LabReport> {
     let refused = |problem: String, mend: &str| Error::input(path.display(), problem, mend);
     let which = "give the JSON that pillion replay, sweep or lab wrote";
-    let bytes =
-        std::fs::read(path).map_err(|e| refused(format!("cannot be read: {e}"), "name a file that can be read"))?;
+    let bytes = files::read(path, MOST_BYTES);
+    let bytes = bytes.map_err(|unread| unread.refuse(path.display(), "name a file that can be read"))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|e| refused(format!("is not JSON: {e}"), which))?;
     let has = |field: &str| value.get(field).is_some();
     let Some(version) = value.get("schema_version") else {

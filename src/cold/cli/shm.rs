@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pillion_shm::leftovers::{self, Allow, Found, Refusal, Region};
+use pillion_shm::text::{printable, printable_path};
 use pillion_shm::{Kind, Lane};
 use serde::Serialize;
 
@@ -241,7 +242,7 @@ fn rm_all(args: &RmArgs, allow: &Allow) -> Result<()> {
         };
         match done {
             Ok(()) => crate::outln!("{}", removed(found, args.dry_run)),
-            Err(refusal) => crate::outln!("kept          {refusal}"),
+            Err(refusal) => crate::outln!("kept          {}", printable(&refusal.to_string())),
         }
     }
     Ok(())
@@ -249,7 +250,7 @@ fn rm_all(args: &RmArgs, allow: &Allow) -> Result<()> {
 
 fn removed(found: &Found, dry_run: bool) -> String {
     let word = if dry_run { "would remove " } else { "removed      " };
-    format!("{word} {} ({} bytes)", found.path.display(), thousands(found.bytes))
+    format!("{word} {} ({} bytes)", printable_path(&found.path), thousands(found.bytes))
 }
 
 fn refused(refusal: &Refusal, midway: bool) -> Error {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pillion_shm::Clock;
 use pillion_shm::SignalTables;
+use pillion_shm::text::{Shown, printable};
 use pillion_shm::{CncClient, Counters};
 use pillion_shm::{From, RingReader};
 use pillion_shm::{Kind, Lane};
@@ -72,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n, &clock)).collect();
         std::thread::sleep(pause);
         if args.watch && !args.json {
-            crate::out!("\x1b[2J\x1b[H");
+            crate::stdio::clear_screen();
         }
         for (name, before) in names.iter().zip(before) {
             let text =
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
                 Ok(text) => crate::outln!("{text}"),
                 // One lane asked for by name must be there; of all lanes, a broken one hides no other.
                 Err(error) if args.lane.is_some() => return Err(error),
-                Err(error) => crate::errln!("lane {name}: {error}"),
+                Err(error) => crate::errln!("lane {}: {error}", Shown(name)),
             }
         }
         if !args.watch {
@@ -212,10 +213,9 @@ fn to_text(l: &Look) -> String {
     );
     for m in &l.models {
         let sha = &m.sha256[..m.sha256.len().min(12)];
-        text.push_str(&format!(
-            "model     {} r{} ({sha}) on {}, {}, {}\n",
-            m.name, m.revision, m.engine, m.isa, m.runtime
-        ));
+        // As its region says, which anybody may have written.
+        let line = format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, m.engine, m.isa, m.runtime);
+        text.push_str(&format!("model     {}\n", printable(&line)));
     }
     text + &table::stages(&l.stages)
 }

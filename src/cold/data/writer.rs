@@ -8,6 +8,8 @@ use bytemuck::Pod;
 use dbn::encode::dbn::MetadataEncoder;
 use dbn::{MappingInterval, Metadata, SType, Schema, SymbolMapping};
 
+use pillion_shm::text::unprintable;
+
 use super::output::{OutputFile, write_failed};
 use crate::{Error, Result};
 
@@ -91,8 +93,13 @@ fn compressor(file: OutputFile) -> io::Result<zstd::Encoder<'static, OutputFile>
 
 fn metadata(target: &Path, info: &FileInfo) -> Result<Metadata> {
     let refuse = |problem: String, mend: &str| Err(Error::input(target.display(), problem, mend));
-    if let Some((symbol, _)) = info.symbols.iter().find(|(s, _)| s.is_empty() || s.len() > 70 || !s.is_ascii()) {
-        return refuse(format!("symbol \"{symbol}\" does not fit DBN"), "use 1 to 70 ASCII characters");
+    if let Some((symbol, _)) =
+        info.symbols.iter().find(|(s, _)| s.is_empty() || s.len() > 70 || !s.is_ascii() || unprintable(s).is_some())
+    {
+        return refuse(
+            format!("symbol \"{symbol}\" does not fit DBN"),
+            "use 1 to 70 ASCII characters, none of control",
+        );
     }
     let mut metadata = Metadata::builder()
         .dataset(&info.dataset)

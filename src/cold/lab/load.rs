@@ -6,6 +6,10 @@ use serde_json::Value;
 
 use crate::cold::report::{ReplayReport, SCHEMA_VERSION};
 use crate::error::{Error, Result};
+use crate::files;
+
+/// Longest report, bytes: that of a whole day's lab is a tenth of it.
+pub const MOST_BYTES: u64 = 64 * files::MIB;
 
 /// A report and where it came from.
 pub struct Loaded {
@@ -41,7 +45,7 @@ const MEND: &str = "give the file that `pillion replay --json FILE` wrote";
 const MEND_VERSION: &str = "make both reports anew with `pillion replay --json FILE` of one version";
 
 fn value(path: &Path) -> Result<Value> {
-    let text = std::fs::read(path).map_err(|e| Error::input(path.display(), format!("cannot be read: {e}"), MEND))?;
+    let text = files::read(path, MOST_BYTES).map_err(|unread| unread.refuse(path.display(), MEND))?;
     serde_json::from_slice(&text).map_err(|e| Error::input(path.display(), format!("is no JSON: {e}"), MEND))
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{hdr_export, now_utc, page};
+use crate::cold::data::output::STDOUT;
 use crate::cold::data::{OutputFile, write_failed};
 use crate::cold::output::write_json;
 use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
@@ -14,10 +15,10 @@ use crate::error::{Error, Result};
 /// Arguments that name what to write; flattened into commands.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Outputs {
-    /// Write the report as JSON
+    /// Write the report as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the report as one HTML page that opens offline
+    /// Write the report as one HTML page that opens offline; - is standard output
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Write every histogram as .hgrm and every run's intervals as .hlog into this folder, made where it is missing
@@ -116,6 +117,9 @@ impl Outputs {
         let file = |path: &Option<PathBuf>| path.as_ref().map(OutputFile::create).transpose();
         let opened = Opened { json: file(&self.json)?, html: file(&self.html)?, hgrm: self.hgrm.clone() };
         if let Some(dir) = &self.hgrm {
+            if dir == Path::new(STDOUT) {
+                return Err(Error::input("--hgrm -", "writes several files", "name a folder"));
+            }
             let mend = "name a folder that can be made and written";
             let refused = |e| Error::input(dir.display(), format!("cannot hold files: {e}"), mend);
             std::fs::create_dir_all(dir).map_err(refused)?;

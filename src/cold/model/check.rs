@@ -4,7 +4,7 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::{fs, thread};
+use std::thread;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -13,13 +13,14 @@ use serde::Serialize;
 use super::choose::{self, Case, Tried};
 use super::guess::{self, Told, Unclear};
 use super::mallocs::{self, Counts};
-use super::{GOLDEN, MANIFEST, Missing, Model, ONNX, refused, sha256};
+use super::{GOLDEN, MANIFEST, MOST_OF_ONNX, Missing, Model, ONNX, refused, sha256};
 use crate::cold::cores;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::inspect::{self, Port};
 use crate::engine::native::{self, Survey, Work};
 use crate::engine::{CudaOptions, Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, Shape, Weights, cuda};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// Runs of each engine that are timed; fewer of a slow model.
 const RUNS: usize = 40_000;
@@ -255,9 +256,9 @@ impl Subject {
 
 /// The bytes of a file that is no model directory.
 pub(super) fn read_onnx(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| {
+    files::read(path, MOST_OF_ONNX).map_err(|unread| {
         let mend = format!("name an .onnx file, or a folder with {MANIFEST}, {ONNX} and {GOLDEN}");
-        Error::input(path.display(), format!("cannot be read: {error}"), mend)
+        unread.refuse(path.display(), mend)
     })
 }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
+use pillion_shm::text::{Shown, unprintable};
+use pillion_shm::trust::Trust;
 use serde::Deserialize;
 
-use super::{MAX_OUTPUTS, REEXPORT, read_file};
+use super::{MAX_OUTPUTS, MOST_OF_MANIFEST, REEXPORT, read_file};
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
@@ -16,6 +18,13 @@ const SCHEMA: u32 = 1;
 
 /// Most rows of a window.
 const MOST_ROWS: usize = 4096;
+/// Most rows of a warm-up, and most events that a model may look ahead: beyond either no signal of a day would count.
+const MOST_WARMUP: usize = 1 << 20;
+const MOST_HORIZON: u32 = 100_000_000;
+/// Most features, states and published outputs, and most bytes of a name in the graph or of a word about training.
+const MOST_NAMES: usize = 1 << 16;
+const MOST_NAME_BYTES: usize = 1023;
+const MOST_WORDS_BYTES: usize = 4095;
 
 /// A model's manifest. Unknown keys are refused.
 #[derive(Clone, Debug, Deserialize)]
@@ -163,8 +172,8 @@ pub struct Scores {
 }
 
 impl Manifest {
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let bytes = read_file(path)?;
+    pub(super) fn read(path: &Path, trust: &Trust) -> Result<Self> {
+        let bytes = read_file(path, trust, MOST_OF_MANIFEST)?;
         let text = str::from_utf8(&bytes).map_err(|error| Error::input(path.display(), error, REEXPORT))?;
         let manifest: Self = toml::from_str(text).map_err(|error| {
             Error::input(
@@ -249,6 +258,8 @@ impl Manifest {
             return Err("name and features must not be empty".into());
         }
         self.check_lengths()?;
+        self.check_names()?;
+        self.check_numbers()?;
         self.check_takes()?;
         check_unique("output", &self.output.list())?;
         check_unique("features", &self.features)?;
@@ -266,13 +277,53 @@ impl Manifest {
 impl Manifest {
     /// What the signal region's table of models has room for.
     fn check_lengths(&self) -> std::result::Result<(), String> {
-        let fits = |key: &str, text: &str, most: usize| match text.len() <= most && !text.contains('\0') {
-            true => Ok(()),
-            false => Err(format!("{key}: {text:?} has {} bytes; up to {most} fit, and no 0 among them", text.len())),
-        };
         fits("name", &self.name, 63)?;
         fits("meaning", &self.meaning, 255)?;
         self.outputs.iter().try_for_each(|name| fits("outputs", name, 31))
+    }
+
+    /// Names of the graph and words about training, which are printed and kept.
+    fn check_names(&self) -> std::result::Result<(), String> {
+        let (outputs, states) = (self.output.list(), self.states.iter().flat_map(|(input, next)| [input, next]));
+        for (key, count) in
+            [("features", self.features.len()), ("output", outputs.len()), ("states", self.states.len())]
+        {
+            if count > MOST_NAMES {
+                return Err(format!("{key} has {count} names; up to {MOST_NAMES} are taken"));
+            }
+        }
+        fits("input", &self.input, MOST_NAME_BYTES)?;
+        fits("feature_set", &self.feature_set, MOST_NAME_BYTES)?;
+        self.features.iter().try_for_each(|name| fits("features", name, MOST_NAME_BYTES))?;
+        outputs.iter().try_for_each(|name| fits("output", name, MOST_NAME_BYTES))?;
+        states.into_iter().try_for_each(|name| fits("states", name, MOST_NAME_BYTES))?;
+        self.scores.keys().try_for_each(|name| fits("scores", name, MOST_NAME_BYTES))?;
+        let Some(training) = &self.training else { return Ok(()) };
+        let words = [&training.data, &training.split, &training.estimator];
+        words.into_iter().chain(&training.libraries).try_for_each(|text| fits("training", text, MOST_WORDS_BYTES))
+    }
+
+    /// Numbers that would make a model of no use, or are none.
+    fn check_numbers(&self) -> std::result::Result<(), String> {
+        if self.revision == 0 {
+            return Err("revision = 0; the first is 1".into());
+        }
+        if self.horizon_events > MOST_HORIZON {
+            return Err(format!("horizon_events = {}; up to {MOST_HORIZON} are taken", self.horizon_events));
+        }
+        if let Some(rows) = self.warmup.filter(|&rows| rows > MOST_WARMUP) {
+            return Err(format!("warmup = {rows}; up to {MOST_WARMUP} rows are taken"));
+        }
+        for (of, Scores { macro_f1, accuracy, log_loss }) in &self.scores {
+            let shares = [("macro_f1", *macro_f1), ("accuracy", *accuracy)];
+            if let Some((key, x)) = shares.into_iter().find(|(_, x)| !(0.0..=1.0).contains(x)) {
+                return Err(format!("scores.{of}: {key} = {x}; it is from 0 to 1"));
+            }
+            if !log_loss.is_finite() || *log_loss < 0.0 {
+                return Err(format!("scores.{of}: log_loss = {log_loss}; it is 0 or more, and finite"));
+            }
+        }
+        Ok(())
     }
 
     /// The keys that go with `takes`, and no others.
@@ -308,11 +359,25 @@ impl Manifest {
     }
 }
 
+/// Refuses a text that is too long or that could not be shown as it is.
+fn fits(key: &str, text: &str, most: usize) -> std::result::Result<(), String> {
+    if let Some(c) = unprintable(text) {
+        return Err(format!(
+            "{key}: \"{}\" has the character {c:?}, which steers a terminal or cannot be seen",
+            Shown(text)
+        ));
+    }
+    match text.len() <= most {
+        true => Ok(()),
+        false => Err(format!("{key}: \"{}\" has {} bytes; up to {most} fit", Shown(text), text.len())),
+    }
+}
+
 fn check_unique(key: &str, names: &[String]) -> std::result::Result<(), String> {
     let mut seen = HashSet::new();
     match names.iter().find(|name| !seen.insert(*name)) {
         None => Ok(()),
-        Some(twice) => Err(format!("{key} names `{twice}` twice")),
+        Some(twice) => Err(format!("{key} names `{}` twice", Shown(twice))),
     }
 }
 
@@ -325,7 +390,7 @@ impl TryFrom<String> for Hash {
     type Error = String;
 
     fn try_from(text: String) -> std::result::Result<Self, String> {
-        let bad = || format!("`{text}` is not 64 hexadecimal digits");
+        let bad = || format!("`{}` is not 64 hexadecimal digits", Shown(&text));
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(bad());

@@ -1,6 +1,8 @@
 //! `pillion model new`: a model directory around an exported file.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -12,12 +14,16 @@ use super::{EngineChoice, GOLDEN, Hash, MANIFEST, MAX_OUTPUTS, Missing, Model, O
 use crate::engine::admission::Tolerance;
 use crate::engine::{Engine, RuntimeConfig, Shape, Weights};
 use crate::error::{Error, Result};
+use crate::files::{self, BoundedLines};
 use crate::hot::features::FeatureSet;
 
 /// Largest difference from the golden answers that is taken, absolute below 1 and relative above.
 const GOLDEN_TOLERANCE: f32 = 1e-5;
 /// Most rows of a file of rows that become golden.
 const MOST_ROWS: usize = 64;
+
+/// Longest line of a file of rows, bytes.
+const MOST_OF_LINE: u64 = files::MIB;
 
 /// What is to be made, and what the graph cannot tell.
 #[derive(Clone, Debug)]
@@ -131,7 +137,8 @@ fn read_rows(path: &Path, set: &FeatureSet, shape: &Shape) -> Result<Vec<Vec<f32
     let bad = |problem: String| {
         Error::input(path.display(), problem, "give a file that `pillion features` wrote with the same set")
     };
-    let mut reader = csv::Reader::from_path(path).map_err(|error| bad(error.to_string()))?;
+    let file = fs::File::open(path).map_err(|error| bad(error.to_string()))?;
+    let mut reader = csv::Reader::from_reader(BoundedLines::new(file, MOST_OF_LINE));
     let head = reader.headers().map_err(|error| bad(error.to_string()))?.clone();
     let place = |name: &String| {
         head.iter().position(|column| column == name).ok_or_else(|| bad(format!("has no column `{name}`")))
@@ -218,7 +225,9 @@ fn write(folder: &Path, files: &[(&str, &[u8])], config: &RuntimeConfig) -> Resu
     let making = making.map_err(|error| failed(&error))?;
     for (name, bytes) in files {
         let path = making.path().join(name);
-        let written = fs::write(&path, bytes).and_then(|()| fs::File::open(&path)?.sync_all());
+        // Whatever the umask: a model that others may write is refused.
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+        let written = made.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
         written.map_err(|error| failed(&error))?;
     }
     // What is refused here was told by flags, and its folder is about to go.

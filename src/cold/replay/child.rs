@@ -1,5 +1,8 @@
 //! The sidecar process of a replay.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use pillion_shm::{Clock, CncClient, Command as Order, Lane as LaneName, State};
 use super::Replay;
 use crate::cold::report::SidecarReport;
 use crate::error::{Error, Result};
+use crate::stdio;
 
 /// How long the sidecar may take to load its models and start, and to finish what is in the ring.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,10 +29,14 @@ pub(super) struct Sidecar {
 impl Sidecar {
     pub fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
         let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
-        std::fs::write(&config, replay.config.to_toml())
+        // Whatever the umask: a file that others may write would be refused.
+        let private = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&config);
+        private
+            .and_then(|mut file| file.write_all(replay.config.to_toml().as_bytes()))
             .map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
+        command.stdout(stdio::for_people());
         command.args(["--child-of", &std::process::id().to_string()]);
         let child = command.spawn().map_err(|e| {
             Error::run(replay.binary.display(), format!("cannot be started: {e}"), "run an installed pillion")

@@ -8,14 +8,18 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ::ort::session::Session;
+use pillion_shm::trust::Trust;
 use sha2::{Digest, Sha256};
 
-use super::super::{EngineError, Runtime, isa};
+use super::super::{EngineError, Runtime, check_whole, isa};
 use super::options;
+use crate::files;
+
+/// Most bytes of a graph, those of the largest ONNX file.
+const MOST_BYTES: u64 = 2048 * files::MIB;
 
 /// Where a session's graph came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +48,15 @@ impl Graph {
 
 /// A session for the model, through the cache in `folder` if there is one.
 pub(super) fn session(runtime: &Runtime, onnx: &[u8], folder: Option<&Path>) -> Result<(Session, Graph), EngineError> {
+    check_whole(onnx)?;
     let plain = || options::builder(runtime, true)?.commit_from_memory(onnx).map_err(EngineError::refused);
     let Some(folder) = folder else { return Ok((plain()?, Graph::Optimised)) };
     let entry = Entry::new(runtime, onnx, folder);
     let problem = match entry.read() {
         Ok(None) => None,
+        Ok(Some(graph)) if check_whole(&graph).is_err() => {
+            Some(format!("{}: its weights are not all in it", entry.path.display()))
+        }
         Ok(Some(graph)) => match options::builder(runtime, false)?.commit_from_memory(&graph) {
             Ok(session) => return Ok((session, Graph::Cached)),
             Err(error) => Some(format!("{}: {error}", entry.path.display())),
@@ -75,6 +83,7 @@ enum Failure {
 struct Entry {
     folder: PathBuf,
     path: PathBuf,
+    trust: Trust,
     /// What the first line says before the graph's hash.
     made_of: String,
 }
@@ -89,18 +98,18 @@ impl Entry {
             options::TEXT
         );
         let path = folder.join(format!("{}.graph", hex(made_of.as_bytes())));
-        Self { folder: folder.to_owned(), path, made_of }
+        Self { folder: folder.to_owned(), path, trust: runtime.trust().clone(), made_of }
     }
 
     /// The graph, or none where there is no such file.
     fn read(&self) -> Result<Option<Vec<u8>>, String> {
         let about = |problem: &str| format!("{}: {problem}", self.path.display());
         self.trusted()?;
-        let mut bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(about(&error.to_string())),
-        };
+        if fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let bytes = files::read_trusted(&self.path, &self.trust, MOST_BYTES);
+        let mut bytes = bytes.map_err(|unread| about(&unread.to_string()))?;
         let line = bytes.iter().position(|&byte| byte == b'\n').ok_or_else(|| about("not a graph of this cache"))?;
         let sha = std::str::from_utf8(&bytes[..line]).ok().and_then(|text| text.strip_prefix(&self.made_of));
         let sha = sha.and_then(|rest| rest.strip_prefix(", sha256 ")).map(str::to_owned);
@@ -112,15 +121,13 @@ impl Entry {
         Ok(Some(bytes))
     }
 
-    /// A folder that others may write to could hand us any model.
+    /// A folder that others may write to, or that lies in one, could hand us any model.
     fn trusted(&self) -> Result<(), String> {
-        let about = |problem: &str| format!("{}: {problem}", self.folder.display());
-        fs::create_dir_all(&self.folder).map_err(|error| about(&error.to_string()))?;
-        let folder = fs::metadata(&self.folder).map_err(|error| about(&error.to_string()))?;
-        if ![0, rustix::process::geteuid().as_raw()].contains(&folder.uid()) {
-            return Err(about("it belongs to another user"));
-        }
-        if folder.mode() & 0o022 == 0 { Ok(()) } else { Err(about("others may write there; chmod go-w")) }
+        fs::create_dir_all(&self.folder).map_err(|error| format!("{}: {error}", self.folder.display()))?;
+        let checked = self.trust.check_dir(&self.folder);
+        checked
+            .map(drop)
+            .map_err(|distrust| format!("{}: {}", self.folder.display(), files::distrusted(&self.folder, distrust)))
     }
 
     /// Has the graph written beside its place, closes it with its hash, and only then gives it its name.

@@ -14,7 +14,7 @@ use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
 use serde::{Deserialize, Serialize};
 
 use super::super::seats::Seats;
-use super::super::{Engine, EngineError, EngineInfo, Runtime, Shape, check_length, runtime};
+use super::super::{Engine, EngineError, EngineInfo, Runtime, Shape, check_length, check_whole, runtime};
 use super::cudart::{Cudart, Exchange, Named, Stream};
 use super::shapes::{Layout, Port};
 use super::{LARGEST_BATCH, OrtCpu, options};
@@ -145,6 +145,7 @@ fn open(runtime: &Runtime, device: i32, cudart: &Path) -> Result<Arc<Cudart>, St
             let path = runtime.path().display();
             return Err(format!("{name} is not beside {path}, which serves the CPU only: {FETCH}, {OR_CPU}"));
         }
+        runtime.check_provider(&folder.join(name)).map_err(|problem| format!("{problem}: {FETCH}, {OR_CPU}"))?;
     }
     runtime::load(Path::new(DRIVER))
         .map_err(|reason| format!("the NVIDIA driver does not load ({reason}): install it, {OR_CPU}"))?;
@@ -194,6 +195,7 @@ impl OrtCuda {
     /// # Errors
     /// No such GPU, see [`available`]; the file is not a model, or not what `shape` says; a node that the GPU cannot run.
     pub fn new(runtime: &Runtime, onnx: &[u8], shape: &Shape, options: &CudaOptions) -> Result<Self, EngineError> {
+        check_whole(onnx)?;
         let api = open(runtime, options.device, Path::new(CUDART)).map_err(EngineError::Device)?;
         let memory =
             MemoryInfo::new(AllocationDevice::CUDA, options.device, AllocatorType::Device, MemoryType::Default);

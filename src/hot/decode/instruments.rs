@@ -1,5 +1,7 @@
 //! The instruments of a lane, fixed at start.
 
+use pillion_shm::text::unprintable;
+
 use crate::{Error, Result};
 
 /// One instrument as the configuration or the scanned file states it.
@@ -106,6 +108,13 @@ fn check(instrument: &Instrument) -> Result<()> {
     if instrument.symbol.len() > MAX_SYMBOL_BYTES {
         let problem = format!("symbol \"{}\" is {} bytes long", instrument.symbol, instrument.symbol.len());
         return Err(Error::input(thing(), problem, format!("use a symbol of at most {MAX_SYMBOL_BYTES} bytes")));
+    }
+    if let Some(c) = unprintable(&instrument.symbol) {
+        let problem = format!(
+            "symbol \"{}\" has the character {c:?}, which steers a terminal or cannot be seen",
+            instrument.symbol
+        );
+        return Err(Error::input(thing(), problem, "use a symbol without it"));
     }
     if instrument.tick_size <= 0 {
         let problem = format!("tick_size is {}", instrument.tick_size);

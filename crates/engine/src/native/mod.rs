@@ -7,6 +7,7 @@
 mod ahead;
 mod batch;
 mod dense;
+mod external;
 mod graph;
 mod lower;
 mod maps;
@@ -30,6 +31,7 @@ use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};
 use ahead::Ahead;
 use batch::Batch;
+pub use external::no_external_weights;
 use graph::Graph;
 pub use peak::peak_macs_per_ns;
 use plan::Plan;

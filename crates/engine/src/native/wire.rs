@@ -53,7 +53,8 @@ impl Kind {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn check(onnx: &[u8]) -> Result<(), String> {
-    walk(onnx, Kind::Model, 0)
+    walk(onnx, Kind::Model, 0)?;
+    super::no_external_weights(onnx)
 }
 
 fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
@@ -90,7 +91,7 @@ fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
 }
 
 /// A text field of a message, as far as it can be read; for refusals.
-fn text(mut message: &[u8], wanted: u64) -> String {
+pub(super) fn text(mut message: &[u8], wanted: u64) -> String {
     while let Ok(tag) = number(&mut message) {
         let taken = match tag & 7 {
             0 => number(&mut message).map(|_| &[][..]),
@@ -105,7 +106,7 @@ fn text(mut message: &[u8], wanted: u64) -> String {
     "?".into()
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'static str> {
+pub(super) fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'static str> {
     let length = usize::try_from(length).ok().filter(|&length| length <= bytes.len());
     let (taken, rest) = bytes.split_at(length.ok_or("a length goes past the end: it is cut short or corrupt")?);
     *bytes = rest;
@@ -113,7 +114,7 @@ fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'static str>
 }
 
 /// Seven bits a byte, the lowest first, at most 64 in all.
-fn number(bytes: &mut &[u8]) -> Result<u64, &'static str> {
+pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, &'static str> {
     let mut value = 0;
     for i in 0..10 {
         let (&byte, rest) = bytes.split_first().ok_or("it ends within a number: it is cut short or corrupt")?;

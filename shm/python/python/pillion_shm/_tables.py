@@ -92,5 +92,7 @@ class Tables:
 def _row(what: str, name: str, known: list[str]) -> int:
     if name in known:
         return known.index(name)
-    there = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+    # The table may be of anybody's making.
+    there = ", ".join(name if name.isprintable() else ascii(name) for name in known[:8])
+    there += f" and {len(known) - 8} more" if len(known) > 8 else ""
     raise UnknownNameError(f"no {what} {name!r} on this lane, which has {there or 'none'}; mend: ask for one of those")

@@ -1,6 +1,8 @@
 //! The rows of the two CSV files of a LOBSTER day.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
+
+use pillion_shm::text::Shown;
 
 use super::Kind;
 use crate::hot::decode::Side;
@@ -58,7 +60,7 @@ impl<R: BufRead> Lines<R> {
     pub(super) fn wrong(&self, column: usize, what: &str) -> Error {
         let value = self.line.split(|&b| b == b',').nth(column - 1).map(String::from_utf8_lossy);
         let problem = match value {
-            Some(value) => format!("column {column} is \"{}\", which is not a {what}", value.trim()),
+            Some(value) => format!("column {column} is \"{}\", which is not a {what}", Shown(value.trim())),
             None => format!("column {column} is missing; it should hold a {what}"),
         };
         Error::input(format!("{}:{}", self.name, self.number), problem, "repair the line or fetch the file again")
@@ -67,11 +69,15 @@ impl<R: BufRead> Lines<R> {
     fn next(&mut self) -> Result<bool> {
         self.line.clear();
         self.number += 1;
-        let read = self.reader.read_until(b'\n', &mut self.line).map_err(|e| {
+        let read = self.reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut self.line).map_err(|e| {
             let good = self.number - 1;
             let problem = format!("cannot be read on: {e}; {good} rows before that are good");
             Error::input(format!("{}:{}", self.name, self.number), problem, "fetch the file again")
         })?;
+        if read as u64 > MAX_LINE {
+            let problem = format!("is longer than {MAX_LINE} bytes");
+            return Err(Error::input(format!("{}:{}", self.name, self.number), problem, "fetch the file again"));
+        }
         while self.line.last().is_some_and(|b| b.is_ascii_whitespace()) {
             self.line.pop();
         }
@@ -149,6 +155,8 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
+/// Longest line in bytes: a row of 10,000 levels is shorter.
+const MAX_LINE: u64 = 1 << 20;
 /// LOBSTER prices are in 1e-4, DBN's in 1e-9.
 const PRICE_SCALE: i64 = 100_000;
 /// Absolute price of a level that is not there.

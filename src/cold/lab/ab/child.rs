@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Most of a failed child's last words that are quoted, bytes.
-const WORDS: usize = 2_000;
+const WORDS: u64 = 2_000;
 
 /// Runs the plan's binaries.
 pub struct Children<'a> {
@@ -187,8 +188,14 @@ fn end(child: &mut Child) -> std::io::Result<()> {
 
 /// The end of what a child said on stderr.
 fn last_words(path: &Path) -> String {
-    let text = std::fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(WORDS)..]).trim().to_owned();
+    let read = || -> std::io::Result<Vec<u8>> {
+        let (mut file, mut text) = (File::open(path)?, Vec::new());
+        let at = file.metadata()?.len().saturating_sub(WORDS);
+        file.seek(SeekFrom::Start(at))?;
+        file.take(WORDS).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = String::from_utf8_lossy(&read().unwrap_or_default()).trim().to_owned();
     if text.is_empty() { "(none)".into() } else { text }
 }
 
