@@ -15,6 +15,8 @@ pub mod seqlock;
 pub mod signal;
 pub mod sync;
 pub mod takeover;
+#[cfg(not(loom))]
+pub mod trust;
 
 mod error;
 pub use error::{Error, Maker, Result};
@@ -53,3 +55,5 @@ pub use ring::{Batch, From, Poll};
 #[cfg(not(loom))]
 pub use shared_ring::{RingReader, RingSpec, RingWriter};
 pub use signal::{InstrumentEntry, ModelEntry, Signal, SignalTables, signal_flags};
+#[cfg(not(loom))]
+pub use trust::{Distrust, Trust};
