@@ -15,7 +15,6 @@ pub mod seqlock;
 pub mod signal;
 pub mod sync;
 pub mod takeover;
-#[cfg(not(loom))]
 pub mod trust;
 
 mod error;
@@ -47,7 +46,7 @@ pub use clock::Clock;
 #[cfg(not(loom))]
 pub use cnc::{CncClient, CncOwner};
 #[cfg(not(loom))]
-pub use lane::{Access, Lane, LockMemory};
+pub use lane::{Access, Holder, Lane, LockMemory};
 pub use layout::Kind;
 pub use mailbox::{Command, Outcome, Request};
 pub use page::{Counters, STAGES, StageBlock, StageSummary, State};
@@ -55,5 +54,4 @@ pub use ring::{Batch, From, Poll};
 #[cfg(not(loom))]
 pub use shared_ring::{RingReader, RingSpec, RingWriter};
 pub use signal::{InstrumentEntry, ModelEntry, Signal, SignalTables, signal_flags};
-#[cfg(not(loom))]
 pub use trust::{Distrust, Trust};

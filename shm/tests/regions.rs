@@ -459,9 +459,8 @@ fn an_unknown_command_is_answered() {
     page.answer(&request, Outcome::Unknown);
     assert_eq!(page.poll_mailbox(), None);
     std::thread::scope(|scope| {
-        let (lane, clock) = (&place.lane, &place.clock);
-        let operator = scope.spawn(move || {
-            let operator = CncClient::attach_operator(lane, clock).unwrap();
+        let operator = scope.spawn(|| {
+            let operator = CncClient::attach_operator(&place.lane).unwrap();
             operator.request(Command::Halt, Duration::from_secs(20))
         });
         let request = loop {
