@@ -1,5 +1,6 @@
 //! What a starting sidecar says: what it will do and with what.
 
+use super::clock_words;
 use super::config::Config;
 use super::model::Candidate;
 use super::prepare::Prepared;
@@ -24,6 +25,9 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
         ),
     );
     line("config", format!("{}, regions in {}", config.origin, config.process.shm_dir.display()));
+    if let Some(problem) = clock_words::not_a_tmpfs(&config.process.shm_dir) {
+        line("  WARNING", problem);
+    }
     for lane in lanes {
         let c = &lane.config;
         line(
