@@ -271,7 +271,7 @@ fn cnc(bench: &Bench, bytes: &[u8], input: &mut Input) {
     let path = bench.lane.path(Kind::Cnc);
     let file = place(&path, bytes);
     listed(&path, input);
-    match CncClient::attach_operator(&bench.lane, &bench.clock) {
+    match CncClient::attach_operator(&bench.lane) {
         Ok(mut page) => {
             page.touch_and_lock(LockMemory::No).expect("pages that are there");
             for _ in 0..STEPS.min(input.0.len() / 8 + 1) {

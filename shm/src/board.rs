@@ -55,7 +55,9 @@ impl BoardWriter {
             let value = format!("{instruments} instruments × {models} models");
             return Err(Error::Spec { path, what: "board size", value, must: "1 to 2^32 cells" });
         }
+        clock.check_lane(lane)?;
         let plan = Plan {
+            trust: lane.trust(),
             path,
             kind: Kind::Board,
             clock_id: clock.id(),
@@ -109,7 +111,7 @@ pub struct BoardReader {
 impl BoardReader {
     /// Attaches to the board of `lane`, which must be of this layout and `clock`.
     pub fn attach(lane: &Lane, clock: &Clock) -> Result<Self> {
-        let region = Region::attach(&lane.path(Kind::Board), Kind::Board, Some(clock.id()), false)?;
+        let region = Region::attach(&lane.path(Kind::Board), Kind::Board, Some(clock.id()), false, lane.trust())?;
         Ok(Self { board: Board::new(region)?, not_sync: PhantomData })
     }
 

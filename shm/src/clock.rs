@@ -1,17 +1,21 @@
 //! One clock for all processes of a boot: the invariant counter, and one conversion to ns that everybody shares.
 //!
-//! Whoever comes first calibrates and leaves base, mult and shift in `pillion.clock`; the others read them. So stamps
-//! of different processes differ by no more than their counters do, and a step of the wall clock moves nothing. The
+//! Whoever makes the first region calibrates and leaves base, mult and shift in `pillion.clock`; the others read them. So
+//! stamps of different processes differ by no more than their counters do, and a step of the wall clock moves nothing. The
 //! conversion is fixed for the boot: its ns since the epoch drift from the wall clock by its error of about a ppm.
+//!
+//! Every rule about age rests on this file, so it is believed only of an owner who counts, and only if it runs as fast as
+//! the kernel's clock does.
 
 use crate::error::{Error, Result};
-use crate::lane::{Access, LockMemory};
+use crate::lane::{Access, Lane, LockMemory};
 use crate::layout::{Kind, clock as at};
 use crate::owner;
 use crate::region::{Plan, Region};
 use crate::sync::{Ordering, Words};
+use crate::trust::Trust;
 use rustix::time::{ClockId, clock_gettime};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -20,6 +24,15 @@ const CALIBRATION: Duration = Duration::from_millis(150);
 /// Readings per look; the one least disturbed is kept.
 const READINGS: usize = 200;
 const ATTEMPTS: u32 = 100;
+/// Readings per look at a clock that somebody else calibrated, and the time between the two looks.
+const CHECK_READINGS: usize = 20;
+const CHECK_SPAN: Duration = Duration::from_millis(2);
+/// Largest deviation from CLOCK_MONOTONIC_RAW, as a part of the span. Calibration errs by some 1e-6, and two looks that are
+/// 2 ms apart by some 1e-4; a counter whose rate changed when its machine moved to another host deviates not at all, since
+/// the kernel's clock counts it too. What this finds is a clock that stands still, crawls or races.
+const MOST_DEVIATION: f64 = 0.1;
+/// Looks at the rate before a clock counts as wrong: each may have been disturbed.
+const RATE_LOOKS: u32 = 3;
 
 /// The conversion from the raw counter to ns since the epoch. Plain numbers, read once.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +51,45 @@ const CNTVCT: u64 = 2;
 const MONOTONIC: u64 = 3;
 
 impl Clock {
-    /// The clock of this boot in `dir`, made if nobody has made it yet (which takes some 150 ms).
+    /// The clock of this boot in `dir`: for whoever reads. Who makes a region makes the clock: wait for one, or say that
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when nobody has made one since the machine started; [`Error::Untrusted`] when it is not of
+    /// [`Trust::own`] or of the directory's owner; [`Error::NotARegion`] when it is none, or does not run as fast as
+    /// CLOCK_MONOTONIC_RAW does; [`Error::Mismatch`] when it is on another counter.
+    pub fn attach(dir: &Path) -> Result<Self> {
+        Self::attach_by(dir, &Trust::own())
+    }
+
+    /// [`Clock::attach`] of those whom `trust` names.
+    pub fn attach_by(dir: &Path, trust: &Trust) -> Result<Self> {
+        let path = file(dir);
+        match Self::find(&path, trust)? {
+            Some(region) => Self::read(&region),
+            None => Err(Error::Absent { path }),
+        }
+    }
+
+    /// The clock of this boot in `dir`, made if nobody has made it yet (which takes some 150 ms): for whoever makes regions.
+    ///
+    /// # Errors
+    /// As [`Clock::attach`], and what making a region may meet.
     pub fn attach_or_create(dir: &Path) -> Result<Self> {
-        let path = dir.join("pillion.clock");
+        Self::attach_or_create_by(dir, &Trust::own())
+    }
+
+    /// [`Clock::attach_or_create`] by those whom `trust` names.
+    pub fn attach_or_create_by(dir: &Path, trust: &Trust) -> Result<Self> {
+        let path = file(dir);
         let boot_id = owner::boot_id()?;
         let (mut own, mut refused) = (None, None);
         for _ in 0..ATTEMPTS {
-            match Region::attach(&path, Kind::Clock, None, false) {
-                Ok(region) if region.header().boot_id == boot_id => return Self::read(&region),
-                // Left over from another boot, where the directory outlives one.
-                Ok(_) => {}
-                Err(error) if error.is_absent() => {}
-                Err(error) => return Err(error),
+            if let Some(region) = Self::find(&path, trust)? {
+                return Self::read(&region);
             }
             let clock = *own.get_or_insert_with(Self::calibrate);
-            match clock.offer(&path, boot_id) {
+            match clock.offer(&path, boot_id, trust) {
                 Ok(()) => {}
                 // Another process, perhaps another user's, has just made it: the next look finds it.
                 Err(error @ (Error::Held { .. } | Error::Denied { .. })) => {
@@ -63,6 +100,29 @@ impl Clock {
             }
         }
         Err(refused.unwrap_or(Error::Contended { path, attempts: ATTEMPTS }))
+    }
+
+    /// Whether the clock that stands in the lane's directory now is this one.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when it is gone, [`Error::Mismatch`] when another has its place, or as [`Clock::attach`].
+    pub fn check_lane(&self, lane: &Lane) -> Result<()> {
+        let path = lane.path(Kind::Clock);
+        let Some(region) = Self::find(&path, lane.trust())? else { return Err(Error::Absent { path }) };
+        let found = region.header().clock_id;
+        if found == self.id {
+            return Ok(());
+        }
+        let (found, wanted) = (format!("{found:#018x}"), format!("{:#018x}", self.id));
+        let mend = "take the clock of the lane's directory; restart whoever started before it was replaced";
+        Err(region.header().mismatch(&path, "clock id", found, wanted, mend))
+    }
+
+    /// ns that this clock is ahead of the wall clock now; less than 0 behind it. It was set by the wall clock when it was
+    /// made, and steps of that since show here.
+    pub fn offset_ns(&self) -> i64 {
+        let (raw, wall_ns) = look(self.counter, ClockId::Realtime, CHECK_READINGS);
+        i64::try_from(i128::from(self.ns(raw)) - i128::from(wall_ns)).unwrap_or(i64::MAX)
     }
 
     /// Id of the conversion, in the header of every region whose stamps are on it.
@@ -109,10 +169,10 @@ impl Clock {
 
     fn calibrate() -> Self {
         let counter = counter();
-        let from = look(counter, ClockId::MonotonicRaw);
-        let wall = look(counter, ClockId::Realtime);
+        let from = look(counter, ClockId::MonotonicRaw, READINGS);
+        let wall = look(counter, ClockId::Realtime, READINGS);
         std::thread::sleep(CALIBRATION);
-        let to = look(counter, ClockId::MonotonicRaw);
+        let to = look(counter, ClockId::MonotonicRaw, READINGS);
         let (mult, shift) = conversion(to.0.saturating_sub(from.0), to.1.saturating_sub(from.1));
         let mut clock = Self { counter, id: 0, base_raw: wall.0, base_ns: wall.1, mult, shift };
         clock.id = clock.fingerprint();
@@ -127,11 +187,12 @@ impl Clock {
     }
 
     /// Puts this clock under `path`, unless one of this boot is there.
-    fn offer(&self, path: &Path, boot_id: [u8; 16]) -> Result<()> {
+    fn offer(&self, path: &Path, boot_id: [u8; 16], trust: &Trust) -> Result<()> {
         // Readable for all: it is no secret, and every user's stamps must be on the same clock.
         let access = Access { mode: 0o644, gid: None, lock: LockMemory::No };
         let plan = Plan {
             path: path.to_owned(),
+            trust,
             kind: Kind::Clock,
             clock_id: self.id,
             created_ns: self.now_ns(),
@@ -177,8 +238,43 @@ impl Clock {
             let mend = "run all processes of a boot on one kind of virtual machine, or remove the file once none runs";
             return Err(region.header().mismatch(region.path(), "counter", found, wanted, mend));
         }
+        clock.check_rate(region)?;
         Ok(clock)
     }
+
+    /// The clock's region, if it was made since the machine started.
+    fn find(path: &Path, trust: &Trust) -> Result<Option<Region>> {
+        let boot_id = owner::boot_id()?;
+        match Region::attach(path, Kind::Clock, None, false, trust) {
+            Ok(region) if region.header().boot_id == boot_id => Ok(Some(region)),
+            // Left over from another boot, where the directory outlives one.
+            Ok(_) => Ok(None),
+            Err(error) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses a conversion that does not run as fast as CLOCK_MONOTONIC_RAW: by it a dead sidecar would look alive.
+    fn check_rate(&self, region: &Region) -> Result<()> {
+        let mut rate = 0.0;
+        for _ in 0..RATE_LOOKS {
+            let from = look(self.counter, ClockId::MonotonicRaw, CHECK_READINGS);
+            std::thread::sleep(CHECK_SPAN);
+            let to = look(self.counter, ClockId::MonotonicRaw, CHECK_READINGS);
+            let (own, raw) = (self.ns(to.0).wrapping_sub(self.ns(from.0)), to.1.saturating_sub(from.1));
+            rate = own as f64 / raw.max(1) as f64;
+            if (rate - 1.0).abs() <= MOST_DEVIATION {
+                return Ok(());
+            }
+        }
+        let found = format!("a clock that runs {rate:.6} times as fast as CLOCK_MONOTONIC_RAW");
+        Err(region.header().unsound(region.path(), &found))
+    }
+}
+
+/// The clock's file in `dir`.
+fn file(dir: &Path) -> PathBuf {
+    dir.join("pillion.clock")
 }
 
 /// The counter of this process; quanta looks once whether it is invariant and falls back to the monotonic clock.
@@ -214,7 +310,7 @@ fn counter_name(number: u64) -> &'static str {
 }
 
 /// Counter and clock at the same moment, as well as one can tell: the reading with the least time around it.
-fn look(counter: &quanta::Clock, id: ClockId) -> (u64, u64) {
+fn look(counter: &quanta::Clock, id: ClockId, readings: usize) -> (u64, u64) {
     let reading = || {
         let before = counter.raw();
         let time = clock_gettime(id);
@@ -222,7 +318,7 @@ fn look(counter: &quanta::Clock, id: ClockId) -> (u64, u64) {
         let width = after.saturating_sub(before);
         (width, before + width / 2, time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     };
-    let best = (0..READINGS).map(|_| reading()).min_by_key(|reading| reading.0);
+    let best = (0..readings).map(|_| reading()).min_by_key(|reading| reading.0);
     best.map_or((0, 0), |(_, raw, ns)| (raw, ns))
 }
 

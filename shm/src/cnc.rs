@@ -10,8 +10,10 @@ use crate::mailbox::{self, Command, Outcome, Request, Waiting};
 use crate::page::{Counters, PAGE_WORDS, Page, StageBlock, State};
 use crate::region::{Plan, Predecessor, Region};
 use crate::sync::{AtomicU64, Ordering, Words};
+use crate::trust::Trust;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How often an operator looks for its answer.
@@ -33,7 +35,9 @@ impl CncOwner {
     /// A HALT in force is carried over; a predecessor of another layout, whose state cannot be read, counts as halted.
     pub fn create(lane: &Lane, clock: &Clock, access: &Access) -> Result<Self> {
         let path = lane.path(Kind::Cnc);
+        clock.check_lane(lane)?;
         let plan = Plan {
+            trust: lane.trust(),
             path: path.clone(),
             kind: Kind::Cnc,
             clock_id: clock.id(),
@@ -154,16 +158,23 @@ pub struct CncClient {
 impl CncClient {
     /// Attaches to the page of `lane` for reading.
     pub fn attach(lane: &Lane, clock: &Clock) -> Result<Self> {
-        Self::open(lane, clock, false)
+        Self::open(lane.path(Kind::Cnc), lane.trust(), Some(clock.id()), false)
     }
 
-    /// Attaches to the page of `lane` as an operator, who may use the mailbox.
-    pub fn attach_operator(lane: &Lane, clock: &Clock) -> Result<Self> {
-        Self::open(lane, clock, true)
+    /// Attaches to the page of `lane` for reading, whatever clock it is on: its state stands for itself, and ages are
+    /// reckoned only if [`CncClient::clock_id`] is that of the clock they are reckoned by.
+    pub fn attach_any_clock(lane: &Lane) -> Result<Self> {
+        Self::open(lane.path(Kind::Cnc), lane.trust(), None, false)
     }
 
-    fn open(lane: &Lane, clock: &Clock, writable: bool) -> Result<Self> {
-        let region = Region::attach(&lane.path(Kind::Cnc), Kind::Cnc, Some(clock.id()), writable)?;
+    /// Attaches to the page of `lane` as an operator, who may give orders. Orders need no clock: whatever became of the
+    /// clock's file, a lane can be halted.
+    pub fn attach_operator(lane: &Lane) -> Result<Self> {
+        Self::open(lane.path(Kind::Cnc), lane.trust(), None, true)
+    }
+
+    fn open(path: PathBuf, trust: &Trust, clock_id: Option<u64>, writable: bool) -> Result<Self> {
+        let region = Region::attach(&path, Kind::Cnc, clock_id, writable, trust)?;
         Ok(Self { page: page(region)?, not_sync: PhantomData })
     }
 
@@ -206,6 +217,11 @@ impl CncClient {
         self.page.stages()
     }
 
+    /// Id of the clock that the page's stamps are on.
+    pub fn clock_id(&self) -> u64 {
+        self.page.memory().header().clock_id
+    }
+
     /// Process id of the sidecar, in its own pid namespace: for messages.
     pub fn pid(&self) -> u32 {
         self.page.memory().header().owner_pid
@@ -236,7 +252,53 @@ impl CncClient {
         self.page.memory_mut().touch_and_lock(lock)
     }
 
-    /// Asks the sidecar and waits for its answer, at most `timeout`. Only an operator may.
+    /// Gives an order to the lane, whether its sidecar lives or not, and waits at most `timeout`. Only an operator may.
+    ///
+    /// A live sidecar is asked through its mailbox, as [`CncClient::request`] does. Where it is dead, HALT and RESUME are
+    /// written on its page, while the dead owner's lock is held: the next sidecar reads the word under that lock, so it either
+    /// finds the order or is there already to be asked. It then starts halted, or not. Where a successor has taken the name
+    /// over meanwhile, this client goes over to its page.
+    ///
+    /// # Errors
+    /// As [`CncClient::request`]; [`Error::NoOwner`] for STOP alone. [`Error::Absent`] when the page has been removed.
+    pub fn order(&mut self, command: Command, timeout: Duration) -> Result<Outcome> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let gone = match self.request(command, left) {
+                Err(gone @ Error::NoOwner { .. }) => gone,
+                other => return other,
+            };
+            if self.superseded() {
+                let old = self.page.memory();
+                *self = Self::open(old.path().to_owned(), old.trust(), None, true)?;
+                continue;
+            }
+            if command == Command::Stop {
+                return Err(gone);
+            }
+            if self.set_halted_of_dead(command == Command::Halt)? {
+                return Ok(Outcome::Done);
+            }
+            // Somebody holds the lock: a creator who takes the name over, or a look at it.
+            if left.is_zero() {
+                return Err(self.no_answer(command, timeout));
+            }
+            std::thread::sleep(ANSWER_POLL);
+        }
+    }
+
+    /// Sets or ends the HALT on a dead sidecar's page. False while somebody else holds its lock or has taken the name.
+    fn set_halted_of_dead(&self, halted: bool) -> Result<bool> {
+        let Some(_lock) = self.page.memory().lock_dead()? else { return Ok(false) };
+        if self.superseded() {
+            return Ok(false);
+        }
+        self.page.set_halted(halted);
+        Ok(true)
+    }
+
+    /// Asks a live sidecar and waits for its answer, at most `timeout`. Only an operator may.
     ///
     /// Several operators may ask at once; each gets the answer to its own request. An operator that gives up may still
     /// be obeyed later.
@@ -247,6 +309,7 @@ impl CncClient {
                 path,
                 action: "use the mailbox of a page attached for reading, not as an operator,",
                 uid: uid(),
+                owner: None,
             });
         }
         let deadline = Instant::now() + timeout;
@@ -281,10 +344,14 @@ impl CncClient {
             return Err(Error::NoOwner { path: path(), pid: self.pid() });
         }
         if Instant::now() >= deadline {
-            let (command, waited_ms) = (format!("{command:?}"), timeout.as_millis() as u64);
-            return Err(Error::NoAnswer { path: path(), pid: self.pid(), command, waited_ms });
+            return Err(self.no_answer(command, timeout));
         }
         Ok(())
+    }
+
+    fn no_answer(&self, command: Command, timeout: Duration) -> Error {
+        let (path, command) = (self.page.memory().path().to_owned(), format!("{command:?}"));
+        Error::NoAnswer { path, pid: self.pid(), command, waited_ms: timeout.as_millis() as u64 }
     }
 }
 

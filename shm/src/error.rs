@@ -1,5 +1,6 @@
 //! What is refused, with its name, value and place, and what to do about it.
 
+use crate::trust::Distrust;
 use std::path::PathBuf;
 
 /// Result with [`Error`].
@@ -56,7 +57,10 @@ pub enum Error {
         attempts: u32,
     },
     /// The file is something else.
-    #[error("{path} is not a Pillion region: {found}; mend: `pillion shm rm {path}` if nothing needs it")]
+    #[error(
+        "{path} is not a Pillion region: {found}; mend: `pillion shm rm {path}` as its owner or root if nothing needs it, \
+         or use a directory of your own"
+    )]
     NotARegion {
         /// The file.
         path: PathBuf,
@@ -107,7 +111,11 @@ pub enum Error {
         free: u64,
     },
     /// The kernel forbids it to this user.
-    #[error("not allowed to {action} {path} as uid {uid}; mend: run as its owner, or give it a group this user is in")]
+    #[error(
+        "not allowed to {action} {path} as uid {uid}{}; \
+         mend: run as its owner, or have the owner give it to a group that this user is in",
+        belongs(*.owner)
+    )]
     Denied {
         /// The region.
         path: PathBuf,
@@ -115,7 +123,12 @@ pub enum Error {
         action: &'static str,
         /// Effective user.
         uid: u32,
+        /// Whose file it is, where that could be seen.
+        owner: Option<u32>,
     },
+    /// Somebody who does not count owns it, or may write it, or may put another file in its place.
+    #[error(transparent)]
+    Untrusted(#[from] Distrust),
     /// The memory cannot be locked.
     #[error(
         "{path}: its {bytes} bytes cannot be locked in memory, the limit is {limit} bytes ({source}); \
@@ -183,6 +196,10 @@ pub enum Error {
         /// What was asked.
         command: String,
     },
+}
+
+fn belongs(owner: Option<u32>) -> String {
+    owner.map_or_else(String::new, |owner| format!(", it belongs to uid {owner}"))
 }
 
 /// Who made a region, as its header says: for messages.

@@ -5,7 +5,7 @@ use crate::layout::{
     BODY_ALIGN, HEADER_BYTES, Kind, LAYOUT_VERSION, MAGIC, MOST_TABLE_BYTES, V1_HASH, header as at, layout_hash,
 };
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,9 +57,12 @@ impl Header {
 
     /// Reads the header of `file`; refuses what is no region at all.
     pub fn read(file: &File, path: &Path) -> Result<Self> {
-        let foreign = |found: String| Error::NotARegion { path: path.to_owned(), found };
         let mut bytes = [0; HEADER_BYTES];
         let length = file.metadata().map_err(|source| Error::Io { action: "stat", path: path.to_owned(), source })?;
+        let foreign = |found: String| {
+            let found = format!("{found}; it belongs to uid {}", length.uid());
+            Error::NotARegion { path: path.to_owned(), found }
+        };
         if !length.is_file() {
             return Err(foreign("not a regular file".to_owned()));
         }

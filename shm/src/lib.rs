@@ -16,7 +16,6 @@ pub mod signal;
 pub mod sync;
 pub mod takeover;
 pub mod text;
-#[cfg(not(loom))]
 pub mod trust;
 
 mod error;
@@ -48,7 +47,7 @@ pub use clock::Clock;
 #[cfg(not(loom))]
 pub use cnc::{CncClient, CncOwner};
 #[cfg(not(loom))]
-pub use lane::{Access, Lane, LockMemory};
+pub use lane::{Access, Holder, Lane, LockMemory};
 pub use layout::Kind;
 pub use mailbox::{Command, Outcome, Request};
 pub use page::{Counters, STAGES, StageBlock, StageSummary, State};
@@ -56,5 +55,4 @@ pub use ring::{Batch, From, Poll};
 #[cfg(not(loom))]
 pub use shared_ring::{RingReader, RingSpec, RingWriter};
 pub use signal::{InstrumentEntry, ModelEntry, Signal, SignalTables, signal_flags};
-#[cfg(not(loom))]
 pub use trust::{Distrust, Trust};

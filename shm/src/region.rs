@@ -13,6 +13,7 @@ use crate::layout::{Kind, LAYOUT_VERSION, MOST_TABLE_BYTES, body_offset, header 
 use crate::owner;
 use crate::sync::{AtomicU64, Ordering, Words};
 use crate::takeover::{self, Installed};
+use crate::trust::{Trust, Writers};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -30,6 +31,8 @@ const PAGE_WORDS: usize = 4096 / 8;
 /// What a new region shall be.
 pub(crate) struct Plan<'a> {
     pub path: PathBuf,
+    /// Whose directory it may stand in, and whose region it may succeed.
+    pub trust: &'a Trust,
     pub kind: Kind,
     pub clock_id: u64,
     pub created_ns: u64,
@@ -63,6 +66,7 @@ pub(crate) struct Region {
     map: MmapRaw,
     file: File,
     path: PathBuf,
+    trust: Trust,
     header: Header,
     locked: bool,
     writable: bool,
@@ -81,7 +85,8 @@ impl Region {
     /// Makes a whole region that has no name yet, locked by us, its memory allocated, mapped and, if asked, locked.
     pub fn build(plan: &Plan) -> Result<Self> {
         check_access(plan)?;
-        refuse_if_held(&plan.path)?;
+        let trust = plan.trust.in_dir(directory(&plan.path))?;
+        refuse_if_held(plan, &trust)?;
         let body_offset = body_offset(plan.table.len());
         let header = Header {
             version: LAYOUT_VERSION,
@@ -110,7 +115,7 @@ impl Region {
         let mut options = MmapOptions::new();
         options.len(header.region_bytes as usize).populate();
         let map = options.map_raw(&file).map_err(|e| io("map", &plan.path, e))?;
-        let mut region = Self { map, file, path: plan.path.clone(), header, locked: false, writable: true };
+        let mut region = Self { map, file, path: plan.path.clone(), trust, header, locked: false, writable: true };
         crash::point("build: mapped");
         region.touch_and_lock(plan.access.lock)?;
         crash::point("build: pages locked");
@@ -146,11 +151,12 @@ impl Region {
         Ok(())
     }
 
-    /// Maps the region at `path` for reading, or also for writing, after checking all that its header says.
-    pub fn attach(path: &Path, kind: Kind, clock_id: Option<u64>, writable: bool) -> Result<Self> {
+    /// Maps the region at `path` for reading, or also for writing, after checking whose it is and all that its header says.
+    pub fn attach(path: &Path, kind: Kind, clock_id: Option<u64>, writable: bool, trust: &Trust) -> Result<Self> {
         let flags = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let action = if writable { "open for writing" } else { "open" };
         let file = open(path, flags, action)?.ok_or_else(|| Error::Absent { path: path.to_owned() })?;
+        check_owner(&file, path, kind as u32, &trust.in_dir(directory(path))?)?;
         let header = Header::read(&file, path)?;
         let bytes = file.metadata().map_err(|e| io("stat", path, e))?.len();
         header.check(path, bytes, kind, clock_id)?;
@@ -158,7 +164,17 @@ impl Region {
         options.len(header.region_bytes as usize);
         let map = if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
         let map = map.map_err(|e| io("map", path, e))?;
-        Ok(Self { map, file, path: path.to_owned(), header, locked: false, writable })
+        Ok(Self { map, file, path: path.to_owned(), trust: trust.clone(), header, locked: false, writable })
+    }
+
+    /// Takes the lock of a region whose owner is dead, as a creator does who takes its name over; nobody takes it over while
+    /// the lock is held. `None` while somebody else holds it.
+    pub fn lock_dead(&self) -> Result<Option<DeadLock<'_>>> {
+        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(DeadLock(self))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(failed("lock", &self.path, error)),
+        }
     }
 
     /// Touches every page, so that none faults later, and locks them as asked.
@@ -203,6 +219,11 @@ impl Region {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whose regions are used, the directory's owner apart.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Index of the body's first word.
@@ -256,6 +277,15 @@ impl Region {
     }
 }
 
+/// A dead owner's lock, let go of at the end of its life.
+pub(crate) struct DeadLock<'a>(&'a Region);
+
+impl Drop for DeadLock<'_> {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0.file, FlockOperation::Unlock);
+    }
+}
+
 /// A region in the making, its name, and the name beside it.
 struct Names<'a> {
     region: &'a mut Region,
@@ -269,6 +299,9 @@ impl takeover::Names for Names<'_> {
     fn open(&mut self) -> Result<Option<Predecessor>> {
         let path = &self.region.path;
         let Some(file) = open(path, OFlags::RDWR, "take over")? else { return Ok(None) };
+        // The trust of a region that was built has its directory's owner already. What stands in a page that others wrote
+        // is nothing to carry over.
+        check_owner(&file, path, self.region.header.kind, &self.region.trust)?;
         Ok(Some(Predecessor { header: Header::read(&file, path)?, file }))
     }
 
@@ -343,21 +376,21 @@ fn check_access(plan: &Plan) -> Result<()> {
         return Err(Error::Spec { path, what: "table", value, must: "at most 128 MiB" });
     }
     let mode = plan.access.mode;
-    if mode & !0o777 == 0 && mode & 0o002 == 0 && mode & 0o600 == 0o600 {
+    let by_group = if plan.kind == Kind::Cnc { 0 } else { mode & 0o020 };
+    if mode & !0o777 == 0 && mode & 0o002 == 0 && by_group == 0 && mode & 0o600 == 0o600 {
         return Ok(());
     }
-    Err(Error::Spec {
-        path: plan.path.clone(),
-        what: "file mode",
-        value: format!("{mode:#o}"),
-        must: "readable and writable by its owner and not writable by others, such as 0o600 or 0o640",
-    })
+    let must = match plan.kind {
+        Kind::Cnc => "readable and writable by its owner and not writable by everybody, such as 0o600 or 0o660",
+        _ => "readable and writable by its owner and writable by nobody else, such as 0o600 or 0o640",
+    };
+    Err(Error::Spec { path: plan.path.clone(), what: "file mode", value: format!("{mode:#o}"), must })
 }
 
 /// A file without a name, of `bytes` that are really there, locked by us.
 fn allocate(plan: &Plan, bytes: u64) -> Result<File> {
     let path = &plan.path;
-    let dir = path.parent().unwrap_or(Path::new("/"));
+    let dir = directory(path);
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file: File =
         rustix::fs::open(dir, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed("create", path, e))?.into();
@@ -389,16 +422,37 @@ fn open(path: &Path, flags: OFlags, action: &'static str) -> Result<Option<File>
     match rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
         Ok(file) => Ok(Some(file.into())),
         Err(Errno::NOENT) => Ok(None),
+        Err(Errno::LOOP) => {
+            let owner = owner(path).map_or_else(String::new, |uid| format!("; it belongs to uid {uid}"));
+            let found = format!("a symbolic link, which is not followed{owner}");
+            Err(Error::NotARegion { path: path.to_owned(), found })
+        }
         Err(error) => Err(failed(action, path, error)),
     }
 }
 
-/// Refuses early, before a large file is made for nothing.
-fn refuse_if_held(path: &Path) -> Result<()> {
-    match open(path, OFlags::RDWR, "take over")? {
-        Some(old) => lock_dead(&old, &Header::read(&old, path)?, path),
-        None => Ok(()),
+/// The directory of a region's file.
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Whether the opened `file` is one that `trust`, which knows the directory's owner, lets be used. What is no regular file
+/// is left to [`Header::read`].
+fn check_owner(file: &File, path: &Path, kind: u32, trust: &Trust) -> Result<()> {
+    let metadata = file.metadata().map_err(|e| io("stat", path, e))?;
+    if !metadata.is_file() {
+        return Ok(());
     }
+    let writers = if kind == Kind::Cnc as u32 { Writers::Group } else { Writers::Owner };
+    Ok(trust.check_file(path, &metadata, writers)?)
+}
+
+/// Refuses early, before a large file is made for nothing.
+fn refuse_if_held(plan: &Plan, trust: &Trust) -> Result<()> {
+    let path = &plan.path;
+    let Some(old) = open(path, OFlags::RDWR, "take over")? else { return Ok(()) };
+    check_owner(&old, path, plan.kind as u32, trust)?;
+    lock_dead(&old, &Header::read(&old, path)?, path)
 }
 
 /// Locks `old`, whose owner must be dead.
@@ -422,10 +476,16 @@ fn names(path: &Path, file: &File) -> bool {
 fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
     match source.kind() {
         std::io::ErrorKind::PermissionDenied => {
-            Error::Denied { path: path.to_owned(), action, uid: rustix::process::geteuid().as_raw() }
+            let uid = rustix::process::geteuid().as_raw();
+            Error::Denied { path: path.to_owned(), action, uid, owner: owner(path) }
         }
         _ => Error::Io { action, path: path.to_owned(), source },
     }
+}
+
+/// Whose file has the name, for messages.
+fn owner(path: &Path) -> Option<u32> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| metadata.uid())
 }
 
 fn failed(action: &'static str, path: &Path, error: Errno) -> Error {

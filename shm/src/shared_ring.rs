@@ -40,7 +40,9 @@ impl RingWriter {
             let must = "a power of two of slots, of 1 to 65536 words each";
             return Err(Error::Spec { path, what: "ring size", value, must });
         };
+        clock.check_lane(lane)?;
         let plan = Plan {
+            trust: lane.trust(),
             path,
             kind,
             clock_id: clock.id(),
@@ -129,9 +131,23 @@ pub struct RingReader {
 impl RingReader {
     /// Attaches to the ring of `lane`, which must be of this layout, `kind` and `clock`.
     pub fn attach(lane: &Lane, kind: Kind, from: From, clock: &Clock) -> Result<Self> {
-        let region = Region::attach(&lane.path(kind), kind, Some(clock.id()), false)?;
+        Self::open(lane, kind, from, Some(clock.id()))
+    }
+
+    /// [`RingReader::attach`] whatever clock the ring is on, for who asks nothing about time: see [`RingReader::clock_id`].
+    pub fn attach_any_clock(lane: &Lane, kind: Kind, from: From) -> Result<Self> {
+        Self::open(lane, kind, from, None)
+    }
+
+    fn open(lane: &Lane, kind: Kind, from: From, clock_id: Option<u64>) -> Result<Self> {
+        let region = Region::attach(&lane.path(kind), kind, clock_id, false, lane.trust())?;
         let (ring, table) = consumer(region, from)?;
         Ok(Self { ring, kind, table })
+    }
+
+    /// Id of the clock that the ring's stamps are on.
+    pub fn clock_id(&self) -> u64 {
+        self.ring.memory().header().clock_id
     }
 
     /// Takes the next record: copies min(`out.len()`, [`RingReader::record_words`]) words of its slot into `out`.
@@ -215,7 +231,7 @@ impl RingReader {
             return Ok(false);
         }
         let old = self.ring.memory();
-        let region = match Region::attach(old.path(), self.kind, Some(old.header().clock_id), false) {
+        let region = match Region::attach(old.path(), self.kind, Some(old.header().clock_id), false, old.trust()) {
             // Its name is gone: the successor may still come.
             Err(Error::Absent { .. }) => return Ok(false),
             other => other?,

@@ -462,7 +462,7 @@ fn control_pages_go_both_ways() {
         let (mut cpp, _) = Peer::start(compiler, place.dir.path());
         assert_eq!(cpp.ask("owner"), "generation 2 halted 1");
         assert_eq!(cpp.ask("fill 5000"), "filled");
-        let client = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+        let client = CncClient::attach_operator(&place.lane).unwrap();
         assert_eq!(operator.ask("operator"), "generation 2");
         assert_eq!(operator.ask("page"), page(&client));
         assert_eq!((client.counters(), client.stages()), (counters(5_000), Some(stages(5_000))));

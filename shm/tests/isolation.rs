@@ -61,7 +61,7 @@ fn try_everything(lane: &Lane, clock: &Clock) {
             _ => CncClient::attach(lane, clock).map(drop),
         });
     }
-    said(CncClient::attach_operator(lane, clock).map(drop));
+    said(CncClient::attach_operator(lane).map(drop));
     for kind in KINDS {
         said(create(lane, kind, clock, 0o600));
     }
@@ -103,7 +103,7 @@ fn visit(lane: &Lane, clock: &Clock) {
     let mut reader = RingReader::attach(lane, Kind::Ticks, From::Oldest, clock).unwrap();
     say(format!("{:?} {} {}", drain(&mut reader), reader.owner_alive(), reader.owner_pid()));
     say(create(lane, Kind::Ticks, clock, 0o600).unwrap_err());
-    say(format!("{:?}", CncClient::attach_operator(lane, clock).unwrap().request(Command::Halt, SOON).unwrap()));
+    say(format!("{:?}", CncClient::attach_operator(lane).unwrap().request(Command::Halt, SOON).unwrap()));
     wait();
     say(format!("{} {}", reader.owner_alive(), reader.superseded()));
     own(lane, clock);

@@ -221,8 +221,8 @@ fn nothing_in_use_is_removed() {
 fn a_clock_of_another_boot_goes_unless_a_region_on_it_is_in_use() {
     let place = place();
     let path = place.lane.path(Kind::Clock);
-    patch(&path, header::BOOT_ID, &[0xee; 16]);
     let ring = place.writer(64).unwrap();
+    patch(&path, header::BOOT_ID, &[0xee; 16]);
     assert!(matches!(remove(&place, &path, &ALL), Err(Refusal::ClockInUse { .. })));
     drop(ring);
     remove(&place, &path, &Allow::default()).unwrap();

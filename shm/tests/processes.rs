@@ -137,8 +137,8 @@ fn child_sidecar() {
 }
 
 fn child_operator() {
-    let (lane, clock) = Place::of_parent();
-    let operator = CncClient::attach_operator(&lane, &clock).unwrap();
+    let (lane, _) = Place::of_parent();
+    let operator = CncClient::attach_operator(&lane).unwrap();
     say("ready");
     while wait() {
         let done = (0..200).filter(|_| match operator.request(Command::Halt, SOON) {
@@ -358,7 +358,7 @@ fn a_halt_outlives_kill_9_until_someone_resumes() {
     let place = place();
     let mut child = place.child("sidecar");
     assert_eq!(child.hear(), "fresh");
-    let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+    let operator = CncClient::attach_operator(&place.lane).unwrap();
     assert_eq!(operator.pid(), child.pid());
     assert_eq!(operator.request(Command::Halt, SOON).unwrap(), Outcome::Done);
     assert_eq!((operator.state(), operator.halted()), (State::Halt, true));
@@ -375,7 +375,7 @@ fn a_halt_outlives_kill_9_until_someone_resumes() {
     let mut child = place.child("sidecar");
     assert_eq!(child.hear(), "halted");
     assert!(operator.superseded());
-    let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+    let operator = CncClient::attach_operator(&place.lane).unwrap();
     assert_eq!((operator.generation(), operator.halted()), (4, true));
     assert_eq!(operator.request(Command::Resume, SOON).unwrap(), Outcome::Done);
     assert_eq!((operator.state(), operator.halted()), (State::Run, false));
@@ -408,7 +408,7 @@ fn operators_race_for_the_mailbox() {
         std::thread::sleep(Duration::from_micros(round * 391));
         std::mem::replace(&mut killed, place.child("operator")).kill();
         killed.hear();
-        let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+        let operator = CncClient::attach_operator(&place.lane).unwrap();
         assert_eq!(operator.request(Command::Resume, SOON).unwrap(), Outcome::Done);
     }
     killed.end();
@@ -422,7 +422,7 @@ fn an_operator_hears_when_nobody_answers() {
     let place = place();
     let mut sidecar = place.child("sidecar");
     sidecar.hear();
-    let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+    let operator = CncClient::attach_operator(&place.lane).unwrap();
     sidecar.stop();
     let started = Instant::now();
     let error = operator.request(Command::Halt, Duration::from_millis(50)).unwrap_err().to_string();

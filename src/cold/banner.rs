@@ -2,6 +2,7 @@
 
 use pillion_shm::text::printable;
 
+use super::clock_words;
 use super::config::Config;
 use super::model::Candidate;
 use super::prepare::Prepared;
@@ -28,6 +29,9 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
     );
     line("config", format!("{}, regions in {}", config.origin, config.process.shm_dir.display()));
     runtime(Runtime::opened()).into_iter().for_each(|(key, value)| line(key, value));
+    if let Some(problem) = clock_words::not_a_tmpfs(&config.process.shm_dir) {
+        line("  WARNING", problem);
+    }
     for lane in lanes {
         let c = &lane.config;
         line(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pillion_shm::trust::Trust;
+use pillion_shm::Trust;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -40,12 +40,12 @@ pub struct Process {
     pub onnxruntime: PathBuf,
     /// Take an ONNX Runtime that is of no pinned wheel.
     pub allow_unpinned: bool,
-    /// Users who count beside root, the own user and the binary's owner.
-    pub trusted_uids: Vec<u32>,
     /// Folder of ONNX Runtime's optimised graphs, empty for none.
     pub model_cache: PathBuf,
     /// Directory of the regions.
     pub shm_dir: PathBuf,
+    /// Users whose files and regions are used besides root's, the own user's, the binary's owner's and the `shm_dir`'s owner's.
+    pub trusted_uids: Vec<u32>,
     /// Permission bits of the signal ring and the board.
     pub shm_mode: u32,
     /// Permission bits of the control page.
@@ -310,6 +310,18 @@ impl Config {
         }
         config.validate()?;
         Ok(config)
+    }
+
+    /// Whose files and regions are used: see [`Trust`].
+    pub fn trust(&self) -> Trust {
+        let uids = self.process.trusted_uids.iter().copied();
+        let trust = uids.fold(Trust::own(), Trust::with_uid);
+        u32::try_from(self.process.shm_gid).into_iter().fold(trust, Trust::with_gid)
+    }
+
+    /// The lane `name` in the directory of the regions, with [`Config::trust`].
+    pub fn place(&self, name: &str) -> Result<pillion_shm::Lane> {
+        Ok(pillion_shm::Lane::in_dir(&self.process.shm_dir, name)?.with_trust(self.trust()))
     }
 
     /// The whole configuration as TOML that [`Config::parse`] reads back.

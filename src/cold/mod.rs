@@ -2,6 +2,7 @@
 
 pub mod banner;
 pub mod cli;
+pub mod clock_words;
 pub mod config;
 pub mod cores;
 pub mod data;

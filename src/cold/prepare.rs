@@ -1,9 +1,6 @@
 //! Everything that must be right before a lane may start; `pillion check` stops here, `pillion run` goes on.
 
-use pillion_shm::{
-    Access, BoardReader, Clock, CncClient, From, InstrumentEntry, Kind, Lane as LaneName, LockMemory, ModelEntry,
-    RingReader, SignalTables,
-};
+use pillion_shm::{Access, InstrumentEntry, Kind, Lane as LaneName, LockMemory, ModelEntry, SignalTables};
 
 use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
@@ -102,20 +99,19 @@ pub fn access(config: &Config, kind: Kind) -> Access {
 /// Checks and loads every lane.
 pub fn prepare(config: &Config) -> Result<Vec<Prepared>> {
     let Cores { lanes: cpus, .. } = cores::choose(config, false)?;
-    let clock = Clock::attach_or_create(&config.process.shm_dir)?;
     let lanes = config.lanes.iter().zip(cpus);
     creatable(config)?;
-    let prepared: Vec<_> = lanes.map(|(lane, cpu)| prepare_lane(config, lane, cpu, &clock)).collect::<Result<_>>()?;
+    let prepared: Vec<_> = lanes.map(|(lane, cpu)| prepare_lane(config, lane, cpu)).collect::<Result<_>>()?;
     room(config, &prepared)?;
     Ok(prepared)
 }
 
-fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Result<Prepared> {
-    let name = LaneName::in_dir(&config.process.shm_dir, &lane.name)?;
+fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
+    let name = config.place(&lane.name)?;
     let trust = config.process.trust();
     let features = FeatureSet::load_trusted(&lane.features, &trust)?;
     let instruments = instruments(config, lane)?;
-    free_name(&name, clock)?;
+    free_name(&name)?;
     let runtime = config.process.runtime();
     let (engine, on_missing, cuda) = (lane.engine, lane.on_missing, lane.cuda());
     let serving = Serving { engine, core: Some(core), batch: lane.batch, cuda, on_missing };
@@ -209,23 +205,15 @@ fn creatable(config: &Config) -> Result<()> {
 }
 
 /// Refuses a lane whose regions a live sidecar holds.
-fn free_name(name: &LaneName, clock: &Clock) -> Result<()> {
-    use pillion_shm::Error::{Denied, NotARegion};
-    let holders = [
-        (Kind::Cnc, CncClient::attach(name, clock).map(|r| (r.owner_alive(), r.pid()))),
-        (
-            Kind::Signals,
-            RingReader::attach(name, Kind::Signals, From::Next, clock).map(|r| (r.owner_alive(), r.owner_pid())),
-        ),
-        (Kind::Board, BoardReader::attach(name, clock).map(|r| (r.owner_alive(), 0))),
-    ];
+fn free_name(name: &LaneName) -> Result<()> {
+    use pillion_shm::Error::{Denied, NotARegion, Untrusted};
     let mut held = None;
-    for (kind, holder) in holders {
-        match holder {
-            Ok((true, pid)) => held = held.or(Some((kind, pid))),
-            Err(e @ (NotARegion { .. } | Denied { .. })) => return Err(e.into()),
+    for kind in [Kind::Cnc, Kind::Signals, Kind::Board] {
+        match name.holder(kind) {
+            Ok(Some(holder)) if holder.alive => held = held.or(Some((kind, holder.pid))),
+            Err(e @ (NotARegion { .. } | Denied { .. } | Untrusted(_))) => return Err(e.into()),
             // A dead sidecar's, another layout's or nobody's: taken over when the lane starts.
-            Ok((false, _)) | Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     let Some((kind, pid)) = held else { return Ok(()) };

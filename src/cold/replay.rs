@@ -71,11 +71,11 @@ impl Replay<'_> {
     pub fn run(mut self) -> Result<ReplayReport> {
         let interrupted = interrupt_flag()?;
         self.own_lane()?;
-        let lane = LaneName::in_dir(&self.config.process.shm_dir, &self.config.lanes[0].name)?;
+        let lane = self.config.place(&self.config.lanes[0].name)?;
         let cores = cores::choose(&self.config, true)?;
         let cpu = cores.feed.expect("asked for with the injector's CPU");
         self.config.lanes[0].core = super::config::Core::Fixed(cores.lanes[0]);
-        let clock = Clock::attach_or_create(&self.config.process.shm_dir)?;
+        let clock = Clock::attach_or_create_by(lane.dir(), lane.trust())?;
         let spec =
             RingSpec { capacity: self.config.feed.slots, record_words: slot_words(self.feed), table: Vec::new() };
         let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&self.config, Kind::Ticks))?;
@@ -83,7 +83,7 @@ impl Replay<'_> {
         let cleanup = Cleanup(lane.clone());
         let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
         let mut sidecar = Sidecar::start(&self, folder.path(), &interrupted)?;
-        let cnc = sidecar.wait_for_run(&lane, &clock)?;
+        let cnc = sidecar.wait_for_run(&lane)?;
         let expected = self.feed.records as usize * self.config.lanes[0].models.len();
         let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?, clock, expected);
         let sent = Sent::with_room(self.feed.records as usize);

@@ -40,6 +40,8 @@ pub struct Seat {
     phase: Phase,
     ticks: TickWatch,
     tail: TailWatch,
+    /// Ring and board of a lane without models: nobody writes there, and the names stay its own while it lives.
+    idle: Option<Publisher>,
     /// A new ring is on its way to the hot thread, or the old one on its way back.
     handing_over: bool,
     error: Option<Error>,
@@ -93,6 +95,7 @@ impl Seat {
             tail,
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
+            idle: None,
             handing_over: false,
             error: None,
             name,
@@ -153,12 +156,14 @@ impl Seat {
         self.timeline = Timeline::new(&STAGE_NAMES, self.clock.now_ns());
         let model = |m: super::model::LoadedModel| Model { engine: m.engine, revision: m.manifest.revision };
         let models: Vec<_> = prepared.models.into_iter().map(model).collect();
+        let (publishes, idle) = if models.is_empty() { (None, Some(publisher)) } else { (Some(publisher), None) };
+        self.idle = idle;
         let parts = Parts {
             ticks,
             features: prepared.features.len(),
             instruments: prepared.instruments,
             states,
-            publisher: (!models.is_empty()).then_some(publisher),
+            publisher: publishes,
             models,
             clock: self.clock,
             trigger: prepared.config.trigger,

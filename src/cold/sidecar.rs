@@ -9,6 +9,7 @@ use pillion_shm::Clock;
 use rustix::mm::MlockAllFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::clock_words::{self, ClockWatch};
 use super::config::{Config, Lock};
 use super::data::OutputFile;
 use super::output::write_json;
@@ -40,7 +41,7 @@ pub fn serve_prepared(
     stop: Arc<AtomicBool>,
     report: Option<&Path>,
 ) -> Result<()> {
-    let clock = Clock::attach_or_create(&config.process.shm_dir)?;
+    let clock = Clock::attach_or_create_by(&config.process.shm_dir, &config.trust())?;
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
     let report = report.map(OutputFile::create).transpose()?;
     // Before this thread keeps off the hot CPUs: it would count too few.
@@ -49,11 +50,16 @@ pub fn serve_prepared(
     let mut seats = Vec::with_capacity(prepared.len());
     let made = seat_all(config, prepared, clock, &stop, &mut seats);
     let locked = made.inspect_err(|_| seats.iter().for_each(Seat::remove_regions))?;
+    crate::outln!("clock     {}", clock_words::offset(clock.offset_ns()));
     crate::outln!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
     seats.iter_mut().for_each(|seat| seat.set_locked(locked));
     cores::stay_off(&hot_cores);
+    let mut watch = ClockWatch::new(config.place(&config.lanes[0].name)?, clock);
     // Every lane is looked at in each round, so one that is over or has failed holds no other up.
     while seats.iter_mut().fold(false, |running, seat| !seat.step() | running) {
+        if let Some(change) = watch.look() {
+            crate::errln!("{change}");
+        }
         std::thread::sleep(PERIOD);
     }
     if let Some(file) = report {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use pillion::cold::data::{self, DbnWriter, Feed, FileInfo};
-use pillion_shm::{Clock, CncClient, Lane, State};
+use pillion_shm::{CncClient, Lane, State};
 
 mod skip;
 
@@ -169,8 +169,7 @@ pub fn cnc_of(sidecar: &mut Running, dir: &Path, lane: &str, state: State) -> Cn
 
 fn cnc_now(dir: &Path, lane: &str, state: State) -> Option<CncClient> {
     let lane = Lane::in_dir(dir, lane).expect("a lane name");
-    let clock = Clock::attach_or_create(dir).expect("a clock");
-    CncClient::attach_operator(&lane, &clock).ok().filter(|c| c.state() == state && c.owner_alive())
+    CncClient::attach_operator(&lane).ok().filter(|c| c.state() == state && c.owner_alive())
 }
 
 /// A configuration file in `dir` for one or more lanes; `lanes` is TOML that comes after the process section.

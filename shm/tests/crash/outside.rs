@@ -111,7 +111,7 @@ fn page_owners_are_killed() {
     for round in kills.clone() {
         let mut victim = Victim::start(&place, "endless:page", None);
         assert_eq!(victim.hear(), Some((round + 1).to_string()));
-        let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+        let operator = CncClient::attach_operator(&place.lane).unwrap();
         assert_eq!(operator.halted(), halted);
         let command = if round % 3 == 2 { Command::Resume } else { Command::Halt };
         let wanted = command == Command::Halt;

@@ -18,6 +18,7 @@ pub fn play(role: &str) {
         "board" => board(number()),
         "page" => page(),
         "operator" => operator(),
+        "order" => order(number()),
         "reader" => reader(),
         "create" => create(arg),
         "sidecar" => sidecar(number()),
@@ -90,9 +91,20 @@ fn page() {
     page.publish_stages(&stages(2));
 }
 
+/// An order to a sidecar that is dead.
+fn order(command: u64) {
+    let (lane, _) = Place::of_parent();
+    let mut operator = CncClient::attach_operator(&lane).unwrap();
+    let command = if command == Command::Halt as u64 { Command::Halt } else { Command::Resume };
+    say("ready");
+    wait();
+    arm();
+    assert_eq!(operator.order(command, SOON).unwrap(), Outcome::Done);
+}
+
 fn operator() {
-    let (lane, clock) = Place::of_parent();
-    let operator = CncClient::attach_operator(&lane, &clock).unwrap();
+    let (lane, _) = Place::of_parent();
+    let operator = CncClient::attach_operator(&lane).unwrap();
     say("ready");
     wait();
     arm();
@@ -214,7 +226,7 @@ fn endless(what: &str) {
             }
         }
         "operate" => {
-            let operator = CncClient::attach_operator(&lane, &clock).unwrap();
+            let operator = CncClient::attach_operator(&lane).unwrap();
             say("ready");
             loop {
                 let _ = operator.request(Command::Halt, SOON);

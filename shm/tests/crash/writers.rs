@@ -141,7 +141,7 @@ fn a_page_owner_dies(command: Command, halted_before: bool) -> u64 {
         drop(page);
         let mut victim = Victim::start(&place, "page", Some(at));
         assert_eq!(victim.hear(), Some(format!("2 {halted_before}")));
-        let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+        let operator = CncClient::attach_operator(&place.lane).unwrap();
         victim.go();
         let wanted = command == Command::Halt;
         match operator.request(command, SOON) {
@@ -215,10 +215,8 @@ fn an_operator_dies_at_every_store() {
         };
         assert!(!serve(pillion_shm::State::Run));
         std::thread::scope(|scope| {
-            let (lane, clock) = (&place.lane, &place.clock);
-            let next = scope.spawn(move || {
-                CncClient::attach_operator(lane, clock).unwrap().request(Command::Resume, SOON).unwrap()
-            });
+            let operator = CncClient::attach_operator(&place.lane).unwrap();
+            let next = scope.spawn(move || operator.request(Command::Resume, SOON).unwrap());
             while !serve(pillion_shm::State::Run) {
                 std::thread::yield_now();
             }
@@ -227,6 +225,31 @@ fn an_operator_dies_at_every_store() {
         died
     });
     assert_eq!(points, 1);
+}
+
+/// An operator who writes its order on a dead sidecar's page: it is there or not, and the lock it held is free.
+#[test]
+fn an_order_to_a_dead_sidecar_dies_at_every_store() {
+    if !crate::has_victims() {
+        return;
+    }
+    let place = place();
+    for command in [Command::Halt, Command::Resume] {
+        let wanted = command == Command::Halt;
+        let points = walk(&format!("order {command:?}"), |at| {
+            let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
+            page.set_halted(!wanted);
+            drop(page);
+            let mut victim = Victim::start(&place, &format!("order:{}", command as u8), Some(at));
+            victim.hear().unwrap();
+            victim.go();
+            let died = victim.end();
+            let next = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
+            assert_eq!(next.start_halted(), wanted, "killed at {died:?}");
+            died
+        });
+        assert_eq!(points, 1);
+    }
 }
 
 /// A reader passes no point from attach to its last poll: it has nothing to store and nothing to leave behind.

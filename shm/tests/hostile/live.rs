@@ -147,7 +147,7 @@ fn a_page_is_scribbled_over_while_it_is_used() {
     let place = place();
     let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
     page.set_state(State::Run);
-    let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+    let operator = CncClient::attach_operator(&place.lane).unwrap();
     let obey = |page: &CncOwner| {
         if let Some(request) = page.poll_mailbox() {
             let outcome = if request.command.is_some() { Outcome::Done } else { Outcome::Unknown };
@@ -175,7 +175,7 @@ fn a_page_is_scribbled_over_while_it_is_used() {
     leftovers::remove(&path, &[], &Allow { broken: true, ..Allow::default() }).unwrap();
     let page = CncOwner::create(&place.lane, &place.clock, &Access::default()).unwrap();
     page.set_state(State::Run);
-    let operator = CncClient::attach_operator(&place.lane, &place.clock).unwrap();
+    let operator = CncClient::attach_operator(&place.lane).unwrap();
     std::thread::scope(|scope| {
         let asked = scope.spawn(move || operator.request(Command::Halt, Duration::from_secs(30)).unwrap());
         while !asked.is_finished() {

@@ -139,7 +139,7 @@ fn use_it(place: &Place, kind: Kind) -> Result<(), Error> {
             }
         }
         Kind::Cnc => {
-            let page = CncClient::attach_operator(lane, clock)?;
+            let page = CncClient::attach_operator(lane)?;
             let _ = (page.state(), page.halted(), page.counters(), page.stages(), page.heartbeat_ns());
             let _ = (page.consumed_of(1), page.ticks_consumed(), page.owner_alive(), page.superseded());
             assert!(page.request(Command::Halt, Duration::ZERO).is_err(), "nobody is there to answer");

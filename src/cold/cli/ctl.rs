@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use pillion_shm::Clock;
 use pillion_shm::Lane;
 use pillion_shm::{CncClient, Command, Outcome};
 
@@ -39,18 +38,13 @@ enum Order {
 /// Asks and waits for the answer.
 pub fn run(args: &Args) -> Result<()> {
     let lane = Lane::in_dir(&args.shm_dir, &args.lane)?;
-    let clock = Clock::attach_or_create(&args.shm_dir)?;
-    let cnc = CncClient::attach_operator(&lane, &clock)?;
-    if !cnc.owner_alive() {
-        let problem = format!("no live sidecar (state {:?})", cnc.state());
-        return Err(Error::input(format!("lane {}", args.lane), problem, "start it with `pillion run`"));
-    }
+    let mut cnc = CncClient::attach_operator(&lane)?;
     let command = match args.order {
         Order::Halt => Command::Halt,
         Order::Resume => Command::Resume,
         Order::Stop => Command::Stop,
     };
-    let (problem, mend) = match cnc.request(command, PATIENCE)? {
+    let (problem, mend) = match cnc.order(command, PATIENCE)? {
         Outcome::Done => ("", ""),
         Outcome::Refused => ("the lane is over; its process only takes stop", "stop it and start it again"),
         Outcome::Unknown => ("the sidecar does not know this order", "use the pillion that the sidecar is"),

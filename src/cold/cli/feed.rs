@@ -57,10 +57,10 @@ pub fn run(args: &Args) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
     }
-    let lane = Lane::in_dir(&config.process.shm_dir, &args.lane)?;
+    let lane = config.place(&args.lane)?;
     let cpu = cores::choose_feed(&config)?;
     let feed = data::load(&args.input)?;
-    let clock = Clock::attach_or_create(lane.dir())?;
+    let clock = Clock::attach_or_create_by(lane.dir(), lane.trust())?;
     let cnc = find_sidecar(&lane, &clock, args.rate, &stop)?;
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
     let mut writer = RingWriter::create(&lane, Kind::Ticks, &spec, &clock, &access(&config, Kind::Ticks))?;

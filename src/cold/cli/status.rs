@@ -1,16 +1,13 @@
 //! `pillion status`: what a lane is doing, read from its regions without disturbing it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pillion_shm::Clock;
-use pillion_shm::SignalTables;
 use pillion_shm::text::{Shown, printable};
-use pillion_shm::{CncClient, Counters};
-use pillion_shm::{From, RingReader};
-use pillion_shm::{Kind, Lane};
+use pillion_shm::{Clock, CncClient, Counters, From, Kind, Lane, RingReader, SignalTables};
 use serde::Serialize;
 
+use crate::cold::clock_words;
 use crate::cold::report::{ModelInUse, Stages, hex};
 use crate::cold::table;
 use crate::error::{Error, Result};
@@ -37,14 +34,23 @@ pub struct Args {
 struct Look {
     lane: String,
     state: String,
+    /// Whether a HALT is in force, in whatever state.
+    halted: bool,
     /// Whether a process holds the control page.
     alive: bool,
     pid: u32,
-    heartbeat_age_ns: u64,
+    /// By the lane's clock; none where that is not to be had.
+    heartbeat_age_ns: Option<u64>,
+    /// What is wrong with the clock of the lane's directory.
+    clock_problem: Option<String>,
+    /// ns that the lane's clock is ahead of the wall clock.
+    clock_offset_ns: Option<i64>,
     /// Whether a process holds the tick ring.
     feed_alive: bool,
-    /// Ticks published and not yet consumed.
-    backlog: u64,
+    /// Why the tick ring cannot be looked at, where there is one.
+    feed_problem: Option<String>,
+    /// Ticks published and not yet consumed, where the tick ring can be looked at.
+    backlog: Option<u64>,
     ticks: u64,
     events: u64,
     signals: u64,
@@ -67,17 +73,15 @@ pub fn run(args: &Args) -> Result<()> {
         Some(name) => vec![name.clone()],
         None => lanes(&args.shm_dir)?,
     };
-    let clock = Clock::attach_or_create(&args.shm_dir)?;
     let mut pause = Duration::from_millis(200);
     loop {
-        let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n, &clock)).collect();
+        let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n)).collect();
         std::thread::sleep(pause);
         if args.watch && !args.json {
             crate::stdio::clear_screen();
         }
         for (name, before) in names.iter().zip(before) {
-            let text =
-                before.and_then(|before| look(&args.shm_dir, name, &clock, before)).and_then(|l| show(&l, args.json));
+            let text = before.and_then(|before| look(&args.shm_dir, name, before)).and_then(|l| show(&l, args.json));
             match text {
                 Ok(text) => crate::outln!("{text}"),
                 // One lane asked for by name must be there; of all lanes, a broken one hides no other.
@@ -118,32 +122,52 @@ fn lanes(dir: &Path) -> Result<Vec<String>> {
 
 /// What rates are reckoned from.
 struct Before {
-    ns: u64,
+    at: Instant,
     consumed: u64,
     counters: Counters,
 }
 
-fn before(dir: &Path, name: &str, clock: &Clock) -> Result<Before> {
-    let cnc = CncClient::attach(&Lane::in_dir(dir, name)?, clock)?;
-    Ok(Before { ns: clock.now_ns(), consumed: cnc.ticks_consumed(), counters: cnc.counters() })
+fn before(dir: &Path, name: &str) -> Result<Before> {
+    let cnc = CncClient::attach_any_clock(&Lane::in_dir(dir, name)?)?;
+    Ok(Before { at: Instant::now(), consumed: cnc.ticks_consumed(), counters: cnc.counters() })
 }
 
-fn look(dir: &Path, name: &str, clock: &Clock, before: Before) -> Result<Look> {
+/// The clock that the page's stamps are on, or what is wrong with the one that stands in its directory.
+fn clock_of(lane: &Lane, cnc: &CncClient) -> std::result::Result<Clock, String> {
+    match Clock::attach_by(lane.dir(), lane.trust()) {
+        Ok(clock) if clock.id() == cnc.clock_id() => Ok(clock),
+        Ok(_) => Err("replaced: the one that stands there now is not the lane's; restart feed and sidecar".to_owned()),
+        Err(error) if error.is_absent() => Err("missing: somebody removed it; restart feed and sidecar".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn look(dir: &Path, name: &str, before: Before) -> Result<Look> {
     let lane = Lane::in_dir(dir, name)?;
-    let cnc = CncClient::attach(&lane, clock)?;
-    let (now_ns, c) = (clock.now_ns(), cnc.counters());
-    let seconds = now_ns.saturating_sub(before.ns).max(1) as f64 / 1e9;
+    let cnc = CncClient::attach_any_clock(&lane)?;
+    let clock = clock_of(&lane, &cnc);
+    let age = |clock: &Clock| clock.now_ns().saturating_sub(cnc.heartbeat_ns());
+    let c = cnc.counters();
+    let seconds = before.at.elapsed().as_secs_f64().max(1e-9);
     let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
     let consumed = cnc.ticks_consumed();
-    let ticks = RingReader::attach(&lane, Kind::Ticks, From::Next, clock).ok();
+    let ticks = RingReader::attach_any_clock(&lane, Kind::Ticks, From::Next);
+    let backlog = |ring: &RingReader| ring.head().saturating_sub(cnc.consumed_of(ring.generation()));
     Ok(Look {
         lane: name.to_owned(),
         state: cnc.state().to_string(),
+        halted: cnc.halted(),
         alive: cnc.owner_alive(),
         pid: cnc.pid(),
-        heartbeat_age_ns: now_ns.saturating_sub(cnc.heartbeat_ns()),
-        feed_alive: ticks.as_ref().is_some_and(RingReader::owner_alive),
-        backlog: ticks.map_or(0, |r| r.head().saturating_sub(cnc.consumed_of(r.generation()))),
+        heartbeat_age_ns: clock.as_ref().ok().map(age),
+        clock_offset_ns: clock.as_ref().ok().map(Clock::offset_ns),
+        clock_problem: clock.err(),
+        feed_alive: ticks.as_ref().is_ok_and(RingReader::owner_alive),
+        backlog: match &ticks {
+            Ok(ring) => Some(backlog(ring)),
+            Err(error) => error.is_absent().then_some(0),
+        },
+        feed_problem: ticks.err().filter(|error| !error.is_absent()).map(|error| error.to_string()),
         ticks_per_second: rate(consumed, before.consumed),
         signals_per_second: rate(c.signals, before.counters.signals),
         ticks: consumed - c.lost.min(consumed),
@@ -155,7 +179,7 @@ fn look(dir: &Path, name: &str, clock: &Clock, before: Before) -> Result<Look> {
         conflated: c.conflated,
         invalid: c.invalid,
         generation_changes: c.generation_changes,
-        models: models(&lane, clock),
+        models: models(&lane),
         stages: stages(&cnc),
     })
 }
@@ -165,8 +189,8 @@ fn stages(cnc: &CncClient) -> Stages {
     STAGE_NAMES.iter().map(|n| (*n).to_owned()).zip(summaries.map(Into::into)).collect()
 }
 
-fn models(lane: &Lane, clock: &Clock) -> Vec<ModelInUse> {
-    let table = RingReader::attach(lane, Kind::Signals, From::Next, clock).ok();
+fn models(lane: &Lane) -> Vec<ModelInUse> {
+    let table = RingReader::attach_any_clock(lane, Kind::Signals, From::Next).ok();
     let tables = table.and_then(|r| SignalTables::from_bytes(r.table()).ok());
     let in_use = |m: pillion_shm::ModelEntry| ModelInUse {
         name: m.name,
@@ -184,21 +208,36 @@ fn to_json(look: &Look) -> Result<String> {
     serde_json::to_string(look).map_err(|e| Error::run("status", e, "report this as a bug"))
 }
 
+/// How far the lane's clock is from the wall clock, or what is wrong with it.
+fn clock_text(l: &Look) -> String {
+    match (&l.clock_problem, l.clock_offset_ns) {
+        (None, Some(ns)) => clock_words::offset(ns),
+        (problem, _) => problem.clone().unwrap_or_default(),
+    }
+}
+
 fn to_text(l: &Look) -> String {
     let n = table::thousands;
     let dead = if l.alive { "" } else { "  (no live process: regions are a past run's)" };
+    let halted = if l.halted && l.state != "HALT" { ", HALT in force" } else { "" };
+    let beat = l.heartbeat_age_ns.map_or("age not known".to_owned(), |ns| format!("{} us ago", n(ns / 1000)));
+    let feed = match (&l.feed_problem, l.feed_alive) {
+        (Some(problem), _) => format!("not known: {problem}"),
+        (None, true) => "alive".to_owned(),
+        (None, false) => "none".to_owned(),
+    };
     let mut text = format!(
-        "lane {}  {}  pid {}  heartbeat {} us ago{dead}\n\
-         feed      {}, backlog {}\n\
+        "lane {}  {}{halted}  pid {}  heartbeat {beat}{dead}\n\
+         clock     {}\n\
+         feed      {feed}, backlog {}\n\
          rates     {} ticks/s, {} signals/s\n\
          counts    {} ticks, {} events, {} signals\n\
          outcomes  {} gaps ({} lost), {} rejects, {} conflated, {} invalid, {} feed restarts\n",
         l.lane,
         l.state,
         l.pid,
-        n(l.heartbeat_age_ns / 1000),
-        if l.feed_alive { "alive" } else { "none" },
-        n(l.backlog),
+        clock_text(l),
+        l.backlog.map_or("not known".to_owned(), n),
         n(l.ticks_per_second as u64),
         n(l.signals_per_second as u64),
         n(l.ticks),

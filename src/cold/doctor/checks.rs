@@ -329,6 +329,13 @@ pub(super) const CHECKS: &[Row] = &[
         "run on a CPU, or with a hypervisor setting, that has constant_tsc and nonstop_tsc (QEMU: -cpu host,+invtsc)",
     ),
     row(
+        "clock_offset",
+        Info,
+        clock::offset,
+        "said, not counted: a clock that was made before the wall clock was set gives stamps that agree only with each other",
+        "stop feeds, sidecars and strategies, then: pillion shm rm --all --clock   # and start them again",
+    ),
+    row(
         "cpu_quota",
         Critical,
         container::cpu_quota,

@@ -1,8 +1,11 @@
 //! The clock: what the kernel uses, and whether the counter is fit for stamps.
 
+use pillion_shm::Clock;
+
 use super::checks::{Finding, Found};
 use super::cpus::short;
 use super::host::Look;
+use crate::cold::clock_words;
 
 pub(super) fn clocksource(look: &Look) -> Found {
     let text = look.sys("devices/system/clocksource/clocksource0/current_clocksource")?;
@@ -11,6 +14,28 @@ pub(super) fn clocksource(look: &Look) -> Found {
         return Err(format!("current_clocksource holds `{}`", short(name)));
     }
     Ok(Finding::of(["tsc", "arch_sys_counter"].contains(&name), name))
+}
+
+/// The lanes' clock in /dev/shm: whose it is, whether it runs as the kernel's does, how far it is from the wall clock.
+pub(super) fn offset(look: &Look) -> Found {
+    let dir = look.roots.dev.join("shm");
+    if !dir.is_dir() {
+        return Err(format!("{} is no folder", dir.display()));
+    }
+    match Clock::attach(&dir) {
+        Ok(clock) => {
+            let ns = clock.offset_ns();
+            let text = clock_words::offset(ns);
+            let value = text.split(": WARNING").next().unwrap_or(&text);
+            Ok(Finding::of(ns.unsigned_abs() < clock_words::FAR_NS, value))
+        }
+        Err(error) if error.is_absent() => Ok(Finding::of(true, "none has been made since the machine started")),
+        Err(error) => {
+            let text = error.to_string();
+            let (value, mend) = text.split_once("; mend: ").unwrap_or((&text, "see shm/README.md"));
+            Ok(Finding::of(false, value).mend(mend))
+        }
+    }
 }
 
 /// What the first CPU of /proc/cpuinfo can do.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pillion_shm::{Clock, CncClient, Command as Order, Lane as LaneName, State};
+use pillion_shm::{CncClient, Command as Order, Lane as LaneName, State};
 
 use super::Replay;
 use crate::cold::report::SidecarReport;
@@ -63,11 +63,11 @@ impl Sidecar {
         }
     }
 
-    pub fn wait_for_run(&mut self, lane: &LaneName, clock: &Clock) -> Result<CncClient> {
+    pub fn wait_for_run(&mut self, lane: &LaneName) -> Result<CncClient> {
         let start = Instant::now();
         loop {
             self.look()?;
-            if let Ok(cnc) = CncClient::attach_operator(lane, clock)
+            if let Ok(cnc) = CncClient::attach_operator(lane)
                 && matches!(cnc.state(), State::Run | State::Halt)
                 && cnc.pid() == self.child.id()
                 && cnc.owner_alive()
