@@ -127,6 +127,7 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize, clock: &Clock) -> Res
     for dir in &lane.models {
         let model = Model::read(dir)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
+        model.manifest().fits_trigger(lane.trigger)?;
         let mut model = model.start(&runtime, serving)?;
         if lane.conflate && model.engine.info().stateful {
             let problem =
