@@ -174,8 +174,8 @@ fn what_differs_is_counted_named_and_refused() {
     let changes: [(&str, Change, &str); 7] = [
         ("logistic", |i, all| all[i].iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(), "the logistic function of the graph's"),
         ("raw", |i, all| all[i].iter().map(|x| (x / (1.0 - x)).ln()).collect(), "which are raw scores"),
-        ("mean", |i, all| all[i].iter().map(|x| x / 12.0).collect(), "12.000000 times the estimator's"),
-        ("base", |i, all| all[i].iter().map(|x| x - 0.5).collect(), "0.500000 more than"),
+        ("mean", |i, all| all[i].iter().map(|x| x / 12.0).collect(), "12.0000 times the estimator's"),
+        ("base", |i, all| all[i].iter().map(|x| x - 0.5).collect(), "0.5000 more than"),
         ("turned", |i, all| all[i].iter().rev().copied().collect(), "in order, up, flat, down"),
         ("late", |i, all| all[i.saturating_sub(1)].clone(), "those to the row before"),
         ("noise", |i, all| all[i].iter().map(|x| x + ((i * 7919) % 101) as f64 / 1e3).collect(), "no plain relation"),

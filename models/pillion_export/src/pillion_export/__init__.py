@@ -5,12 +5,16 @@ tolerance. See the package's README for what is taken.
 """
 
 import os
+import sys
+import warnings
 
 # ONNX Runtime's official builds report to their maker unless this stands before the library is loaded.
+if "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+    warnings.warn("onnxruntime was loaded before pillion_export, and may report to its maker: set ORT_DISABLE_TELEMETRY=1", stacklevel=2)
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from .cat import catboost  # noqa: E402
-from .check import Differs, Difference, Refused, answers, check, compare  # noqa: E402
+from .parity import Differs, Difference, Refused, answers, check, compare  # noqa: E402
 from .lgbm import lightgbm  # noqa: E402
 from .skl import sklearn  # noqa: E402
 from .xgb import xgboost  # noqa: E402

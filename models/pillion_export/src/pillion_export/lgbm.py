@@ -8,7 +8,7 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 from . import graph
-from .check import INPUT, TOLERANCE, Refused, as_rows, check, names_of
+from .parity import INPUT, TOLERANCE, Refused, as_rows, check, names_of
 from .graph import Steps, Tree, float32_not_above
 
 ZERO = np.float32(1e-35)  # the library takes what is nearer to 0 for 0
@@ -205,7 +205,7 @@ class _Source:
                 exact, default_left = self.threshold[source], bool(self.decision[source] & 2)
                 missing = self.decision[source] >> 2 & 3
                 made = tree.branch(
-                    self.feature[source], float32_not_above(exact), 0.0 <= exact if missing == NEVER else default_left
+                    self.feature[source], _threshold(exact), 0.0 <= exact if missing == NEVER else default_left
                 )
                 todo += [(self.left[source], (made, True)), (self.right[source], (made, False))]
             if parent is not None:
@@ -257,6 +257,14 @@ class _Source:
             else:
                 runs.append((category, category))
         return runs
+
+
+def _threshold(exact: float) -> np.float32:
+    """For float32 rows the same branch. What is nearer to 0 than `ZERO` is 0 before the library looks at any node, so that a
+    threshold there is on one side of all of it."""
+    if abs(exact) > float(ZERO):
+        return float32_not_above(exact)
+    return ZERO if exact >= 0 else np.nextafter(-ZERO, np.float32(-np.inf))
 
 
 def _ints(block: dict[str, str], key: str) -> list[int]:

@@ -133,14 +133,14 @@ impl Sample {
         let (times, more) = (graph / estimator, graph - estimator);
         if times.is_finite() && self.each(|graph, estimator| near(graph / times, estimator)) {
             return Some(cause(
-                format!("the graph's answers are {times:.6} times the estimator's, on every row: a sum of trees where the estimator \
+                format!("the graph's answers are {times:.4} times the estimator's, on every row: a sum of trees where the estimator \
                      takes the mean (LightGBM's boosting = rf), or a scale of the target that was left out"),
                 "export with pillion_export (models/pillion_export), which averages where the library does",
             ));
         }
         self.each(|graph, estimator| near(graph - more, estimator)).then(|| {
             cause(
-                format!("the graph's answers are {more:.6} more than the estimator's, on every row: a base score or an intercept"),
+                format!("the graph's answers are {more:.4} more than the estimator's, on every row: a base score or an intercept"),
                 "export with pillion_export (models/pillion_export), which writes the base score",
             )
         })
