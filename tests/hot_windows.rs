@@ -14,8 +14,8 @@ use line::{Line, Options, line, line_with};
 use pillion::cold::data::{self, Feed, synth};
 use pillion::cold::offline::Offline;
 use pillion::engine::{Engine, Native, OrtCpu, Runtime, RuntimeConfig};
-use pillion::hot::{Trigger, Turn};
 use pillion::hot::features::FeatureSet;
+use pillion::hot::{Trigger, Turn};
 use pillion_shm::{From, Kind, Poll, RingReader, Signal, signal_flags};
 use rows_models::{fixtures, onnx};
 
@@ -220,7 +220,8 @@ fn conflation_leaves_no_row_out_of_a_window_and_batches_in_order() {
     };
     let mut of_batch = Vec::new();
     for batch in [1, 2, 16] {
-        let mut line = line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch, trigger: Trigger::EventEnd });
+        let mut line =
+            line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch, trigger: Trigger::EventEnd });
         let mut reader = reader(&line);
         let mut twins: HashMap<u32, Twin> = HashMap::new();
         let mut all = Vec::new();

@@ -12,8 +12,8 @@ use common::*;
 use pillion::cold::data::{self, synth};
 use pillion::cold::offline::Offline;
 use pillion::engine::{Engine, Native, Shape};
-use pillion::hot::features::FeatureSet;
 use pillion::hot::Trigger;
+use pillion::hot::features::FeatureSet;
 use serde_json::Value;
 
 /// A recording, and a folder.
@@ -119,8 +119,8 @@ fn every_row_is_held_against_the_estimator() {
     let out = bench.new_model(&mlp_onnx(), "made", &rows, &expect, &["--outputs", "down,flat,up"]);
     assert!(out.status.success(), "{}", stderr(&out));
     let said = stdout(&out);
-    assert!(said.contains("expected: none of") && said.contains("0 decisions differ"), "{said}");
-    assert!(said.contains("trigger: rows of \"event-end\""), "{said}");
+    assert!(said.contains("expected   none of") && said.contains("0 decisions differ"), "{said}");
+    assert!(said.contains("trigger    rows of \"event-end\""), "{said}");
     let manifest = bench.manifest("made");
     let expected = manifest["expected"].as_table().unwrap();
     assert_eq!(expected["rows"].as_integer(), Some(values.len() as i64));
@@ -131,8 +131,10 @@ fn every_row_is_held_against_the_estimator() {
     let golden: Value = serde_json::from_slice(&std::fs::read(bench.path("made/golden.json")).unwrap()).unwrap();
     let golden: Vec<Vec<f32>> = serde_json::from_value(golden["inputs"].clone()).unwrap();
     assert!((32..=64).contains(&golden.len()), "{}", golden.len());
-    let places: Vec<_> =
-        golden.iter().map(|row| values.iter().position(|(_, other)| other == row).expect("a row of the file")).collect();
+    let places: Vec<_> = golden
+        .iter()
+        .map(|row| values.iter().position(|(_, other)| other == row).expect("a row of the file"))
+        .collect();
     assert!(places.is_sorted() && places[0] < 100 && places.last().unwrap() * 10 > values.len() * 9, "{places:?}");
     // The same by name from text, in another order and with the rows' keys beside them.
     let by_name: Vec<_> = answers.iter().map(|row| vec![1.0, row[2], row[0], row[1]]).collect();
@@ -172,7 +174,11 @@ fn what_differs_is_counted_named_and_refused() {
     // Faults that leave plain traces.
     type Change = fn(usize, &[Vec<f64>]) -> Vec<f64>;
     let changes: [(&str, Change, &str); 7] = [
-        ("logistic", |i, all| all[i].iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(), "the logistic function of the graph's"),
+        (
+            "logistic",
+            |i, all| all[i].iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+            "the logistic function of the graph's",
+        ),
         ("raw", |i, all| all[i].iter().map(|x| (x / (1.0 - x)).ln()).collect(), "which are raw scores"),
         ("mean", |i, all| all[i].iter().map(|x| x / 12.0).collect(), "12.0000 times the estimator's"),
         ("base", |i, all| all[i].iter().map(|x| x - 0.5).collect(), "0.5000 more than"),
@@ -189,7 +195,10 @@ fn what_differs_is_counted_named_and_refused() {
     let short = bench.csv("short.csv", "", &answers[1..]);
     refuse(&short, &["rows of answers where there are"]);
     let ones: Vec<_> = answers.iter().map(|row| vec![row[2]]).collect();
-    refuse(&bench.npy("one.npy", &ones), &["has 1 columns; the graph gives 3 values: down, flat, up", "np.column_stack"]);
+    refuse(
+        &bench.npy("one.npy", &ones),
+        &["has 1 columns; the graph gives 3 values: down, flat, up", "np.column_stack"],
+    );
     refuse(&bench.path("none.npy"), &["none.npy", "cannot be read"]);
     // A directory that is there: the same answers, and exit code 2.
     let mut check = pillion();
@@ -213,7 +222,10 @@ fn rows_that_are_not_the_models_are_refused() {
     let out = bench.path("other.parquet");
     let written = output(pillion().arg("features").arg(&bench.input).arg("--set").arg(&other).arg("-o").arg(&out));
     assert!(written.status.success(), "{}", stderr(&written));
-    refused(&bench.new_model(&mlp_onnx(), "made", &out, &expect, &[]), &["rows of feature set", "the model's is `book`"]);
+    refused(
+        &bench.new_model(&mlp_onnx(), "made", &out, &expect, &[]),
+        &["rows of feature set", "the model's is `book`"],
+    );
     // A graph that names its columns, in another order.
     let names = |names: &[String]| serde_json::to_string(names).unwrap();
     let mut turned = bench.set.names().to_vec();
@@ -234,7 +246,8 @@ fn rows_that_are_not_the_models_are_refused() {
 
 /// The set `book` with another warm-up: the same names, another hash.
 fn set_with_other_warmup() -> String {
-    let book = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/features/book.toml")).unwrap();
+    let book =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/features/book.toml")).unwrap();
     let line = book.lines().find(|line| line.starts_with("warmup_events")).unwrap().to_owned();
     book.replace(&line, "warmup_events = 7")
 }
@@ -314,7 +327,8 @@ fn windows_and_states_step_on_the_rows_of_their_trigger() {
         refused(&bench.new_model(&onnx, "mixed", &rows, &expect, more), &["2 (", "(row 60"]);
     }
     let models = ["window", "state"].map(|name| format!("{:?}", bench.path(name).display().to_string())).join(", ");
-    let lane = |trigger: &str| config(bench.dir.path(), &format!("[lane]\ntrigger = {trigger:?}\nmodels = [{models}]\n"));
+    let lane =
+        |trigger: &str| config(bench.dir.path(), &format!("[lane]\ntrigger = {trigger:?}\nmodels = [{models}]\n"));
     let replay = |trigger: &str| {
         let mut command = pillion();
         command.arg("replay").arg("--config").arg(lane(trigger)).arg("--input").arg(&bench.input);

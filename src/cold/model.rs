@@ -26,8 +26,8 @@ pub mod new;
 mod rows_in;
 mod table_in;
 mod trigger;
-pub use expect::{Compared, Difference, Found};
 pub use choose::{Candidate, EngineChoice, Serving};
+pub use expect::{Compared, Difference, Found};
 pub use manifest::{Decides, Expected, Hash, Manifest, Missing, Scores, Training};
 
 /// File names inside a model directory.

@@ -73,8 +73,8 @@ mod columns {
 
     use super::{EVENT_COLUMNS, Sink};
     use crate::cold::offline::Event;
-    use crate::hot::book::Level;
     use crate::hot::Trigger;
+    use crate::hot::book::Level;
     use crate::hot::features::FeatureSet;
 
     /// Rows in memory until a row group is written.

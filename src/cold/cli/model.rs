@@ -186,9 +186,9 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Check(args) => check::run(&request(args), args.json),
         Command::New(args) => {
-            let made = new::make(&plan(args))?;
-            crate::outln!("{} is made; `pillion model check` says what runs it", args.out.display());
-            made.said.iter().for_each(|line| crate::outln!("  {line}"));
+            for (what, how) in new::make(&plan(args))? {
+                crate::outln!("{what:<10} {how}");
+            }
             Ok(())
         }
     }

@@ -11,9 +11,9 @@ use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use super::choose::{self, Case, Tried};
+use super::expect::Found;
 use super::guess::{self, Told, Unclear};
 use super::mallocs::{self, Counts};
-use super::expect::Found;
 use super::{Expected, GOLDEN, MANIFEST, Manifest, Missing, Model, ONNX, evidence, refused, sha256};
 use crate::cold::cores;
 use crate::engine::admission::{Rules, Tolerance};

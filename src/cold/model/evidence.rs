@@ -70,17 +70,17 @@ impl Evidence {
     }
 
     /// What a person should know, a fact a line.
-    pub(super) fn said(&self) -> Vec<String> {
-        let mut said = Vec::new();
-        said.push(match (self.trigger, self.steps) {
-            (Some(trigger), true) => format!("trigger: rows of \"{trigger}\"; a lane with another is refused"),
-            (Some(trigger), false) => format!("trigger: rows of \"{trigger}\""),
-            (None, true) => "trigger: not said (--trigger); a lane whose trigger is not \"event-end\" is refused".into(),
-            (None, false) => "trigger: not said (--trigger)".into(),
-        });
+    pub(super) fn said(&self) -> Vec<(&'static str, String)> {
+        let trigger = match (self.trigger, self.steps) {
+            (Some(trigger), true) => format!("rows of \"{trigger}\"; a lane with another is refused"),
+            (Some(trigger), false) => format!("rows of \"{trigger}\""),
+            (None, true) => "not said (--trigger); a lane whose trigger is not \"event-end\" is refused".into(),
+            (None, false) => "not said (--trigger)".into(),
+        };
+        let mut said = vec![("trigger", trigger)];
         match &self.found {
             Some(found) => said.extend(text(found)),
-            None => said.push(UNCOMPARED.into()),
+            None => said.push(("expected", UNCOMPARED.into())),
         }
         said
     }
@@ -103,10 +103,17 @@ pub(super) fn of_manifest(
         && own != found
     {
         let problem = format!("holds rows of trigger \"{found}\"; the model's rows are of \"{own}\"");
-        return Err(Error::input(path.display(), problem, format!("make the rows with `pillion features --trigger {own}`")));
+        return Err(Error::input(
+            path.display(),
+            problem,
+            format!("make the rows with `pillion features --trigger {own}`"),
+        ));
     }
     let (names, tolerance, decides) = (&manifest.outputs[..], manifest.tolerance, rules.decides);
-    expect::ask(&Asked { rows: &rows, expect, shape: &shape, names, tolerance, decides, trees: has_trees(onnx) }, engine)
+    expect::ask(
+        &Asked { rows: &rows, expect, shape: &shape, names, tolerance, decides, trees: has_trees(onnx) },
+        engine,
+    )
 }
 
 /// Whether it looks back on rows before its own.
@@ -118,19 +125,24 @@ const UNCOMPARED: &str = "golden answers are ONNX Runtime's own to rows that wer
                           (--rows FILE --expect FILE do that)";
 
 /// What was found, a fact a line.
-pub(super) fn text(found: &Found) -> Vec<String> {
-    let mut said = vec![format!("rows: {} of {}", thousands(found.rows), found.rows_of)];
+pub(super) fn text(found: &Found) -> Vec<(&'static str, String)> {
+    let n = thousands;
+    let mut rows = format!("{} of {} were asked", n(found.rows), found.rows_of);
     if found.unfilled > 0 {
-        said.push(format!("{} rows are left out: what the model looks back on was not whole yet", thousands(found.unfilled)));
+        rows += &format!("; {} are left out: what the model looks back on was not whole yet", n(found.unfilled));
     }
     if found.not_finite > 0 {
-        said.push(format!("{} rows are answered with a NaN or an infinity: their signals would be invalid", thousands(found.not_finite)));
+        rows +=
+            &format!("; {} are answered with a NaN or an infinity, and would be invalid signals", n(found.not_finite));
     }
-    said.push(match &found.compared {
-        Some(compared) => format!("expected: {}", compared.text()),
-        None => "golden answers are ONNX Runtime's own: nothing was compared with the estimator (--expect FILE does that)".into(),
-    });
-    said
+    let expected = match &found.compared {
+        Some(compared) => compared.text(),
+        None => {
+            "golden answers are ONNX Runtime's own: nothing was compared with the estimator (--expect FILE does that)"
+                .into()
+        }
+    };
+    vec![("rows", rows), ("expected", expected)]
 }
 
 /// Whether some node is an ensemble of trees.
@@ -147,7 +159,10 @@ pub(super) fn columns_fit(path: &Path, onnx: &[u8], set: &FeatureSet, config: &R
     let Ok(runtime) = Runtime::open(config) else { return Ok(()) };
     let Ok(Some(text)) = inspect::fact(runtime, onnx, COLUMNS) else { return Ok(()) };
     let bad = |problem: String| {
-        let mend = format!("train on the columns of `pillion features --set {}`, in their order, and export again", set.name());
+        let mend = format!(
+            "train on the columns of `pillion features --set {}`, in their order, and export again",
+            set.name()
+        );
         Err(Error::input(path.display(), problem, mend))
     };
     let Ok(columns) = serde_json::from_str::<Vec<String>>(&text) else {

@@ -314,9 +314,21 @@ impl Tally {
             // The same infinity, and NaN where the estimator has it, are the same answer.
             let same = graph == estimator || (graph.is_nan() && estimator.is_nan());
             let apart = (graph - estimator).abs();
-            let difference = if same { 0.0 } else if apart.is_nan() { f64::INFINITY } else { apart };
+            let difference = if same {
+                0.0
+            } else if apart.is_nan() {
+                f64::INFINITY
+            } else {
+                apart
+            };
             let allowed = f64::from(absolute) + f64::from(relative) * estimator.abs();
-            let excess = if same { 0.0 } else if allowed.is_finite() { difference / allowed } else { f64::INFINITY };
+            let excess = if same {
+                0.0
+            } else if allowed.is_finite() {
+                difference / allowed
+            } else {
+                f64::INFINITY
+            };
             let here = Difference { row, output: output.clone(), graph, estimator, difference, excess };
             let share = |at: &Difference| if at.estimator == 0.0 { 0.0 } else { at.difference / at.estimator.abs() };
             keep_larger(&mut self.largest, &here, |at| at.difference);
@@ -362,7 +374,13 @@ fn refusal(compared: &Compared, sample: &cause::Sample, asked: &Asked<'_>) -> Er
     let mut rows = vec![["row", "output", "graph", "estimator", "difference"].map(str::to_owned).to_vec()];
     rows.extend(compared.worst.iter().map(|at| {
         let number = |value: f64| format!("{value}");
-        vec![at.row.to_string(), at.output.clone(), number(at.graph), number(at.estimator), format!("{:.2e}", at.difference)]
+        vec![
+            at.row.to_string(),
+            at.output.clone(),
+            number(at.graph),
+            number(at.estimator),
+            format!("{:.2e}", at.difference),
+        ]
     }));
     let table = crate::cold::table::columns(&rows);
     let table: String = table.lines().map(|line| format!("\n    {line}")).collect();

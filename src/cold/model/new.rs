@@ -56,19 +56,12 @@ pub struct Plan {
     pub trigger: Option<Trigger>,
 }
 
-/// What was made.
-#[derive(Clone, Debug)]
-pub struct Made {
-    /// What a person should know of it, a fact a line.
-    pub said: Vec<String>,
-}
-
-/// Writes the folder: whole under its name, or not at all.
+/// Writes the folder: whole under its name, or not at all. What a person should know of it, a fact a line.
 ///
 /// # Errors
 /// Something of that name is there; a file that no engine takes; a shape that is unclear or does not fit the feature set; more
 /// values than a signal carries; rows that do not fit; answers that are not the estimator's.
-pub fn make(plan: &Plan) -> Result<Made> {
+pub fn make(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     if fs::symlink_metadata(&plan.folder).is_ok() {
         return Err(exists(&plan.folder));
     }
@@ -86,7 +79,9 @@ pub fn make(plan: &Plan) -> Result<Made> {
     let manifest = manifest(plan, &set, &shape, names, &onnx, golden.as_bytes(), &evidence);
     let files: [(&str, &[u8]); 3] = [(ONNX, &onnx), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
     write(&plan.folder, &files, &config)?;
-    Ok(Made { said: evidence.said() })
+    let mut said = vec![("made", format!("{}: `pillion model check` says what runs it", plan.folder.display()))];
+    said.extend(evidence.said());
+    Ok(said)
 }
 
 fn exists(folder: &Path) -> Error {

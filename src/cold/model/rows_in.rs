@@ -48,9 +48,11 @@ impl Rows {
         let bad = |problem: String| Error::input(path.display(), problem, MEND);
         let table = Table::open(path, As::Single)?;
         let head = table.head();
-        if let Some(found) = head.facts.get("pillion.features_hash").filter(|found| **found != Hash(*hash).to_string()) {
+        if let Some(found) = head.facts.get("pillion.features_hash").filter(|found| **found != Hash(*hash).to_string())
+        {
             let other = head.facts.get("pillion.set").map_or("another", String::as_str);
-            let problem = format!("holds rows of feature set `{other}` {found}; the model's is `{set}` {}", Hash(*hash));
+            let problem =
+                format!("holds rows of feature set `{other}` {found}; the model's is `{set}` {}", Hash(*hash));
             return Err(bad(problem));
         }
         let trigger = head.facts.get("pillion.trigger").map(|text| text.parse::<Trigger>()).transpose();

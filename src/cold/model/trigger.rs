@@ -25,7 +25,9 @@ impl Manifest {
         let (said, mend) = match self.trigger {
             Some(own) => (
                 format!("of trigger \"{own}\""),
-                format!("set the lane's trigger = \"{own}\", or train the model on rows of `pillion features --trigger {lane}`"),
+                format!(
+                    "set the lane's trigger = \"{own}\", or train the model on rows of `pillion features --trigger {lane}`"
+                ),
             ),
             None => (
                 format!("of a trigger that its manifest does not say, which is taken as \"{UNSAID}\""),
@@ -44,7 +46,9 @@ impl Manifest {
     pub fn trigger_remark(&self, lane: Trigger) -> Option<String> {
         match self.trigger {
             Some(own) if own == lane => None,
-            Some(own) => Some(format!("trained on rows of \"{own}\", run on \"{lane}\": other events than it has learnt from")),
+            Some(own) => {
+                Some(format!("trained on rows of \"{own}\", run on \"{lane}\": other events than it has learnt from"))
+            }
             None if self.takes == Takes::Vector && lane == UNSAID => None,
             None => Some(format!("the manifest does not say on which trigger its rows are; taken as \"{UNSAID}\"")),
         }

@@ -14,8 +14,8 @@ pub(super) fn text(found: &Findings) -> String {
         line("trigger", found.trigger.as_deref().map_or("not said".into(), |trigger| format!("rows of \"{trigger}\"")));
         line("expected", expected(found));
     }
-    for said in found.asked.iter().flat_map(evidence::text) {
-        line("asked", said);
+    for (what, how) in found.asked.iter().flat_map(evidence::text) {
+        line(if what == "expected" { "compared" } else { what }, how);
     }
     for port in &found.inputs {
         let what = match found.states.iter().find(|(input, _)| *input == port.name) {

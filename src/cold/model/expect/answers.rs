@@ -68,7 +68,11 @@ fn bad(path: &Path, problem: String) -> Error {
 fn columns(found: Option<&[String]>, width: usize, names: &[String]) -> std::result::Result<Vec<usize>, String> {
     let wanted = format!("the graph gives {} values: {}", names.len(), names.join(", "));
     let Some(found) = found else {
-        return if width == names.len() { Ok((0..width).collect()) } else { Err(format!("has {width} columns; {wanted}")) };
+        return if width == names.len() {
+            Ok((0..width).collect())
+        } else {
+            Err(format!("has {width} columns; {wanted}"))
+        };
     };
     let by_name = names.iter().map(|name| found.iter().position(|other| other == name)).collect::<Option<Vec<_>>>();
     if let Some(columns) = by_name {

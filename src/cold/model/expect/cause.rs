@@ -41,9 +41,9 @@ impl Sample {
     pub(super) fn cause(&self, compared: &Compared, asked: &Asked<'_>) -> Cause {
         let most = compared.differ * 2 > compared.rows;
         let found = self.shifted().or_else(|| self.permuted(asked.names)).or_else(|| self.transformed());
-        found.or_else(|| self.scaled()).unwrap_or_else(|| {
-            if most || !asked.trees { unknown() } else { self.branches(compared) }
-        })
+        found
+            .or_else(|| self.scaled())
+            .unwrap_or_else(|| if most || !asked.trees { unknown() } else { self.branches(compared) })
     }
 
     /// The estimator's answers belong to the rows before or after.
@@ -76,7 +76,10 @@ impl Sample {
         }
         let order: Vec<&str> = places.iter().map(|&at| names[at].as_str()).collect();
         Some(cause(
-            format!("the columns of the answers are, in order, {}: they stand in another order than the graph's", order.join(", ")),
+            format!(
+                "the columns of the answers are, in order, {}: they stand in another order than the graph's",
+                order.join(", ")
+            ),
             "put the columns in the order of the graph's values, or give them their names; or name the values with --outputs as \
              they stand",
         ))
@@ -127,14 +130,18 @@ impl Sample {
 
     /// One is so many times the other, or so much more.
     fn scaled(&self) -> Option<Cause> {
-        let (graph, estimator) = self.differing.iter().flat_map(|(got, wanted)| got.iter().zip(wanted)).max_by(|a, b| {
-            a.1.abs().total_cmp(&b.1.abs())
-        })?;
+        let (graph, estimator) = self
+            .differing
+            .iter()
+            .flat_map(|(got, wanted)| got.iter().zip(wanted))
+            .max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
         let (times, more) = (graph / estimator, graph - estimator);
         if times.is_finite() && self.each(|graph, estimator| near(graph / times, estimator)) {
             return Some(cause(
-                format!("the graph's answers are {times:.4} times the estimator's, on every row: a sum of trees where the estimator \
-                     takes the mean (LightGBM's boosting = rf), or a scale of the target that was left out"),
+                format!(
+                    "the graph's answers are {times:.4} times the estimator's, on every row: a sum of trees where the estimator \
+                     takes the mean (LightGBM's boosting = rf), or a scale of the target that was left out"
+                ),
                 "export with pillion_export (models/pillion_export), which averages where the library does",
             ));
         }

@@ -78,14 +78,21 @@ impl Npy {
         let (head, start) = head(&mut file).map_err(|error| format!("is cut or no array: {error}"))?;
         let descr = text_of(&head, "descr").ok_or("is an array of records or objects, where numbers are taken")?;
         let (order, name) = descr.split_at_checked(1).ok_or("says no type")?;
-        let kind = Kind::of(name).ok_or_else(|| format!("is an array of `{descr}`; float32, float64 and integers are taken"))?;
+        let kind = Kind::of(name)
+            .ok_or_else(|| format!("is an array of `{descr}`; float32, float64 and integers are taken"))?;
         let (rows, width) = shape_of(&head).ok_or("says no shape")?;
         let (rows, width) = match (rows, &width[..]) {
             (Some(rows), []) => (rows, 1),
             (Some(rows), &[width]) => (rows, width),
-            _ => return Err(format!("has {} dimensions; one or two are taken", usize::from(rows.is_some()) + width.len())),
+            _ => {
+                return Err(format!(
+                    "has {} dimensions; one or two are taken",
+                    usize::from(rows.is_some()) + width.len()
+                ));
+            }
         };
-        let needed = rows.checked_mul(width).and_then(|n| n.checked_mul(kind.size() as u64)).and_then(|n| n.checked_add(start));
+        let needed =
+            rows.checked_mul(width).and_then(|n| n.checked_mul(kind.size() as u64)).and_then(|n| n.checked_add(start));
         if width == 0 || needed.is_none_or(|needed| needed > length) {
             return Err(format!("says {rows} rows of {width} values and has {length} bytes: it is cut"));
         }

@@ -102,9 +102,13 @@ impl Column {
         let (optional, unsigned) = (self.optional, self.unsigned);
         match &mut self.reader {
             ColumnReader::BoolColumnReader(reader) => values(reader, optional, rows, into, |x| f64::from(u8::from(*x))),
-            ColumnReader::Int32ColumnReader(reader) if unsigned => values(reader, optional, rows, into, |x| f64::from(*x as u32)),
+            ColumnReader::Int32ColumnReader(reader) if unsigned => {
+                values(reader, optional, rows, into, |x| f64::from(*x as u32))
+            }
             ColumnReader::Int32ColumnReader(reader) => values(reader, optional, rows, into, |x| f64::from(*x)),
-            ColumnReader::Int64ColumnReader(reader) if unsigned => values(reader, optional, rows, into, |x| *x as u64 as f64),
+            ColumnReader::Int64ColumnReader(reader) if unsigned => {
+                values(reader, optional, rows, into, |x| *x as u64 as f64)
+            }
             ColumnReader::Int64ColumnReader(reader) => values(reader, optional, rows, into, |x| *x as f64),
             ColumnReader::FloatColumnReader(reader) => values(reader, optional, rows, into, |x| f64::from(*x)),
             ColumnReader::DoubleColumnReader(reader) => values(reader, optional, rows, into, |x| *x),
@@ -137,5 +141,9 @@ fn values<T: DataType>(
     } else {
         into.extend(found);
     }
-    if into.len() == rows { Ok(()) } else { Err(ParquetError::General("a column has more or fewer values than rows".into())) }
+    if into.len() == rows {
+        Ok(())
+    } else {
+        Err(ParquetError::General("a column has more or fewer values than rows".into()))
+    }
 }

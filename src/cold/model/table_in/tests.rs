@@ -84,7 +84,10 @@ fn what_is_no_table_of_numbers_is_refused() {
     refused(&npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", &[0; 8]), "array of `|O`");
     refused(&npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,), }", &[0; 8]), "records");
     refused(&npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1, 1), }", &[0; 8]), "3 dimensions");
-    refused(&npy("{'descr': '<f8', 'fortran_order': False, 'shape': (9223372036854775807, 9), }", &[0; 8]), "it is cut");
+    refused(
+        &npy("{'descr': '<f8', 'fortran_order': False, 'shape': (9223372036854775807, 9), }", &[0; 8]),
+        "it is cut",
+    );
     refused(&npy("{'descr': '<f8'", &[])[..12], "no array");
     refused(&vec![b'1'; 3 << 20], "longer than");
     assert!(all(Path::new("/dev/zero"), &[0]).unwrap_err().problem.contains("no regular file"));
