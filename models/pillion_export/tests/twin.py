@@ -49,5 +49,6 @@ def _lightgbm_leaf(keys, row):
 
 def around(values):
     """Each value as a float32, and its neighbours one unit in the last place below and above."""
-    near = np.asarray(values, np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):
+        near = np.asarray(values, np.float64).astype(np.float32)
     return np.concatenate([near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))])
