@@ -78,18 +78,20 @@ soak: onnxruntime release
 	PILLION_CRASH_ROUNDS=10 cargo test -p pillion-shm --test crash_cpp
 	scripts/fuzz 900
 
-# Trains the bundled models anew (Python packages go to .venv).
+# Tests the exporters against every library they take, and trains the bundled models anew (Python packages go to .venv).
 models: onnxruntime release
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet --requirement models/requirements.txt
+	.venv/bin/pip install --quiet --requirement models/requirements.txt --requirement models/requirements-zoo.txt './models/pillion_export[test]'
+	.venv/bin/python -m pytest -q models/pillion_export
 	.venv/bin/python models/train.py
 
-# The Python reader, built into .venv and tested; a wheel alone: pip wheel ./shm/python
+# The Python reader, built into .venv and tested, and the exporters' light tests; a wheel alone: pip wheel ./shm/python
 python: onnxruntime release
 	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --requirement shm/python/requirements.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement shm/python/requirements.txt --requirement models/pillion_export/requirements.txt
 	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/maturin develop --quiet --release --locked --manifest-path shm/python/Cargo.toml --target-dir target/python
 	.venv/bin/python -m pytest -q shm/python
+	.venv/bin/python -m pytest -q models/pillion_export/tests/test_light.py
 
 release:
 	cargo build --release --bin pillion

@@ -10,6 +10,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 CLASSES = ("down", "flat", "up")
+TRIGGER = "event-end"  # a row after each event, whatever it changed
 TRAIN, VALIDATION = 0.70, 0.15  # by time; what remains is the test part
 EVENT_COLUMNS = ("ts_event", "instrument_id", "sequence", "event", "bid_px_00", "ask_px_00", "warm")
 # How a feature changes when bid and ask change places: it turns its sign, or stays. Those that name a side swap.
@@ -26,6 +27,7 @@ class Day:
 
     feature_set: str
     features_hash: str
+    trigger: str
     names: list[str]
     values: np.ndarray  # float32 [events, features]
     warm: np.ndarray  # bool [events]: the features have seen enough
@@ -62,6 +64,7 @@ class Split:
     """One horizon's parts. The test part is for the final figures alone."""
 
     horizon: int
+    names: list[str]
     mirror: Mirror | None  # none where a feature has no mirror image, like a price
     train: Part
     validation: Part
@@ -89,7 +92,7 @@ def convert(pillion: Path, lobster: Path, symbol: str, date: str, into: Path) ->
 def load(pillion: Path, dbn: Path, feature_set: str, into: Path) -> Day:
     """Runs the program's own feature code over the file and reads what it wrote."""
     features = into / "features.parquet"
-    run(pillion, ["features", dbn, "--set", feature_set, "-o", features])
+    run(pillion, ["features", dbn, "--set", feature_set, "--trigger", TRIGGER, "-o", features])
     return read(features)
 
 
@@ -103,6 +106,7 @@ def read(features: Path) -> Day:
     return Day(
         feature_set=meta["pillion.set"],
         features_hash=meta["pillion.features_hash"],
+        trigger=meta["pillion.trigger"],
         names=names,
         values=np.column_stack([table[name].to_numpy() for name in names]),
         warm=table["warm"].to_numpy(),
@@ -117,7 +121,7 @@ def split(day: Day, horizon: int) -> Split:
     events = len(day.mid2)
     borders = [0, int(events * TRAIN), int(events * (TRAIN + VALIDATION)), events]
     parts = [part(day, horizon, start, end - horizon) for start, end in itertools.pairwise(borders)]
-    return Split(horizon, mirror(day.names), *parts)
+    return Split(horizon, day.names, mirror(day.names), *parts)
 
 
 def part(day: Day, horizon: int, start: int, end: int) -> Part:

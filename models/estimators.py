@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import lightgbm
 import numpy as np
-from onnx import ModelProto
+import pillion_export
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
@@ -22,11 +22,12 @@ ROUNDS, STOP_AFTER = 80, 20  # × 3 trees: a few microseconds a run, a few hundr
 
 @dataclass(frozen=True)
 class Fitted:
-    """An estimator that is done: how it says what it is, how it predicts, and its graph where it ships."""
+    """An estimator that is done: how it says what it is, how it predicts by itself, and its graph where it ships."""
 
     settings: str
     predict: Predict
-    onnx: ModelProto | None = None
+    onnx: bytes | None = None
+    tolerance: tuple[float, float] = (1e-6, 0.0)  # absolute and relative: how far the graph may be from `predict`
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def mlp(data: Split, seed: int) -> Fitted:
                 loss_reached, settings, layers = mlp_candidate(data, train, scaler, hidden, decay, seed)
                 best = min(best, (loss_reached, settings + rows, scaler, layers), key=first)
     _, settings, scaler, layers = best
-    graph = export.dense_net(layers, scaler, CLIP, CLASSES)
+    graph = export.dense_net(layers, scaler, CLIP, CLASSES).SerializeToString(deterministic=True)
     return Fitted(settings, lambda x: export.forward(layers, scaler(x)), graph)
 
 
@@ -114,8 +115,8 @@ def lgbm(data: Split, seed: int) -> Fitted:
                 loss_reached, settings, booster = lgbm_candidate(data, train, leaves, fraction, seed)
                 best = min(best, (loss_reached, settings + rows, booster), key=first)
     _, settings, booster = best
-    booster = export.with_float32_thresholds(booster)
-    return Fitted(settings, booster.predict, export.trees(booster, data.train.x.shape[1], CLASSES))
+    graph = pillion_export.lightgbm(booster, data.validation.x, names=data.names, batch=1, tolerance=(1e-6, 0.0))
+    return Fitted(settings, booster.predict, graph)
 
 
 def lgbm_candidate(

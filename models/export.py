@@ -1,4 +1,5 @@
-"""From a fitted estimator to a model directory: the graph, golden rows, and the manifest that ties them together."""
+"""From a fitted estimator to a model directory: the dense net's graph, golden rows, and the manifest that ties all together.
+Trees are exported by pillion_export."""
 
 import hashlib
 import json
@@ -7,13 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import onnx
-import onnxmltools
-import onnxruntime
+import pillion_export
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from onnxmltools.convert.common.data_types import FloatTensorType
 
 INPUT, OUTPUT = "features", "probabilities"
 OPSETS = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)]  # the newest that every exporter writes
@@ -50,35 +48,6 @@ def dense_net(layers: list[Layer], scaler: Any, clip: float, classes: tuple[str,
     return finish("mlp", nodes, len(scaler.mean), classes, constants)
 
 
-def with_float32_thresholds(booster: lightgbm.Booster) -> lightgbm.Booster:
-    """The same ensemble, best rounds only, with every threshold rounded down to a float32: for float32 features the
-    same splits. The graph holds float32, and rounding to the nearest would send some rows down the other branch."""
-
-    def snap(text: str) -> str:
-        exact = float(text)
-        near = np.float32(exact)
-        return repr(float(near if near <= exact else np.nextafter(near, np.float32(-np.inf))))
-
-    lines = []
-    for line in booster.model_to_string(num_iteration=booster.best_iteration).splitlines():
-        key, _, values = line.partition("=")
-        if key == "threshold":
-            line = f"threshold={' '.join(map(snap, values.split()))}"
-        if key != "tree_sizes":  # byte offsets of the text that was
-            lines.append(line)
-    return lightgbm.Booster(model_str="\n".join(lines) + "\n")
-
-
-def trees(booster: lightgbm.Booster, features: int, classes: tuple[str, ...]) -> ModelProto:
-    """The ensemble as one TreeEnsembleClassifier: of what the converter writes, the node alone. The integer label
-    leads nowhere, and there is no ZipMap."""
-    inputs = [(INPUT, FloatTensorType([1, features]))]
-    converted = onnxmltools.convert_lightgbm(booster, "lgbm", inputs, target_opset=15, zipmap=False).graph
-    node = next(node for node in converted.node if node.op_type == "TreeEnsembleClassifier")
-    node.output[:] = ["label", OUTPUT]
-    return finish("lgbm", [node], features, classes, [])
-
-
 def finish(
     name: str, nodes: list[onnx.NodeProto], features: int, classes: tuple[str, ...], constants: list[TensorProto]
 ) -> ModelProto:
@@ -91,11 +60,8 @@ def finish(
 
 
 def predictor(model: bytes) -> Predict:
-    """Predicts row by row through ONNX Runtime, the way the sidecar will."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda x: np.concatenate([session.run([OUTPUT], {INPUT: x[i : i + 1]})[0] for i in range(len(x))])
+    """Predicts row by row through ONNX Runtime, the way the sidecar will: the graphs take one row."""
+    return lambda x: pillion_export.answers(model, x)
 
 
 def golden(x: np.ndarray, predict: Predict) -> bytes:

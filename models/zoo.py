@@ -8,9 +8,12 @@ The last makes the models of benches/engines.rs instead. Every file takes `x` an
 that the native engine must refuse stands there with the words that its refusal must have.
 """
 
+import os
 import pathlib
 import sys
 import zlib
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the library is loaded: its official builds report to their maker
 
 import numpy as np
 import onnx

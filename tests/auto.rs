@@ -67,7 +67,10 @@ fn auto_is_the_default_and_takes_our_own_kernels_for_the_bundled_models() {
         let out = check(dir.path(), &model(name), "");
         let text = stdout(&out);
         assert!(out.status.success(), "{text}{}", stderr(&out));
-        assert!(text.contains(&format!("{name} r1")) && text.contains(" on native, "), "{text}");
+        let manifest: toml::Table =
+            std::fs::read_to_string(model(name).join("manifest.toml")).unwrap().parse().unwrap();
+        let revision = manifest["revision"].as_integer().unwrap();
+        assert!(text.contains(&format!("{name} r{revision} ")) && text.contains(" on native, "), "{text}");
         let lines: Vec<_> = text.lines().filter(|line| line.contains("  engine")).collect();
         assert_eq!(lines.len(), 2, "a line an engine: {text}");
         assert!(lines[0].contains("ort-cpu  admitted  p50") && lines[0].ends_with("the reference"), "{text}");

@@ -14,7 +14,8 @@ const FILE: &str = "dbn-es/es-20240701.mbp-1.dbn.zst";
 
 fn args(file: &Path, output: &Path) -> Args {
     let (file, output) = (Some(file.to_path_buf()), Some(output.to_path_buf()));
-    Args { file, set: "book".to_string(), output, list: false, hash: false }
+    let trigger = pillion::hot::Trigger::EventEnd;
+    Args { file, set: "book".to_string(), trigger, output, list: false, hash: false }
 }
 
 fn rows(file: &Path, set: &FeatureSet) -> Vec<(Event, Vec<f32>)> {
@@ -91,6 +92,48 @@ fn parquet_reads_back_to_the_same_bits() {
             let Field::Float(read) = field else { panic!("{name} is {field:?}") };
             assert_eq!((*name, read.to_bits()), (column, value.to_bits()));
         }
+    }
+}
+
+/// `--trigger` leaves rows out and changes none: those of a lane with that trigger, with the number of their event.
+#[test]
+fn a_trigger_writes_the_rows_on_which_it_fires() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("synth.dbn");
+    let plan = data::synth::Plan { seed: 3, instruments: 1, events: 4_000, events_per_second: 5_000 };
+    data::synth::write(&file, &plan).unwrap();
+    let lines = |trigger: &str| {
+        let out = folder.path().join(format!("{trigger}.csv"));
+        run(Args { trigger: trigger.parse().unwrap(), ..args(&file, &out) }).unwrap();
+        std::fs::read_to_string(&out).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = lines("event-end");
+    // One instrument: each tenth of its events, the tenth first.
+    assert_eq!(lines("every=10"), all.iter().skip(9).step_by(10).cloned().collect::<Vec<_>>());
+    // Columns 4 and 5 are the best prices: whenever one has moved there is a row.
+    let prices = |line: &String| line.split(',').skip(4).take(2).map(str::to_owned).collect::<Vec<_>>();
+    let moved = all.windows(2).filter(|pair| prices(&pair[0]) != prices(&pair[1])).map(|pair| &pair[1]);
+    let changes = lines("bbo-change");
+    let found: std::collections::HashSet<&String> = changes.iter().collect();
+    assert!(moved.clone().count() > 100 && moved.clone().all(|line| found.contains(line)));
+    let there: std::collections::HashSet<&String> = all.iter().collect();
+    assert!(changes.len() < all.len() && changes.iter().all(|line| there.contains(line)));
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn the_trigger_is_in_the_metadata() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    let Some(file) = data(FILE) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for trigger in ["event-end", "bbo-change", "trade", "every=7"] {
+        let out = folder.path().join("rows.parquet");
+        run(Args { trigger: trigger.parse().unwrap(), ..args(&file, &out) }).unwrap();
+        let reader = SerializedFileReader::new(std::fs::File::open(&out).unwrap()).unwrap();
+        let facts = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        let fact = facts.iter().find(|fact| fact.key == "pillion.trigger").and_then(|fact| fact.value.as_deref());
+        assert_eq!(fact, Some(trigger));
     }
 }
 

@@ -14,8 +14,8 @@ use line::{Line, Options, line, line_with};
 use pillion::cold::data::{self, Feed, synth};
 use pillion::cold::offline::Offline;
 use pillion::engine::{Engine, Native, OrtCpu, Runtime, RuntimeConfig};
-use pillion::hot::Turn;
 use pillion::hot::features::FeatureSet;
+use pillion::hot::{Trigger, Turn};
 use pillion_shm::{From, Kind, Poll, RingReader, Signal, signal_flags};
 use rows_models::{fixtures, onnx};
 
@@ -86,7 +86,12 @@ fn turn_until_idle(line: &mut Line) {
 
 /// Rows by the instrument's place and the number of the record (from 1) that ended their event.
 fn offline_rows(feed: &Feed, set: &FeatureSet) -> HashMap<(u32, u64), Vec<f32>> {
-    let mut driver = Offline::for_feed(feed, set).unwrap();
+    rows_on(Trigger::EventEnd, feed, set)
+}
+
+/// The same, of the events on which a trigger fires.
+fn rows_on(trigger: Trigger, feed: &Feed, set: &FeatureSet) -> HashMap<(u32, u64), Vec<f32>> {
+    let mut driver = Offline::for_feed(feed, set).unwrap().on(trigger);
     let place = |id: u32| feed.instruments.iter().position(|i| i.id == id).unwrap() as u32;
     let mut rows = HashMap::new();
     for (record, number) in feed.iter().zip(0..) {
@@ -146,6 +151,28 @@ fn windows_and_states_hold_the_offline_rows_of_their_own_instrument() {
     assert!(rows.len() > 1_500, "{} rows", rows.len());
 }
 
+/// What a window or a state model sees of a lane with another trigger is what `features --trigger` writes.
+#[test]
+fn windows_and_states_hold_the_rows_of_every_trigger() {
+    let (feed, set) = (recording(4_000), FeatureSet::load("book").unwrap());
+    let every_event = offline_rows(&feed, &set).len();
+    for trigger in ["bbo-change", "trade", "every=10", "every=1", "event-end"] {
+        let trigger: Trigger = trigger.parse().unwrap();
+        let rows = rows_on(trigger, &feed, &set);
+        let options = Options { conflate: false, batch: 1, trigger };
+        let mut line = line_with(&feed, &set, engines(&set), 1 << 14, options);
+        let mut reader = reader(&line);
+        feed.iter().for_each(|record| _ = line.ticks.publish(record));
+        turn_until_idle(&mut line);
+        let signals = signals(&mut reader);
+        let first = signals[0].ring_seq - rows.keys().map(|(_, number)| *number).min().unwrap();
+        assert_eq!(hold(&signals, &rows, first, |_| false), rows.len(), "{trigger}");
+        let all = matches!(trigger, Trigger::EventEnd | Trigger::Every(1));
+        assert_eq!(rows.len() == every_event, all, "{trigger}: {} of {every_event} rows", rows.len());
+        assert!(rows.len() > 100, "{trigger}: {} rows", rows.len());
+    }
+}
+
 /// Lost ticks end what was kept: the first row after is the first of its window.
 #[test]
 fn a_gap_begins_windows_and_states_anew() {
@@ -193,7 +220,8 @@ fn conflation_leaves_no_row_out_of_a_window_and_batches_in_order() {
     };
     let mut of_batch = Vec::new();
     for batch in [1, 2, 16] {
-        let mut line = line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch });
+        let mut line =
+            line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch, trigger: Trigger::EventEnd });
         let mut reader = reader(&line);
         let mut twins: HashMap<u32, Twin> = HashMap::new();
         let mut all = Vec::new();

@@ -60,8 +60,8 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
                 "  model",
                 format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, info.engine, info.isa, info.runtime),
             );
-            if let Some(remark) = &model.remark {
-                line("    remark", remark.clone());
+            for remark in model.remark.iter().cloned().chain(m.trigger_remark(c.trigger)) {
+                line("    remark", remark);
             }
             // An engine that was forced and served without a trial has nothing to show.
             let shown = model.candidates.iter().filter(|tried| tried.times.is_some() || tried.admitted.is_err());

@@ -18,12 +18,18 @@ use choose::Case;
 
 pub mod check;
 mod choose;
+mod evidence;
+mod expect;
 pub mod guess;
 mod mallocs;
 mod manifest;
 pub mod new;
+mod rows_in;
+mod table_in;
+mod trigger;
 pub use choose::{Candidate, EngineChoice, Serving};
-pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Training};
+pub use expect::{Compared, Difference, Found};
+pub use manifest::{Decides, Expected, Hash, Manifest, Missing, Scores, Training};
 
 /// File names inside a model directory.
 const MANIFEST: &str = "manifest.toml";

@@ -1,4 +1,4 @@
-//! The hot path without its ring and its models: a file in, a row of features after each event. It drives the very code
+//! The hot path without its ring and its models: a file in, a row of features after each event on which models would run. It drives the very code
 //! that runs live, so what a model is trained on is what it will see.
 
 use crate::Result;
@@ -8,6 +8,7 @@ use crate::hot::book::{Level, Limits};
 use crate::hot::decode::{Instrument, Instruments, Reject, Side, decode};
 use crate::hot::features::FeatureSet;
 use crate::hot::state::State;
+use crate::hot::trigger::{Trigger, TriggerState};
 
 /// What is known of one event beside its features.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -18,7 +19,7 @@ pub struct Event {
     pub instrument_id: u32,
     /// Venue's message number of its last record.
     pub sequence: u32,
-    /// Number among the instrument's events, from 0; snapshots are not counted.
+    /// Number among all the instrument's events, from 0, whatever the trigger; snapshots are not counted.
     pub number: u64,
     /// Best bid after it.
     pub bid: Option<Level>,
@@ -33,6 +34,8 @@ pub struct Event {
 pub struct Offline {
     instruments: Instruments,
     states: Vec<(State, u64)>,
+    trigger: Trigger,
+    triggers: Vec<TriggerState>,
     row: Vec<f32>,
     rejects: [u64; Reject::COUNT],
 }
@@ -44,6 +47,8 @@ impl Offline {
         Ok(Self {
             instruments: Instruments::new(instruments)?,
             states: instruments.iter().zip(limits).map(state).collect(),
+            trigger: Trigger::EventEnd,
+            triggers: vec![TriggerState::default(); instruments.len()],
             row: vec![0.0; set.len()],
             rejects: [0; Reject::COUNT],
         })
@@ -55,7 +60,13 @@ impl Offline {
         Self::new(&feed.instruments, &limits, set)
     }
 
-    /// Takes one record; the event and its row when one has just ended. A record that is refused is counted.
+    /// The same, with rows only of the events on which a lane with this trigger runs its models.
+    #[must_use]
+    pub fn on(self, trigger: Trigger) -> Self {
+        Self { trigger, ..self }
+    }
+
+    /// Takes one record; the event and its row when one has just ended on which the trigger fires. A record that is refused is counted.
     #[inline]
     pub fn turn(&mut self, record: &[u64]) -> Option<(Event, &[f32])> {
         let tick = match decode(record, &self.instruments) {
@@ -70,8 +81,11 @@ impl Offline {
         if !state.event_end(&tick) {
             return None;
         }
-        state.features.write(&mut self.row);
         *number += 1;
+        if !self.triggers[tick.instrument as usize].fires(self.trigger, &state.book) {
+            return None;
+        }
+        state.features.write(&mut self.row);
         let event = Event {
             ts_event: tick.ts_event,
             instrument_id: self.instruments.get(tick.instrument).id,
@@ -82,6 +96,11 @@ impl Offline {
             warm: state.features.warm(),
         };
         Some((event, &self.row))
+    }
+
+    /// On which events there are rows.
+    pub fn trigger(&self) -> Trigger {
+        self.trigger
     }
 
     /// Records refused so far, in the order of [`Reject::ALL`].

@@ -119,6 +119,7 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
     for dir in &lane.models {
         let model = Model::read_trusted(dir, &trust)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
+        model.manifest().fits_trigger(lane.trigger)?;
         let mut model = model.start(&runtime, serving)?;
         if lane.conflate && model.engine.info().stateful {
             let problem =

@@ -73,6 +73,7 @@ mod columns {
 
     use super::{EVENT_COLUMNS, Sink};
     use crate::cold::offline::Event;
+    use crate::hot::Trigger;
     use crate::hot::book::Level;
     use crate::hot::features::FeatureSet;
 
@@ -81,7 +82,7 @@ mod columns {
 
     /// Parquet with zstd: INT64 `ts_event`, `event`; INT32 `instrument_id`, `sequence` (the bits of the unsigned
     /// numbers); nullable INT64 prices in 1e-9; BOOLEAN `warm`; FLOAT features. Key-value metadata: `pillion.set`,
-    /// `pillion.features_hash`, `pillion.features` (the canonical form) and `pillion.input_blake3`.
+    /// `pillion.features_hash`, `pillion.features` (the canonical form), `pillion.trigger` and `pillion.input_blake3`.
     pub struct ParquetSink<W: Write + Send> {
         writer: SerializedFileWriter<W>,
         events: Vec<Event>,
@@ -90,11 +91,12 @@ mod columns {
 
     impl<W: Write + Send> ParquetSink<W> {
         /// Writes the head of the file.
-        pub fn new(out: W, set: &FeatureSet, input_blake3: &[u8; 32]) -> io::Result<Self> {
+        pub fn new(out: W, set: &FeatureSet, trigger: Trigger, input_blake3: &[u8; 32]) -> io::Result<Self> {
             let facts = [
                 ("pillion.set", set.name().to_string()),
                 ("pillion.features_hash", set.hash_hex()),
                 ("pillion.features", set.canonical()),
+                ("pillion.trigger", trigger.to_string()),
                 ("pillion.input_blake3", blake3::Hash::from_bytes(*input_blake3).to_hex().to_string()),
             ];
             let facts = facts.into_iter().map(|(key, value)| KeyValue::new(key.to_string(), value)).collect();

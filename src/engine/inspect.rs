@@ -22,6 +22,15 @@ pub fn ports(runtime: &Runtime, onnx: &[u8]) -> Result<(Vec<Port>, Vec<Port>), E
     Ok((all(session.inputs()), all(session.outputs())))
 }
 
+/// What the file's metadata says under `key`, if anything.
+///
+/// # Errors
+/// The runtime does not take the file.
+pub fn fact(runtime: &Runtime, onnx: &[u8], key: &str) -> Result<Option<String>, EngineError> {
+    let session = open(runtime, onnx)?;
+    Ok(session.metadata().map_err(EngineError::refused)?.custom(key))
+}
+
 fn port(outlet: &Outlet) -> Port {
     let dtype = outlet.dtype();
     let kind = match dtype.tensor_type() {

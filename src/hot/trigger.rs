@@ -37,6 +37,14 @@ impl TryFrom<String> for Trigger {
     }
 }
 
+impl std::str::FromStr for Trigger {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
 impl From<Trigger> for String {
     fn from(trigger: Trigger) -> Self {
         trigger.to_string()

@@ -39,11 +39,13 @@ pub struct Options {
     pub conflate: bool,
     /// Most instruments of a run.
     pub batch: usize,
+    /// When models run.
+    pub trigger: Trigger,
 }
 
 /// Builds a lane for a recording's instruments. `slots` bounds the tick ring.
 pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots: u64) -> Line {
-    line_with(feed, set, engines, slots, Options { conflate: false, batch: 1 })
+    line_with(feed, set, engines, slots, Options { conflate: false, batch: 1, trigger: Trigger::EventEnd })
 }
 
 /// [`line`], otherwise than most.
@@ -76,7 +78,7 @@ pub fn line_with(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, s
         models: engines.into_iter().map(seated).collect(),
         publisher: Some(Publisher::new(signals, board)),
         clock,
-        trigger: Trigger::EventEnd,
+        trigger: options.trigger,
         conflate: options.conflate,
         batch: options.batch,
         stamps: Stamps::Full,

@@ -3,10 +3,13 @@
 labelled.onnx  free batch, an int64 label beside the float probabilities (zipmap=False)
 zipmap.onnx    the same with the probabilities in a ZipMap (the exporter's default)
 
-Run with the interpreter of models/requirements.txt.
+Run with the interpreter of models/requirements-zoo.txt.
 """
 
+import os
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the converter may load ONNX Runtime, whose official builds report to their maker
 
 import numpy as np
 from skl2onnx import to_onnx

@@ -7,13 +7,15 @@ use crate::cold::data::output::write_failed;
 use crate::cold::data::{self, Feed, OutputFile};
 use crate::cold::offline::Offline;
 use crate::cold::rows::{CsvSink, Sink};
+use crate::hot::Trigger;
 use crate::hot::decode::Reject;
 use crate::hot::features::FeatureSet;
 use crate::{Error, Result};
 
-/// Write one row of features after each event, computed by the very code that runs live.
+/// Write one row of features after each event, or after those on which a lane's trigger fires, computed by the very code
+/// that runs live.
 ///
-/// Columns: ts_event (ns), instrument_id, sequence, event (number among the instrument's events), bid_px_00 and ask_px_00
+/// Columns: ts_event (ns), instrument_id, sequence, event (number among all the instrument's events), bid_px_00 and ask_px_00
 /// (1e-9, empty when there is none), warm, then the features of the set. Snapshots give no rows.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -26,6 +28,9 @@ pub struct Args {
     /// Write to this .parquet or .csv file rather than CSV to standard output (`-`).
     #[arg(short, long, conflicts_with_all = ["list", "hash"])]
     pub output: Option<PathBuf>,
+    /// Rows of the events on which a lane with this trigger runs its models: event-end, bbo-change, trade, every=N
+    #[arg(long, default_value = "event-end", value_name = "TRIGGER", conflicts_with_all = ["list", "hash"])]
+    pub trigger: Trigger,
     /// Print the set: each feature's name, unit, formula, source and value where undefined.
     #[arg(long, conflicts_with = "file")]
     pub list: bool,
@@ -39,21 +44,21 @@ pub fn run(args: Args) -> Result<()> {
     let set = FeatureSet::load(&args.set)?;
     match args.file {
         _ if args.hash => say(&format!("{}\n", set.hash_hex())),
-        Some(file) => rows(&file, &set, args.output.as_deref()),
+        Some(file) => rows(&file, &set, args.trigger, args.output.as_deref()),
         None => say(&listing(&set)),
     }
 }
 
-fn rows(file: &Path, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
+fn rows(file: &Path, set: &FeatureSet, trigger: Trigger, output: Option<&Path>) -> Result<()> {
     let output = output.filter(|path| *path != Path::new(data::output::STDOUT));
     let format = output.map(Format::of).transpose()?;
     let feed = data::load(file)?;
-    let mut offline = Offline::for_feed(&feed, set)?;
+    let mut offline = Offline::for_feed(&feed, set)?.on(trigger);
     let rows = match (output, format) {
         (Some(path), Some(format)) => {
             let rows = to_file(path, format, &feed, set, &mut offline)?;
             crate::errln!(
-                "{rows} rows of {} features ({}, {}) in {}",
+                "{rows} rows on {trigger} of {} features ({}, {}) in {}",
                 set.len(),
                 set.name(),
                 set.hash_hex(),
@@ -99,7 +104,7 @@ fn to_file(path: &Path, format: Format, feed: &Feed, set: &FeatureSet, offline: 
         Format::Csv => CsvSink::new(&mut out, set)
             .and_then(|mut sink| pass(feed, offline, &mut sink).and_then(|rows| sink.finish().map(|_| rows))),
         #[cfg(feature = "parquet")]
-        Format::Parquet => crate::cold::rows::ParquetSink::new(&mut out, set, &feed.blake3)
+        Format::Parquet => crate::cold::rows::ParquetSink::new(&mut out, set, offline.trigger(), &feed.blake3)
             .and_then(|mut sink| pass(feed, offline, &mut sink).and_then(|rows| sink.finish().map(|_| rows))),
     };
     let rows = written.map_err(|error| write_failed(path, error))?;
@@ -141,7 +146,7 @@ fn report(offline: &Offline, rows: u64) {
         }
     }
     if rows == 0 {
-        crate::errln!("no rows: the file has no event outside snapshots");
+        crate::errln!("no rows: the file has no event outside snapshots on which {} fires", offline.trigger());
     }
 }
 

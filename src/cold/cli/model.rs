@@ -12,6 +12,7 @@ use crate::engine::admission::Tolerance;
 use crate::engine::cuda::Device;
 use crate::engine::{CudaOptions, Weights};
 use crate::error::Result;
+use crate::hot::Trigger;
 
 /// Arguments of `pillion model`.
 #[derive(Debug, clap::Args)]
@@ -74,6 +75,8 @@ struct CheckArgs {
     #[arg(long, default_value = "cuda:0", value_parser = gpu)]
     device: i32,
     #[command(flatten)]
+    asked: RowsAsked,
+    #[command(flatten)]
     graph: Graph,
 }
 
@@ -102,11 +105,24 @@ struct NewArgs {
     /// How far ahead it looks, in book events
     #[arg(long, default_value_t = 0, value_name = "EVENTS")]
     horizon: u32,
-    /// Golden rows from this CSV file of `pillion features`, rather than made-up ones
-    #[arg(long, value_name = "FILE")]
-    rows: Option<PathBuf>,
+    #[command(flatten)]
+    asked: RowsAsked,
+    /// Which events have the rows it was trained on, as a lane's trigger; what the file of rows says when left out
+    #[arg(long, value_name = "TRIGGER")]
+    trigger: Option<Trigger>,
     #[command(flatten)]
     graph: Graph,
+}
+
+/// Rows of the market, and what the estimator says of them.
+#[derive(Debug, clap::Args)]
+struct RowsAsked {
+    /// Ask the model on every row of this file of `pillion features` (.parquet or .csv)
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+    /// Compare with the estimator's own answers to those rows (.parquet, .csv or .npy); refused beyond the tolerance
+    #[arg(long, value_name = "FILE", requires = "rows")]
+    expect: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -170,8 +186,9 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.command {
         Command::Check(args) => check::run(&request(args), args.json),
         Command::New(args) => {
-            new::make(&plan(args))?;
-            crate::outln!("{} is made; `pillion model check` says what runs it", args.out.display());
+            for (what, how) in new::make(&plan(args))? {
+                crate::outln!("{what:<10} {how}");
+            }
             Ok(())
         }
     }
@@ -189,6 +206,8 @@ fn request(args: &CheckArgs) -> Request {
         core: args.core,
         batch: usize::from(args.batch),
         cuda: CudaOptions { device: args.device, ..CudaOptions::default() },
+        rows: args.asked.rows.clone(),
+        expect: args.asked.expect.clone(),
     }
 }
 
@@ -208,6 +227,8 @@ fn plan(args: &NewArgs) -> Plan {
         weights: graph.weights(),
         precompute: graph.precompute,
         tolerance: graph.tolerance,
-        rows: args.rows.clone(),
+        rows: args.asked.rows.clone(),
+        expect: args.asked.expect.clone(),
+        trigger: args.trigger,
     }
 }

@@ -11,9 +11,10 @@ use rand_pcg::Pcg64;
 use serde::Serialize;
 
 use super::choose::{self, Case, Tried};
+use super::expect::Found;
 use super::guess::{self, Told, Unclear};
 use super::mallocs::{self, Counts};
-use super::{GOLDEN, MANIFEST, MOST_OF_ONNX, Missing, Model, ONNX, refused, sha256};
+use super::{Expected, GOLDEN, MANIFEST, MOST_OF_ONNX, Manifest, Missing, Model, ONNX, evidence, refused, sha256};
 use crate::cold::cores;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::inspect::{self, Port};
@@ -48,6 +49,10 @@ pub struct Request {
     pub batch: usize,
     /// GPU to try.
     pub cuda: CudaOptions,
+    /// Rows of the market to ask a model directory on.
+    pub rows: Option<PathBuf>,
+    /// The estimator's own answers to them.
+    pub expect: Option<PathBuf>,
 }
 
 /// All that was found.
@@ -59,6 +64,12 @@ pub struct Findings {
     pub sha256: String,
     /// Name and revision in the manifest, where there is one.
     pub model: Option<String>,
+    /// Which events have its rows, where its manifest says so.
+    pub trigger: Option<String>,
+    /// What its manifest says of the estimator's own answers.
+    pub expected: Option<Expected>,
+    /// What was found on rows of the market, where some were given.
+    pub asked: Option<Found>,
     /// Inputs of the graph.
     pub inputs: Vec<Port>,
     /// Outputs of the graph.
@@ -138,6 +149,7 @@ pub struct EngineFindings {
 struct Subject {
     path: PathBuf,
     model: Option<String>,
+    manifest: Option<Manifest>,
     onnx: Vec<u8>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -155,10 +167,11 @@ struct Subject {
 /// A file that no engine takes; one whose shape is unclear; a CPU that is not there.
 pub fn run(request: &Request, json: bool) -> Result<()> {
     let (subject, mut reference) = Subject::of(request)?;
+    let asked = subject.ask(request, reference.as_mut())?;
     let text = if mallocs::is_counting() {
         to_json(&count(&subject, reference.as_mut()))?
     } else {
-        let findings = findings(subject, reference, request.core)?;
+        let findings = Findings { asked, ..findings(subject, reference, request.core)? };
         if json { to_json(&findings)? } else { text::text(&findings) }
     };
     crate::out!("{text}");
@@ -196,6 +209,7 @@ impl Subject {
         let subject = Self {
             path,
             model: Some(format!("{} r{}", manifest.name, manifest.revision)),
+            manifest: Some(manifest.clone()),
             inputs,
             outputs,
             shape: manifest.shape(),
@@ -220,6 +234,7 @@ impl Subject {
         let subject = Self {
             path,
             model: None,
+            manifest: None,
             golden: made_rows(&shape),
             onnx,
             inputs,
@@ -231,6 +246,16 @@ impl Subject {
             cuda: request.cuda,
         };
         Ok((subject, reference))
+    }
+
+    /// The model asked on the rows that were named, and held against the estimator's answers.
+    fn ask(&self, request: &Request, reference: &mut dyn Engine) -> Result<Option<Found>> {
+        let Some(path) = request.rows.as_ref().filter(|_| !mallocs::is_counting()) else { return Ok(None) };
+        let Some(manifest) = &self.manifest else {
+            let mend = "name a model directory; `pillion model new` makes one, and takes --rows and --expect as well";
+            return Err(Error::input(self.path.display(), "has no manifest that names the columns of --rows", mend));
+        };
+        evidence::of_manifest(manifest, &self.onnx, path, request.expect.as_deref(), reference).map(Some)
     }
 
     fn case(&self) -> Case<'_> {
@@ -355,6 +380,9 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
         file: subject.path.display().to_string(),
         sha256: sha256(&subject.onnx).to_string(),
         model: subject.model,
+        trigger: subject.manifest.as_ref().and_then(|manifest| manifest.trigger).map(|trigger| trigger.to_string()),
+        expected: subject.manifest.as_ref().and_then(|manifest| manifest.expected),
+        asked: None,
         inputs: subject.inputs,
         outputs: subject.outputs,
         input,

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use pillion_shm::text::{Shown, unprintable};
 use pillion_shm::trust::Trust;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{MAX_OUTPUTS, MOST_OF_MANIFEST, REEXPORT, read_file};
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
+use crate::hot::Trigger;
 
 /// The only layout of `manifest.toml` there is so far.
 const SCHEMA: u32 = 1;
@@ -59,6 +60,8 @@ pub struct Manifest {
     /// Only with `takes = "state"`: further inputs, each with the output that is its next value; 0 at first and after a gap.
     #[serde(default)]
     pub states: BTreeMap<String, String>,
+    /// Which events have the rows it was trained on, in the words of a lane's `trigger`; none where nobody has said so.
+    pub trigger: Option<Trigger>,
     /// Rows from a reset on whose signals are flagged as warming; a window's length when left out.
     pub warmup: Option<usize>,
     /// Name of the graph's output that is published, or of several; others are dropped.
@@ -80,6 +83,8 @@ pub struct Manifest {
     pub horizon_events: u32,
     /// Whether the largest value is a decision; `"argmax"` when left out and one output has several values, else `"none"`.
     pub decides: Option<Decides>,
+    /// How the graph was held against the estimator's own answers, where that was done.
+    pub expected: Option<Expected>,
     /// How it was trained, where someone has said so.
     pub training: Option<Training>,
     /// Out-of-sample scores: `model` and its baselines; none where nobody has said so.
@@ -169,6 +174,20 @@ pub struct Scores {
     pub accuracy: f64,
     /// Mean negative log-likelihood of the true class, nats.
     pub log_loss: f64,
+}
+
+/// How the graph's answers differ from those of the estimator that it was exported from.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Rows on which both were asked.
+    pub rows: u64,
+    /// Of these, rows with a value beyond the tolerance that whoever compared had set.
+    pub differ: u64,
+    /// Largest absolute difference of a value.
+    pub largest: f64,
+    /// Rows on which the largest value is another one; 0 of a model that does not decide.
+    pub decisions: u64,
 }
 
 impl Manifest {

@@ -8,22 +8,18 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::{Table, Value};
 
-use super::check::{made_rows, ports, read_onnx, reference, shape_of};
+use super::check::{ports, read_onnx, reference, shape_of};
+use super::evidence::{Evidence, columns_fit};
 use super::guess::Told;
 use super::{EngineChoice, GOLDEN, Hash, MANIFEST, MAX_OUTPUTS, Missing, Model, ONNX, sha256};
 use crate::engine::admission::Tolerance;
 use crate::engine::{Engine, RuntimeConfig, Shape, Weights};
 use crate::error::{Error, Result};
-use crate::files::{self, BoundedLines};
+use crate::hot::Trigger;
 use crate::hot::features::FeatureSet;
 
 /// Largest difference from the golden answers that is taken, absolute below 1 and relative above.
 const GOLDEN_TOLERANCE: f32 = 1e-5;
-/// Most rows of a file of rows that become golden.
-const MOST_ROWS: usize = 64;
-
-/// Longest line of a file of rows, bytes.
-const MOST_OF_LINE: u64 = files::MIB;
 
 /// What is to be made, and what the graph cannot tell.
 #[derive(Clone, Debug)]
@@ -54,16 +50,20 @@ pub struct Plan {
     pub precompute: bool,
     /// How near an engine must be.
     pub tolerance: Tolerance,
-    /// CSV with golden rows, as `pillion features` writes it; rows are made up when `None`.
+    /// Rows of the market, as `pillion features` writes them: all are asked, some become golden; made up when `None`.
     pub rows: Option<PathBuf>,
+    /// The estimator's own answers to those rows.
+    pub expect: Option<PathBuf>,
+    /// Which events have the rows it was trained on; what the file of rows says when `None`.
+    pub trigger: Option<Trigger>,
 }
 
-/// Writes the folder: whole under its name, or not at all.
+/// Writes the folder: whole under its name, or not at all. What a person should know of it, a fact a line.
 ///
 /// # Errors
 /// Something of that name is there; a file that no engine takes; a shape that is unclear or does not fit the feature set; more
-/// values than a signal carries; rows that do not fit.
-pub fn make(plan: &Plan) -> Result<()> {
+/// values than a signal carries; rows that do not fit; answers that are not the estimator's.
+pub fn make(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     if fs::symlink_metadata(&plan.folder).is_ok() {
         return Err(exists(&plan.folder));
     }
@@ -75,14 +75,15 @@ pub fn make(plan: &Plan) -> Result<()> {
     let shape = shape_of(&plan.onnx, &onnx, &inputs, &outputs, &told, &config)?;
     let names = names(plan, &shape)?;
     let mut engine = reference(&plan.onnx, &onnx, &shape, &config)?;
-    let rows = match &plan.rows {
-        Some(path) => read_rows(path, &set, &shape)?,
-        None => made_rows(&shape),
-    };
-    let golden = golden(plan, engine.as_mut(), rows)?;
-    let manifest = manifest(plan, &set, &shape, names, &onnx, golden.as_bytes());
+    columns_fit(&plan.onnx, &onnx, &set, &config)?;
+    let evidence = Evidence::of(plan, &set, &shape, &names, &onnx, engine.as_mut())?;
+    let golden = golden(plan, engine.as_mut(), evidence.golden(&shape))?;
+    let manifest = manifest(plan, &set, &shape, names, &onnx, golden.as_bytes(), &evidence);
     let files: [(&str, &[u8]); 3] = [(ONNX, &onnx), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
-    write(&plan.folder, &files, &config)
+    write(&plan.folder, &files, &config)?;
+    let mut said = vec![("made", format!("{}: `pillion model check` says what runs it", plan.folder.display()))];
+    said.extend(evidence.said());
+    Ok(said)
 }
 
 fn exists(folder: &Path) -> Error {
@@ -132,43 +133,15 @@ fn golden(plan: &Plan, engine: &mut dyn Engine, rows: Vec<Vec<f32>>) -> Result<S
     serde_json::to_string(&golden).map_err(|error| failed(&error))
 }
 
-/// Rows of a CSV file, by the set's names: evenly spread, or for windows and states stretches that begin evenly spread.
-fn read_rows(path: &Path, set: &FeatureSet, shape: &Shape) -> Result<Vec<Vec<f32>>> {
-    let bad = |problem: String| {
-        Error::input(path.display(), problem, "give a file that `pillion features` wrote with the same set")
-    };
-    let file = fs::File::open(path).map_err(|error| bad(error.to_string()))?;
-    let mut reader = csv::Reader::from_reader(BoundedLines::new(file, MOST_OF_LINE));
-    let head = reader.headers().map_err(|error| bad(error.to_string()))?.clone();
-    let place = |name: &String| {
-        head.iter().position(|column| column == name).ok_or_else(|| bad(format!("has no column `{name}`")))
-    };
-    let places = set.names().iter().map(place).collect::<Result<Vec<_>>>()?;
-    let mut all: Vec<Vec<f32>> = Vec::new();
-    for (line, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| bad(error.to_string()))?;
-        let value = |&place: &usize| {
-            let text = record.get(place).unwrap_or_default();
-            let value = if text.is_empty() { Ok(f32::NAN) } else { text.parse::<f32>() };
-            value.map_err(|_| bad(format!("row {}: `{text}` is no number", line + 1)))
-        };
-        all.push(places.iter().map(value).collect::<Result<_>>()?);
-    }
-    let length = if shape.states.is_empty() { shape.rows } else { MOST_ROWS };
-    // JSON has no NaN: a stretch with a value that is missing cannot be golden.
-    let whole = |from: usize| all.get(from..from + length).filter(|rows| rows.iter().flatten().all(|x| x.is_finite()));
-    let found: Vec<usize> = (0..all.len()).filter(|&from| whole(from).is_some()).collect();
-    if found.is_empty() {
-        return Err(bad(format!("has no {length} rows behind each other in which every feature is finite")));
-    }
-    if !shape.states.is_empty() {
-        return Ok(whole(found[found.len() / 2]).unwrap_or_default().to_vec());
-    }
-    let step = found.len().div_ceil(MOST_ROWS);
-    Ok(found.iter().step_by(step).filter_map(|&from| Some(whole(from)?.concat())).collect())
-}
-
-fn manifest(plan: &Plan, set: &FeatureSet, shape: &Shape, names: Vec<String>, onnx: &[u8], golden: &[u8]) -> String {
+fn manifest(
+    plan: &Plan,
+    set: &FeatureSet,
+    shape: &Shape,
+    names: Vec<String>,
+    onnx: &[u8],
+    golden: &[u8],
+    evidence: &Evidence,
+) -> String {
     let mut table = Table::new();
     let mut put = |key: &str, value: Value| drop(table.insert(key.into(), value));
     let text = |text: &str| Value::String(text.into());
@@ -190,6 +163,9 @@ fn manifest(plan: &Plan, set: &FeatureSet, shape: &Shape, names: Vec<String>, on
         put("takes", text("window"));
         put("window", Value::Integer(shape.rows as i64));
     }
+    if let Some(trigger) = evidence.trigger {
+        put("trigger", text(&trigger.to_string()));
+    }
     put("output", if let [one] = &shape.outputs[..] { text(one) } else { list(&shape.outputs) });
     put("outputs", list(&names));
     let unsaid = format!("values of {}, of which nobody has said what they are", shape.outputs.join(", "));
@@ -207,6 +183,9 @@ fn manifest(plan: &Plan, set: &FeatureSet, shape: &Shape, names: Vec<String>, on
         let Tolerance { absolute, relative } = plan.tolerance;
         let both = [("absolute", absolute), ("relative", relative)].map(|(key, x)| (key.to_owned(), number(x)));
         put("tolerance", Value::Table(both.into_iter().collect()));
+    }
+    if let Some(expected) = evidence.expected().and_then(|expected| Value::try_from(expected).ok()) {
+        put("expected", expected);
     }
     if !shape.states.is_empty() {
         let states = shape.states.iter().map(|(input, next)| (input.clone(), text(next)));

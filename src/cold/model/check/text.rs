@@ -1,6 +1,7 @@
 //! The findings as a person reads them.
 
 use super::{EngineFindings, Findings};
+use crate::cold::model::{Expected, evidence};
 use crate::cold::table::{columns, thousands};
 
 /// Everything, a fact a line, and a table of the engines.
@@ -10,6 +11,11 @@ pub(super) fn text(found: &Findings) -> String {
     line("file", format!("{} ({})", found.file, &found.sha256[..16]));
     if let Some(model) = &found.model {
         line("model", model.clone());
+        line("trigger", found.trigger.as_deref().map_or("not said".into(), |trigger| format!("rows of \"{trigger}\"")));
+        line("expected", expected(found));
+    }
+    for (what, how) in found.asked.iter().flat_map(evidence::text) {
+        line(if what == "expected" { "compared" } else { what }, how);
     }
     for port in &found.inputs {
         let what = match found.states.iter().find(|(input, _)| *input == port.name) {
@@ -42,6 +48,19 @@ pub(super) fn text(found: &Findings) -> String {
     text.push('\n');
     text += &engines(found);
     text
+}
+
+/// What is known of the estimator's own answers.
+fn expected(found: &Findings) -> String {
+    match found.expected {
+        None => "golden answers are ONNX Runtime's own: nothing was compared with the estimator".into(),
+        Some(Expected { rows, differ, largest, decisions }) => format!(
+            "{} rows were held against the estimator's own answers: {} differ, by {largest:.1e} at most; {} decisions differ",
+            thousands(rows),
+            thousands(differ),
+            thousands(decisions)
+        ),
+    }
 }
 
 /// What a run computes, and how long that takes at least.

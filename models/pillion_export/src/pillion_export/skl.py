@@ -1,0 +1,112 @@
+"""scikit-learn, by skl2onnx: one packed input, no ZipMap, thresholds that float32 rows cannot tell from the estimator's."""
+
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from . import graph
+from .parity import INPUT, TOLERANCE, Refused, as_rows, check, names_of
+
+METHODS = ("predict_proba", "decision_function", "predict")
+OPSET = {"": 17, "ai.onnx.ml": 3}
+
+
+def sklearn(
+    estimator: Any,
+    rows: Any,
+    *,
+    names: Sequence[str] | None = None,
+    method: str | None = None,
+    batch: int | None = None,
+    tolerance: Sequence[float] = TOLERANCE,
+) -> bytes:
+    """An estimator or a pipeline that skl2onnx converts, as ONNX bytes. Trained on a DataFrame it wants `rows` as one: its columns
+    become one packed input in their order.
+
+    `method` is what the graph answers: `predict_proba` where there is one, else `predict`. Raises :class:`Refused` with the
+    converter's own words for what it does not convert, and :class:`Differs` where the graph does not answer as the estimator.
+    """
+    values = as_rows(rows)
+    known = getattr(estimator, "feature_names_in_", None)
+    names = names_of(rows, names, None if known is None else [str(name) for name in known])
+    method = method or next(name for name in ("predict_proba", "predict") if hasattr(estimator, name))
+    if method not in METHODS:
+        raise ValueError(f"method = {method} is none of {', '.join(METHODS)}")
+    asked: Any = values
+    if hasattr(rows, "columns"):
+        asked = type(rows)(values, columns=rows.columns)
+    expected = np.asarray(getattr(estimator, method)(asked)).reshape(len(values), -1)
+    made = _converted(estimator, asked, method)
+    if hasattr(rows, "columns"):
+        _pack(made, [str(name) for name in rows.columns])
+    _one_output(made, method, batch, values.shape[1], expected.shape[1])
+    onnx_bytes = graph.to_bytes(graph.finished(made, names))
+    check(onnx_bytes, values, expected, tolerance=tolerance, what=type(estimator).__name__)
+    return onnx_bytes
+
+
+def _converted(estimator: Any, rows: Any, method: str) -> onnx.ModelProto:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    if hasattr(rows, "columns"):
+        types = [(str(name), FloatTensorType([None, 1])) for name in rows.columns]
+    else:
+        types = [(INPUT, FloatTensorType([None, rows.shape[1]]))]
+    options = {}
+    if hasattr(estimator, "classes_"):
+        options = {id(estimator): {"zipmap": False} | ({"raw_scores": True} if method == "decision_function" else {})}
+    # skl2onnx gives lists of booleans where onnx by now asks for integers.
+    make = helper.make_attribute
+    flags = (bool, np.bool_)
+    whole = lambda v: [int(i) for i in v] if isinstance(v, list) and any(isinstance(i, flags) for i in v) else v  # noqa: E731
+    lenient = mock.patch("onnx.helper.make_attribute", lambda key, v, *rest, **named: make(key, whole(v), *rest, **named))
+    try:
+        with lenient:
+            return to_onnx(estimator, initial_types=types, options=options, target_opset=OPSET)
+    except Exception as error:  # the converter's, of many classes
+        raise Refused(f"{type(estimator).__name__}: {error}") from error
+
+
+def _pack(made: onnx.ModelProto, names: list[str]) -> None:
+    """One input for all columns; each is cut out of it again, unless the graph only puts them together."""
+    inputs = [value.name for value in made.graph.input]
+    if inputs != names:
+        # Columns that nothing uses are no inputs.
+        if not set(inputs) <= set(names):
+            raise Refused(f"the graph's inputs {inputs} are not the columns {names}")
+    del made.graph.input[:]
+    for node in list(made.graph.node):
+        if node.op_type == "Concat" and list(node.input) == names:
+            for other in made.graph.node:
+                other.input[:] = [INPUT if value == node.output[0] else value for value in other.input]
+            made.graph.node.remove(node)
+    used = {value for node in made.graph.node for value in node.input}
+    places = [at for at, name in enumerate(names) if name in used]
+    cuts = []
+    for at in places:
+        made.graph.initializer.append(numpy_helper.from_array(np.array([at], np.int64), f"column_{at}"))
+        cuts.append(helper.make_node("Gather", [INPUT, f"column_{at}"], [names[at]], axis=1))
+    nodes = [*cuts, *made.graph.node]
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+
+
+def _one_output(made: onnx.ModelProto, method: str, batch: int | None, features: int, values: int) -> None:
+    """The values alone, under a plain name, with the dimensions that a run gives."""
+    scores = made.graph.output[-1 if method != "predict" else 0].name
+    output = "probabilities" if method == "predict_proba" else "predictions"
+    for node in made.graph.node:
+        node.input[:] = [output if value == scores else value for value in node.input]
+        node.output[:] = [output if value == scores else value for value in node.output]
+    kind = next(value.type.tensor_type.elem_type for value in made.graph.output if value.name == scores)
+    if kind != TensorProto.FLOAT:
+        raise Refused("its predictions are labels; ask for predict_proba or decision_function")
+    rows = "batch" if batch is None else batch
+    del made.graph.output[:], made.graph.input[:], made.graph.value_info[:]
+    made.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, [rows, values]))
+    made.graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [rows, features]))

@@ -1,0 +1,214 @@
+//! What the differences between a graph and its estimator look like: the usual faults of exporters leave plain traces.
+
+use super::{Asked, Compared};
+
+/// Rows that are kept to look at.
+const KEPT: usize = 512;
+/// Least rows that a trace must show on.
+const LEAST: usize = 8;
+
+/// Some rows with both answers.
+#[derive(Default)]
+pub(super) struct Sample {
+    /// The first rows, as they come: number, graph, estimator.
+    first: Vec<(u64, Vec<f64>, Vec<f64>)>,
+    /// The first rows that differ.
+    differing: Vec<(Vec<f64>, Vec<f64>)>,
+    /// Rows that differ, and those of them with a feature that is 0; the same of all others.
+    zeros: [[u64; 2]; 2],
+}
+
+/// What it is likely to be, and what helps.
+pub(super) struct Cause {
+    pub(super) text: String,
+    pub(super) mend: String,
+}
+
+impl Sample {
+    pub(super) fn see(&mut self, number: u64, got: &[f64], wanted: &[f64], differs: bool, zero: bool) {
+        if self.first.len() < KEPT {
+            self.first.push((number, got.to_vec(), wanted.to_vec()));
+        }
+        if differs && self.differing.len() < KEPT {
+            self.differing.push((got.to_vec(), wanted.to_vec()));
+        }
+        let count = &mut self.zeros[usize::from(!differs)];
+        count[0] += 1;
+        count[1] += u64::from(zero);
+    }
+
+    /// The likeliest cause.
+    pub(super) fn cause(&self, compared: &Compared, asked: &Asked<'_>) -> Cause {
+        let most = compared.differ * 2 > compared.rows;
+        let found = self.shifted().or_else(|| self.permuted(asked.names)).or_else(|| self.transformed());
+        found
+            .or_else(|| self.scaled())
+            .unwrap_or_else(|| if most || !asked.trees { unknown() } else { self.branches(compared) })
+    }
+
+    /// The estimator's answers belong to the rows before or after.
+    fn shifted(&self) -> Option<Cause> {
+        for (by, what) in [(1, "before"), (-1, "after")] {
+            let pairs: Vec<_> = self.first.windows(2).filter(|pair| pair[0].0 + 1 == pair[1].0).collect();
+            let near_all = pairs.iter().filter(|pair| {
+                let (graph, estimator) = if by == 1 { (&pair[0].1, &pair[1].2) } else { (&pair[1].1, &pair[0].2) };
+                all_near(graph, estimator)
+            });
+            if pairs.len() >= LEAST && near_all.count() * 100 >= pairs.len() * 98 {
+                return Some(cause(
+                    format!("the answers are those to the row {what}: the two files do not begin at the same row"),
+                    "give rows and predictions of the same rows, in the same order",
+                ));
+            }
+        }
+        None
+    }
+
+    /// The values stand in another order.
+    fn permuted(&self, names: &[String]) -> Option<Cause> {
+        let place = |of: usize| {
+            let fits = |&at: &usize| self.holds(|got, wanted| near(got[at], wanted[of]));
+            (0..names.len()).find(fits)
+        };
+        let places: Vec<usize> = (0..names.len()).map(place).collect::<Option<_>>()?;
+        if names.len() < 2 || places.iter().enumerate().all(|(of, &at)| of == at) {
+            return None;
+        }
+        let order: Vec<&str> = places.iter().map(|&at| names[at].as_str()).collect();
+        Some(cause(
+            format!(
+                "the columns of the answers are, in order, {}: they stand in another order than the graph's",
+                order.join(", ")
+            ),
+            "put the columns in the order of the graph's values, or give them their names; or name the values with --outputs as \
+             they stand",
+        ))
+    }
+
+    /// One is a function of the other.
+    fn transformed(&self) -> Option<Cause> {
+        let left_out = |what: &str| {
+            cause(
+                format!("the estimator's answers are {what} of the graph's: the exporter left out the last step"),
+                "export with pillion_export (models/pillion_export), which writes that step and compares before it returns; or \
+                 compare with the raw scores, if those are what the lane is to publish",
+            )
+        };
+        let raw = |what: &str| {
+            cause(
+                format!("the graph's answers are {what} of the estimator's, which are raw scores"),
+                "write the predictions that the estimator gives after its last step (predict_proba, not raw or margin)",
+            )
+        };
+        type Step = (fn(f64) -> f64, &'static str);
+        let steps: [Step; 4] = [
+            (|x| 1.0 / (1.0 + (-x).exp()), "the logistic function"),
+            (f64::exp, "the exponential"),
+            (|x| x.signum() * x * x, "the square"),
+            (|x| 1.0 - x, "one less"),
+        ];
+        for (step, what) in steps {
+            if self.each(|graph, estimator| near(step(graph), estimator)) {
+                return Some(if what == "one less" {
+                    cause(
+                        "the estimator's answers are one less the graph's: the probability of the other class",
+                        "compare the same class",
+                    )
+                } else {
+                    left_out(what)
+                });
+            }
+            if self.each(|graph, estimator| near(graph, step(estimator))) {
+                return Some(raw(what));
+            }
+        }
+        if self.holds(|graph, estimator| all_near(&softmax(graph), estimator)) {
+            return Some(left_out("the softmax"));
+        }
+        self.holds(|graph, estimator| all_near(graph, &softmax(estimator))).then(|| raw("the softmax"))
+    }
+
+    /// One is so many times the other, or so much more.
+    fn scaled(&self) -> Option<Cause> {
+        let (graph, estimator) = self
+            .differing
+            .iter()
+            .flat_map(|(got, wanted)| got.iter().zip(wanted))
+            .max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
+        let (times, more) = (graph / estimator, graph - estimator);
+        if times.is_finite() && self.each(|graph, estimator| near(graph / times, estimator)) {
+            return Some(cause(
+                format!(
+                    "the graph's answers are {times:.4} times the estimator's, on every row: a sum of trees where the estimator \
+                     takes the mean (LightGBM's boosting = rf), or a scale of the target that was left out"
+                ),
+                "export with pillion_export (models/pillion_export), which averages where the library does",
+            ));
+        }
+        self.each(|graph, estimator| near(graph - more, estimator)).then(|| {
+            cause(
+                format!("the graph's answers are {more:.4} more than the estimator's, on every row: a base score or an intercept"),
+                "export with pillion_export (models/pillion_export), which writes the base score",
+            )
+        })
+    }
+
+    /// Trees that go the other way on some rows.
+    fn branches(&self, compared: &Compared) -> Cause {
+        let [[differ, with_zero], [_, other_zero]] = self.zeros;
+        if with_zero == differ && other_zero == 0 {
+            return cause(
+                "every row that differs holds a 0, and no other row does: the estimator takes 0 as missing (zero_as_missing), \
+                 the graph does not",
+                "export with pillion_export.lightgbm (models/pillion_export), or train without zero_as_missing",
+            );
+        }
+        let share = 100.0 * compared.differ as f64 / compared.rows.max(1) as f64;
+        cause(
+            format!(
+                "{share:.2} % of the rows take another branch of some tree: thresholds that the library holds in float64 (LightGBM, \
+                 scikit-learn) were rounded to the nearest float32, or missing values go the other way"
+            ),
+            "export with pillion_export (models/pillion_export), which rounds thresholds so that float32 rows take the same \
+             branches; a graph by hand wants the largest float32 that is not above each threshold",
+        )
+    }
+
+    fn holds(&self, of: impl Fn(&[f64], &[f64]) -> bool) -> bool {
+        let n = self.differing.len();
+        n >= LEAST && self.differing.iter().filter(|(got, wanted)| of(got, wanted)).count() * 100 >= n * 98
+    }
+
+    fn each(&self, of: impl Fn(f64, f64) -> bool) -> bool {
+        self.holds(|got, wanted| got.iter().zip(wanted).all(|(&graph, &estimator)| of(graph, estimator)))
+    }
+}
+
+fn cause(text: impl Into<String>, mend: impl Into<String>) -> Cause {
+    Cause { text: text.into(), mend: mend.into() }
+}
+
+fn unknown() -> Cause {
+    cause(
+        "no plain relation between the two was found",
+        "hold the file of predictions against the rows (the same rows, in the same order, with the columns in the order of the \
+         set?); export with pillion_export (models/pillion_export), which compares before it returns; or allow for what is right \
+         with --tolerance",
+    )
+}
+
+fn softmax(values: &[f64]) -> Vec<f64> {
+    let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let all: Vec<f64> = values.iter().map(|value| (value - top).exp()).collect();
+    let sum: f64 = all.iter().sum();
+    all.into_iter().map(|value| value / sum).collect()
+}
+
+fn all_near(a: &[f64], b: &[f64]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| near(a, b))
+}
+
+/// Within what rounding to f32 on the way explains.
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-5 + 1e-4 * b.abs()
+}
