@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pillion::cold::data::synth::{self, Plan};
-use pillion::cold::data::{DbnWriter, FileInfo, OutputFile, load};
+use pillion::cold::data::{DbnWriter, FileInfo, Listed, OutputFile, load};
 use pillion_shm::records::{MboMsg, RecordHeader, rtype};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -160,7 +160,7 @@ fn written_records_come_back_as_they_were() {
         schema: Some(dbn::Schema::Mbo),
         start_ns: hd.ts_event,
         end_ns: hd.ts_event + 1,
-        symbols: vec![("ABC".to_owned(), 9)],
+        instruments: vec![Listed::named("ABC", 9)],
     };
     for name in ["a.dbn", "a.dbn.zst"] {
         let path = folder.path().join(name);

@@ -177,7 +177,7 @@ fn late_snapshot(recording: &data::Feed, to: &Path) -> u64 {
         schema: Some(dbn::Schema::Mbo),
         start_ns: recording.words[1],
         end_ns: recording.words[1] + 1,
-        symbols: recording.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+        instruments: recording.listed(),
     };
     let mut writer = data::DbnWriter::create(to, &info).expect("writable");
     let live = || recording.iter().filter(|r| !pillion::cold::pace::is_snapshot(r));

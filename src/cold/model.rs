@@ -22,7 +22,7 @@ mod mallocs;
 mod manifest;
 pub mod new;
 pub use choose::{Candidate, EngineChoice, Serving};
-pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Training};
+pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Trained, Training};
 
 /// File names inside a model directory.
 const MANIFEST: &str = "manifest.toml";

@@ -30,6 +30,10 @@ pub struct Counts {
     pub invalid: u64,
     /// Runs that did on the clock what an idle lane would have prepared; see [`super::Lane::tally`].
     pub unprepared: u64,
+    /// Event ends at which the feed had shown fewer levels of its book than the feature set looks at.
+    pub shallow: u64,
+    /// Levels of a side that it showed at the last of them.
+    pub shown: u64,
     /// Times the feed's ring was replaced.
     pub generation_changes: u64,
 }

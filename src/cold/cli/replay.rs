@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cold::config::Config;
-use crate::cold::data;
+use crate::cold::data::facts::{FactsArgs, tell};
+use crate::cold::data::{self, Facts};
 use crate::cold::data::order::{self, Disorder};
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
@@ -33,6 +34,9 @@ pub struct PlayArgs {
     /// Sort events by their times first, where the recording is out of order (a merged or raw capture)
     #[arg(long)]
     pub sort: bool,
+    /// Where tick sizes come from.
+    #[command(flatten)]
+    pub facts: FactsArgs,
     /// End each run this many seconds after its first tick, instead of at the recording's end
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub for_ns: Option<u64>,
@@ -46,9 +50,11 @@ pub fn seconds(text: &str) -> std::result::Result<u64, String> {
 }
 
 impl PlayArgs {
-    /// Reads configuration and recording, and says so where the recording's events go back in time.
+    /// Reads configuration and recording, makes the instruments' units known, and says so where the recording's events go back in
+    /// time.
     pub fn load(&self) -> Result<(Config, data::Feed)> {
-        let (config, feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        let (config, mut feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        self.settle(&config, &mut feed)?;
         let Some(disorder) = order::check(&feed) else { return Ok((config, feed)) };
         let Disorder { record, before_ns, after_ns, count } = disorder;
         let back_us = (before_ns - after_ns) as f64 / 1e3;
@@ -62,6 +68,18 @@ impl PlayArgs {
         }
         crate::errln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
         Ok((config, feed))
+    }
+
+    /// Tick size and size unit of the instruments that will be played: all of the recording, or those that the lane lists.
+    fn settle(&self, config: &Config, feed: &mut data::Feed) -> Result<()> {
+        let facts = Facts::from(&self.facts)?.and_configuration(config);
+        if config.lanes.iter().all(|lane| lane.instruments.is_empty()) {
+            facts.settle(feed)?;
+        } else {
+            facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
+        }
+        tell(feed).iter().for_each(|line| crate::errln!("{line}"));
+        Ok(())
     }
 
     /// One run of it.
@@ -118,6 +136,8 @@ pub struct DemoArgs {
     /// Recording to play; without one an order flow is synthesised
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    #[command(flatten)]
+    facts: FactsArgs,
     /// Configuration file with the models to run
     #[arg(long, default_value = "config/demo.toml", value_name = "FILE")]
     config: PathBuf,
@@ -128,7 +148,6 @@ pub struct DemoArgs {
 
 /// Replays real or synthetic ticks and draws the latency histogram.
 pub fn demo(args: &DemoArgs) -> Result<()> {
-    let config = Config::load(&args.config)?;
     let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
     let input = match &args.input {
         Some(path) => path.clone(),
@@ -142,8 +161,10 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
             path
         }
     };
-    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
-    let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
+    let (config, facts) = (args.config.clone(), args.facts.clone());
+    let play = PlayArgs { config, input, seed: 1, from: None, sort: false, facts, for_ns: None };
+    let (config, feed) = play.load()?;
+    let report = play.replay(&config, &feed, args.rate)?;
     crate::out!("{}", summary(&report));
     for stage in ["infer", "tick_to_signal"] {
         crate::out!("\n{}", table::histogram(&report.lane, stage));
@@ -178,6 +199,13 @@ pub fn summary(r: &ReplayReport) -> String {
     }
     for (name, count) in r.lane.rejects_by_reason.iter().map(|(k, v)| (format!("reject {k}"), v)) {
         line("", format!("{name}: {}", n(*count)));
+    }
+    if r.lane.off_grid + r.lane.off_grid_trades > 0 {
+        let (quotes, trades) = (n(r.lane.off_grid), n(r.lane.off_grid_trades));
+        line("off grid", format!("{quotes} orders or quotes, {trades} trades at no multiple of the tick size"));
+    }
+    if r.lane.shallow_events > 0 {
+        line("depth", format!("{} events with fewer levels than the features look at", n(r.lane.shallow_events)));
     }
     let book: Vec<_> = r.lane.book.iter().map(|(k, v)| format!("{k} {}", n(*v))).collect();
     line("book", book.join(", "));
