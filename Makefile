@@ -9,9 +9,14 @@ PREFIX ?= /usr/local
 
 .PHONY: demo test loom fuzz lint bench bench-gpu lab planted soak models release onnxruntime toolchain install python crash
 
+# What states the tick sizes of a recording without definition records, unless INSTRUMENTS names another file; what neither
+# states is guessed, and said to be.
+INSTRUMENTS ?= config/instruments/es.toml
+UNITS = --instruments $(INSTRUMENTS) --guess
+
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models.
 demo: onnxruntime release
-	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT))
+	$(PILLION) demo --rate $(RATE) $(if $(INPUT),--input $(INPUT) $(UNITS))
 
 test: onnxruntime toolchain
 	cargo test --workspace
@@ -61,7 +66,7 @@ ES_DAY = $(DATA)/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst
 SYNTH = target/synth.dbn.zst
 LAB_INPUT = $(or $(INPUT),$(if $(wildcard $(ES_DAY)),$(ES_DAY) --from 23:00:00,$(SYNTH)))
 lab: onnxruntime release $(filter $(SYNTH),$(LAB_INPUT))
-	$(PILLION) lab --config config/demo.toml --input $(LAB_INPUT) --html target/lab.html --json target/lab.json --hgrm target/hgrm
+	$(PILLION) lab --config config/demo.toml --input $(LAB_INPUT) $(UNITS) --html target/lab.html --json target/lab.json --hgrm target/hgrm
 
 $(SYNTH): | release
 	$(PILLION) synth -o $@

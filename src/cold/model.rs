@@ -21,7 +21,9 @@ pub mod guess;
 mod mallocs;
 mod manifest;
 pub mod new;
+mod units;
 pub use choose::{Candidate, EngineChoice, Serving};
+pub use units::manifest_instruments;
 pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Trained, Training};
 
 /// File names inside a model directory.
