@@ -33,8 +33,12 @@ impl Day {
     }
 
     fn convert(&self) -> Result<(Summary, Feed), Error> {
-        let options =
-            Options { symbol: Some("XYZ".to_owned()), date: Some("2012-01-03".parse().unwrap()), instrument_id: 1, facts: Default::default() };
+        let options = Options {
+            symbol: Some("XYZ".to_owned()),
+            date: Some("2012-01-03".parse().unwrap()),
+            instrument_id: 1,
+            facts: Default::default(),
+        };
         let summary = lobster::convert_file(&self.input, &self.output(), options)?;
         Ok((summary, load(self.output())?))
     }

@@ -352,12 +352,12 @@ fn rows_and_signals_share_a_key() {
     let (record, ts_event, symbol) = (at("record"), at("ts_event"), at("symbol"));
     let number = |text: &str| text.parse::<u64>().unwrap();
     let rows = reader.records().map(|row| row.unwrap());
-    let rows: Vec<_> =
-        rows.map(|row| (number(&row[record]), number(&row[ts_event]), row[symbol].to_owned())).collect();
+    let rows: Vec<_> = rows.map(|row| (number(&row[record]), number(&row[ts_event]), row[symbol].to_owned())).collect();
     let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("key", &recording, &MODELS)));
     let mut sidecar = run(&config, &dir.path().join("report.json"));
     cnc_of(&mut sidecar, dir.path(), "key", State::Boot);
     let ticks = feed(&config, "key", &input, "max");
+    cnc_of(&mut sidecar, dir.path(), "key", State::Run);
     let mut reader = signals(dir.path(), "key");
     let mut seen = Vec::new();
     wait_for("every signal", || {

@@ -276,14 +276,20 @@ fn other_units_than_it_was_trained_in() {
     };
     assert_eq!(fits("GOOG", 10_000_000, 1.0), Ok(vec![]));
     let refusal = fits("GOOG", 50_000_000, 1.0).unwrap_err();
-    for part in ["model `mlp-k10`", "GOOG with tick size 0.01 and size unit 1", "GOOG with tick size 0.05", "lane \"main\""] {
+    for part in
+        ["model `mlp-k10`", "GOOG with tick size 0.01 and size unit 1", "GOOG with tick size 0.05", "lane \"main\""]
+    {
         assert!(refusal.contains(part), "no {part:?} in: {refusal}");
     }
     assert!(fits("goog", 10_000_000, 100.0).unwrap_err().contains("size unit 100"));
     let [equal] = &fits("SYN0001", 10_000_000, 1.0).unwrap()[..] else { panic!("one line") };
     assert_eq!(equal, "mlp-k10 was trained on GOOG, not on SYN0001: the units are equal");
     let [other] = &fits("ESH4", 250_000_000, 1.0).unwrap()[..] else { panic!("one line") };
-    assert!(other.starts_with("WARNING: mlp-k10 was trained on GOOG (tick size x size unit 0.01 x 1), not on ESH4 (0.25 x 1)"));
+    assert!(
+        other.starts_with(
+            "WARNING: mlp-k10 was trained on GOOG (tick size x size unit 0.01 x 1), not on ESH4 (0.25 x 1)"
+        )
+    );
     // A model that does not say what it was trained on fits anything, as before.
     let copy = Copy::new();
     copy.edit_manifest(|manifest| drop(manifest.remove("instruments")));

@@ -59,7 +59,12 @@ fn goog_day() -> Option<Feed> {
     let zip = shared("lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip")?;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("goog.dbn");
-    lobster::convert_file(&[zip], &to, lobster::Options { symbol: None, date: None, instrument_id: 1, facts: Default::default() }).unwrap();
+    lobster::convert_file(
+        &[zip],
+        &to,
+        lobster::Options { symbol: None, date: None, instrument_id: 1, facts: Default::default() },
+    )
+    .unwrap();
     Some(data::load(to).unwrap())
 }
 

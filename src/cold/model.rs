@@ -23,8 +23,8 @@ mod manifest;
 pub mod new;
 mod units;
 pub use choose::{Candidate, EngineChoice, Serving};
-pub use units::manifest_instruments;
 pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Trained, Training};
+pub use units::manifest_instruments;
 
 /// File names inside a model directory.
 const MANIFEST: &str = "manifest.toml";

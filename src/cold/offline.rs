@@ -1,7 +1,6 @@
 //! The hot path without its ring and its models: a file in, a row of features after each event. It drives the very code
 //! that runs live, so what a model is trained on is what it will see.
 
-use crate::{Error, Result};
 use crate::cold::data::feed::Feed;
 use crate::cold::data::limits;
 use crate::hot::book::{Level, Limits};
@@ -9,6 +8,7 @@ use crate::hot::decode::{Instrument, Instruments, Reject, Side, decode};
 use crate::hot::features::FeatureSet;
 use crate::hot::grid::OffGrid;
 use crate::hot::state::State;
+use crate::{Error, Result};
 
 /// What is known of one event beside its features.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -246,18 +246,27 @@ fn place(entry: &mut InstrumentEntry, feed: &Feed, input: &Path) -> Result<()> {
     let meant: Vec<_> = of_number.filter(|(own, _)| entry.publisher.is_none_or(|p| own.publisher == Some(p))).collect();
     let refuse = |problem: String, mend: &str| Err(Error::input(input.display(), problem, mend));
     if meant.iter().any(|(_, identity)| identity.era != meant[0].1.era) {
-        let symbol = |own: &Instrument| own.symbol == entry.symbol || entry.symbol.starts_with(&format!("{}@", own.symbol));
-        let Some((own, _)) = meant.iter().find(|(own, _)| own.id == entry.id && own.publisher == entry.publisher || symbol(own))
+        let symbol =
+            |own: &Instrument| own.symbol == entry.symbol || entry.symbol.starts_with(&format!("{}@", own.symbol));
+        let Some((own, _)) =
+            meant.iter().find(|(own, _)| own.id == entry.id && own.publisher == entry.publisher || symbol(own))
         else {
             let names: Vec<_> = meant.iter().map(|(own, _)| own.symbol.as_str()).collect();
-            let problem = format!("number {} is {} one after the other, the lane calls it {}", entry.id, names.join(", "), entry.symbol);
+            let problem = format!(
+                "number {} is {} one after the other, the lane calls it {}",
+                entry.id,
+                names.join(", "),
+                entry.symbol
+            );
             return refuse(problem, "give lane.instruments the symbol of the one that is meant");
         };
         entry.id = own.id;
     }
-    let publishers: Vec<u16> = meant.iter().filter(|(own, _)| own.id == entry.id).filter_map(|(own, _)| own.publisher).collect();
+    let publishers: Vec<u16> =
+        meant.iter().filter(|(own, _)| own.id == entry.id).filter_map(|(own, _)| own.publisher).collect();
     if entry.publisher.is_none() && publishers.iter().any(|other| *other != publishers[0]) {
-        let problem = format!("number {} is used by the publishers {publishers:?}, each for a book of its own", entry.id);
+        let problem =
+            format!("number {} is used by the publishers {publishers:?}, each for a book of its own", entry.id);
         return refuse(problem, "write publisher = N into the lane's instrument, and an entry for each that is wanted");
     }
     Ok(())

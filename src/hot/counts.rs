@@ -1,7 +1,10 @@
 //! Counted outcomes of the hot path.
 
+use super::Lane;
 use super::book::Applied;
 use super::decode::Reject;
+use super::grid::OffGrid;
+use super::state::State;
 
 /// What happened so far on a lane. Every tick lands in exactly one of rejected or applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,8 +42,25 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// An event end: whether the feed shows as many levels of the book as the feature set looks at.
+    #[inline]
+    pub fn depth(&mut self, shown: usize, wanted: usize) {
+        if shown < wanted {
+            self.shallow += 1;
+            self.shown = shown as u64;
+        }
+    }
+
     /// All refused records.
     pub fn rejected(&self) -> u64 {
         self.rejects.iter().sum()
+    }
+}
+
+impl Lane {
+    /// Ticks whose price is no multiple of their instrument's tick size, over all instruments.
+    pub fn off_grid(&self) -> OffGrid {
+        let all = self.states.iter().map(State::off_grid);
+        all.fold(OffGrid::default(), |a, b| OffGrid { quotes: a.quotes + b.quotes, trades: a.trades + b.trades })
     }
 }

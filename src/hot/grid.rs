@@ -24,9 +24,8 @@ impl Grid {
         };
         let (twos, odd) = (tick.trailing_zeros(), tick >> tick.trailing_zeros());
         // Newton's iteration doubles the bits that are right: an odd number is its own inverse in 3 bits, so 5 rounds do.
-        let inverse = (0..5).fold(odd, |inverse, _| {
-            inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)))
-        });
+        let inverse =
+            (0..5).fold(odd, |inverse, _| inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse))));
         Self { inverse, twos, most: u64::MAX / tick }
     }
 
@@ -88,7 +87,11 @@ mod tests {
     fn the_ends() {
         for tick in [1, 2, 3, 10_000_000, i64::MAX - 1, i64::MAX] {
             for price in [0, 1, -1, tick, -tick, i64::MAX, i64::MIN, i64::MIN + 1] {
-                assert_eq!(Grid::new(tick).holds(price), i128::from(price) % i128::from(tick) == 0, "{price} of {tick}");
+                assert_eq!(
+                    Grid::new(tick).holds(price),
+                    i128::from(price) % i128::from(tick) == 0,
+                    "{price} of {tick}"
+                );
             }
         }
         assert!([0, -5].iter().all(|&unknown| Grid::new(unknown).holds(7)));

@@ -27,7 +27,6 @@ pub use stamp::{Stage, StageSet, Stamps};
 pub use trigger::Trigger;
 
 use decode::{Instruments, Reject, decode};
-use grid::OffGrid;
 use infer::{Infer, Model, Take};
 use poll::Poller;
 use publish::Publisher;
@@ -187,10 +186,7 @@ impl Lane {
             return Turn::Worked;
         }
         self.counts.events += 1;
-        if state.book.shown() < self.depth {
-            self.counts.shallow += 1;
-            self.counts.shown = state.book.shown() as u64;
-        }
+        self.counts.depth(state.book.shown(), self.depth);
         let fires = self.infer.len() > 0 && self.triggers[index].fires(self.trigger, &state.book);
         if fires {
             state.features.write(&mut self.infer.vector);
@@ -439,14 +435,6 @@ impl Lane {
     /// Gives the filled histograms away for empty ones.
     pub fn swap_stages(&mut self, empty: Box<StageSet>) -> Box<StageSet> {
         self.stamp.swap(empty)
-    }
-
-    /// Ticks whose price is no multiple of their instrument's tick size, over all instruments.
-    pub fn off_grid(&self) -> OffGrid {
-        self.states.iter().map(State::off_grid).fold(OffGrid::default(), |sum, one| OffGrid {
-            quotes: sum.quotes + one.quotes,
-            trades: sum.trades + one.trades,
-        })
     }
 
     /// The host's clock.

@@ -111,7 +111,9 @@ fn run_dbn(args: &Dbn) -> Result<()> {
 pub(super) fn off_grid(what: &str, tick_size: &str, off: OffGrid) {
     if off != OffGrid::default() {
         let (quotes, trades) = (thousands(off.quotes), thousands(off.trades));
-        crate::errln!("note: {what}: no multiple of the tick size {tick_size}: {quotes} of orders or quotes, {trades} of trades");
+        crate::errln!(
+            "note: {what}: no multiple of the tick size {tick_size}: {quotes} of orders or quotes, {trades} of trades"
+        );
     }
 }
 

@@ -51,7 +51,9 @@ pub fn run(args: Itch) -> Result<()> {
     let types: Vec<_> = made.types.iter().map(|(kind, count)| format!("{kind} {}", thousands(*count))).collect();
     crate::outln!("messages by type: {}", types.join(", "));
     crate::outln!("messages on orders from before the file: {}", thousands(made.unlisted));
-    crate::outln!("tick size: 0.01 by NASDAQ's rule (Rule 612, at $1 and above), but where --instruments states another");
+    crate::outln!(
+        "tick size: 0.01 by NASDAQ's rule (Rule 612, at $1 and above), but where --instruments states another"
+    );
     off_grid("prices", "stated for their stock", made.off_grid);
     warn(&made);
     Ok(())

@@ -165,10 +165,14 @@ fn report(feed: &Feed, offline: &Offline, rows: u64) {
 }
 
 fn off_grid(feed: &Feed, offline: &Offline) {
-    for (instrument, off) in feed.instruments.iter().zip(offline.off_grid()).filter(|(_, off)| *off != OffGrid::default()) {
+    for (instrument, off) in
+        feed.instruments.iter().zip(offline.off_grid()).filter(|(_, off)| *off != OffGrid::default())
+    {
         let (symbol, tick) = (&instrument.symbol, TickSize(instrument.tick_size).text());
         let (quotes, trades) = (thousands(off.quotes), thousands(off.trades));
-        crate::errln!("{symbol}: prices that are no multiple of the tick size {tick}: {quotes} of orders or quotes, {trades} of trades");
+        crate::errln!(
+            "{symbol}: prices that are no multiple of the tick size {tick}: {quotes} of orders or quotes, {trades} of trades"
+        );
     }
 }
 

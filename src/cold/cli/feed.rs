@@ -90,7 +90,10 @@ fn one_instrument_a_number(feed: &data::Feed) -> Result<()> {
     let Some(later) = feed.identities.iter().position(|identity| identity.era > 0) else { return Ok(()) };
     let (symbol, id) = (&feed.instruments[later].symbol, feed.identities[later].id);
     let first = feed.identities.iter().position(|identity| identity.id == id).unwrap_or(later);
-    let problem = format!("number {id} is {} first and {symbol} later, and a lane knows a number as one", feed.instruments[first].symbol);
+    let problem = format!(
+        "number {id} is {} first and {symbol} later, and a lane knows a number as one",
+        feed.instruments[first].symbol
+    );
     let mend = "`pillion convert dbn` writes a file in which each has a number of its own, and `replay` plays this one";
     Err(Error::input(feed.path.display(), problem, mend))
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::cold::config::Config;
 use crate::cold::data::facts::{FactsArgs, tell};
-use crate::cold::data::{self, Facts};
 use crate::cold::data::order::{self, Disorder};
+use crate::cold::data::{self, Facts};
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
 use crate::cold::pace::Rate;

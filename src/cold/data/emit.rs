@@ -20,8 +20,7 @@ const RULE_612: i64 = 10_000_000;
 pub(super) fn nasdaq(symbol: String, id: u32, day_ns: u64, facts: &Facts) -> Result<Instrument> {
     let wanted = Wanted { id: None, publisher: None, symbol: Some(&symbol), reused: false, span_ns: (day_ns, day_ns) };
     let stated = facts.one(&symbol, wanted, None)?;
-    let (tick_size, size_unit) =
-        stated.map_or((RULE_612, 1.0), |fact| (fact.tick_size, fact.size_unit.unwrap_or(1.0)));
+    let (tick_size, size_unit) = stated.map_or((RULE_612, 1.0), |fact| (fact.tick_size, fact.size_unit.unwrap_or(1.0)));
     Ok(Instrument { id, publisher: Some(PUBLISHER_XNAS_ITCH), symbol, tick_size, size_unit })
 }
 

@@ -163,8 +163,10 @@ impl Facts {
     /// # Errors
     /// Two statements that contradict each other, with both values.
     pub fn lay_on(&self, instruments: &mut [Instrument], identities: &mut [Identity]) -> Result<()> {
-        let reused: Vec<bool> =
-            identities.iter().map(|one| identities.iter().any(|other| other.id == one.id && other.era != one.era)).collect();
+        let reused: Vec<bool> = identities
+            .iter()
+            .map(|one| identities.iter().any(|other| other.id == one.id && other.era != one.era))
+            .collect();
         for ((instrument, identity), reused) in instruments.iter_mut().zip(identities).zip(reused) {
             let own = identity.definition.tick_size.map(|tick_size| Fact {
                 source: Source::Definition,
@@ -201,7 +203,8 @@ impl Facts {
     /// guessed.
     pub fn settle(&self, feed: &mut Feed) -> Result<()> {
         self.lay_on(&mut feed.instruments, &mut feed.identities)?;
-        let unknown: Vec<usize> = (0..feed.instruments.len()).filter(|&at| feed.instruments[at].tick_size == 0).collect();
+        let unknown: Vec<usize> =
+            (0..feed.instruments.len()).filter(|&at| feed.instruments[at].tick_size == 0).collect();
         if unknown.is_empty() {
             return Ok(());
         }
@@ -222,11 +225,14 @@ impl Facts {
             names.push(format!("{} more", unknown.len() - LISTED));
         }
         let mut problem = format!("nothing states the tick size of {}", names.join(", "));
-        for (origin, entry) in self.lists.iter().flat_map(|(source, list)| list.iter().map(move |entry| (source, entry))) {
+        for (origin, entry) in
+            self.lists.iter().flat_map(|(source, list)| list.iter().map(move |entry| (source, entry)))
+        {
             if let Some((instrument, _)) = shown().find(|(_, identity)| entry.id == Some(identity.id))
                 && let Some(called) = &entry.symbol
             {
-                problem += &format!("; {origin} calls number {} {called:?}, the file {:?}", instrument.id, instrument.symbol);
+                problem +=
+                    &format!("; {origin} calls number {} {called:?}, the file {:?}", instrument.id, instrument.symbol);
                 break;
             }
         }
@@ -243,7 +249,11 @@ impl Facts {
 fn contradiction(name: &str, what: &str, values: [String; 2], sources: [&Source; 2]) -> Error {
     let [one, two] = values;
     let problem = format!("{what} is {one} by {}, and {two} by {}", said(sources[0]), said(sources[1]));
-    Error::input(name, problem, "correct the one that is wrong; a converted file can be converted again with --instruments")
+    Error::input(
+        name,
+        problem,
+        "correct the one that is wrong; a converted file can be converted again with --instruments",
+    )
 }
 
 fn said(source: &Source) -> String {

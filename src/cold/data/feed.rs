@@ -57,7 +57,8 @@ impl Feed {
     /// Its instruments, as [`super::writer::FileInfo`] lists them.
     pub fn listed(&self) -> Vec<Listed> {
         let both = self.instruments.iter().zip(&self.identities);
-        both.map(|(instrument, identity)| Listed { instrument: instrument.clone(), depth: identity.definition.depth }).collect()
+        both.map(|(instrument, identity)| Listed { instrument: instrument.clone(), depth: identity.definition.depth })
+            .collect()
     }
 
     /// The records in file order, each as its own words.

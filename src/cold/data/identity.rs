@@ -104,8 +104,11 @@ impl Identities {
         let mut all = Identities::default();
         for mapping in &metadata.mappings {
             for interval in &mapping.intervals {
-                let (id, name) =
-                    if inverse { (&mapping.raw_symbol, &interval.symbol) } else { (&interval.symbol, &mapping.raw_symbol) };
+                let (id, name) = if inverse {
+                    (&mapping.raw_symbol, &interval.symbol)
+                } else {
+                    (&interval.symbol, &mapping.raw_symbol)
+                };
                 if let (Ok(id), false) = (id.parse(), name.is_empty()) {
                     let from_ns = interval.start_date.midnight().assume_utc().unix_timestamp_nanos();
                     let number = all.ids.entry(id).or_default();

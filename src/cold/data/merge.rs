@@ -254,13 +254,7 @@ fn in_order(file: &Survey) -> Vec<(&Instrument, &Identity)> {
 }
 
 /// Adds an instrument to the output's list under its number there; one that is listed already must be stated alike.
-fn list(
-    listed: &mut Vec<Listed>,
-    file: &Survey,
-    instrument: &Instrument,
-    identity: &Identity,
-    id: u32,
-) -> Result<()> {
+fn list(listed: &mut Vec<Listed>, file: &Survey, instrument: &Instrument, identity: &Identity, id: u32) -> Result<()> {
     let new = Instrument { id, ..instrument.clone() };
     let known = listed.iter_mut().find(|l| l.instrument.id == id && l.instrument.publisher == new.publisher);
     let Some(known) = known else {
@@ -277,7 +271,11 @@ fn list(
     if (new.tick_size, new.size_unit) != (before.tick_size, before.size_unit) {
         let said = |i: &Instrument| format!("tick size {}, size unit {}", TickSize(i.tick_size).text(), i.size_unit);
         let problem = format!("{}: {}, in a file before it {}", new.symbol, said(&new), said(before));
-        return Err(Error::input(file.path.display(), problem, "convert the one that is wrong again, with --instruments"));
+        return Err(Error::input(
+            file.path.display(),
+            problem,
+            "convert the one that is wrong again, with --instruments",
+        ));
     }
     Ok(())
 }
@@ -286,7 +284,11 @@ fn list(
 enum Records {
     File(Box<Stream>),
     /// With the output's id of each of the loaded file's publishers and numbers.
-    Sorted { words: Vec<u64>, at: usize, ids: BTreeMap<(u16, u32), u32> },
+    Sorted {
+        words: Vec<u64>,
+        at: usize,
+        ids: BTreeMap<(u16, u32), u32>,
+    },
 }
 
 /// A file being merged, with its next event.
@@ -307,7 +309,9 @@ impl<'a> Head<'a> {
             let mut watch = Watch::default();
             sorted.iter().for_each(|record| watch.record(record));
             let number = |identity: &Identity| {
-                let same = |own: &Identity| (own.id, own.era, own.publisher) == (identity.id, identity.era, identity.publisher);
+                let same = |own: &Identity| {
+                    (own.id, own.era, own.publisher) == (identity.id, identity.era, identity.publisher)
+                };
                 file.identities.iter().position(same).map_or(identity.id, |at| ids[at])
             };
             let own = sorted.instruments.iter().zip(&sorted.identities);

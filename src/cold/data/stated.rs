@@ -106,7 +106,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>> {
     if let Some(key) = table.keys().find(|key| *key != "instruments") {
         return Err(refuse(format!("has the key `{key}` beside `instruments`")));
     }
-    let list = list.as_array().filter(|list| !list.is_empty()).ok_or_else(|| refuse("instruments is no list".to_owned()))?;
+    let list =
+        list.as_array().filter(|list| !list.is_empty()).ok_or_else(|| refuse("instruments is no list".to_owned()))?;
     let entry = |(at, value): (usize, &Value)| {
         let entry: std::result::Result<Entry, _> = value.clone().try_into();
         let entry = entry.map_err(|e: toml::de::Error| e.to_string().trim_end().to_owned());
@@ -126,7 +127,8 @@ fn definitions(path: &Path) -> Result<Vec<Entry>> {
             continue;
         }
         let record: &InstrumentDefMsg = record.try_get().map_err(|e| broken(format!("corrupt: {e}")))?;
-        let Definition { symbol, tick_size: Some(tick_size), size_unit, .. } = Definition::read(record).map_err(broken)?
+        let Definition { symbol, tick_size: Some(tick_size), size_unit, .. } =
+            Definition::read(record).map_err(broken)?
         else {
             continue;
         };
@@ -149,7 +151,10 @@ fn definitions(path: &Path) -> Result<Vec<Entry>> {
 fn dated(entries: Vec<(u64, Entry)>) -> Vec<Entry> {
     let date = |time_ns: u64| super::facts::day(time_ns).parse().ok().map(Day);
     let of = |at: usize, range: std::ops::Range<usize>, entries: &[(u64, Entry)]| {
-        range.filter(|&other| other != at && entries[other].1.id == entries[at].1.id).map(|other| entries[other].0).collect::<Vec<_>>()
+        range
+            .filter(|&other| other != at && entries[other].1.id == entries[at].1.id)
+            .map(|other| entries[other].0)
+            .collect::<Vec<_>>()
     };
     (0..entries.len())
         .map(|at| {

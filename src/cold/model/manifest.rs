@@ -7,9 +7,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{MAX_OUTPUTS, REEXPORT, read_file};
+use crate::cold::config::TickSize;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
-use crate::cold::config::TickSize;
 use crate::error::{Error, Result};
 use crate::hot::decode::{Instrument, Instruments};
 
@@ -264,7 +264,8 @@ impl Manifest {
     pub fn fits_units(&self, lane: &str, instruments: &Instruments) -> Result<Vec<String>> {
         let mut others: Vec<(bool, &Instrument)> = Vec::new();
         for instrument in instruments.iter().filter(|_| !self.instruments.is_empty()) {
-            let mut own = self.instruments.iter().filter(|own| own.symbol.eq_ignore_ascii_case(&instrument.symbol)).peekable();
+            let mut own =
+                self.instruments.iter().filter(|own| own.symbol.eq_ignore_ascii_case(&instrument.symbol)).peekable();
             match own.peek().copied() {
                 None => others.push((self.instruments.iter().any(|any| any.counts_as(instrument)), instrument)),
                 // Trained on days of several tick sizes, it may run in any of them.
@@ -342,7 +343,10 @@ impl Manifest {
         check_unique("features", &self.features)?;
         check_unique("outputs", &self.outputs)?;
         if let Some(bad) = self.instruments.iter().find(|i| !(i.size_unit.is_finite() && i.size_unit > 0.0)) {
-            return Err(format!("instruments: size_unit {} of {}; a positive number is meant", bad.size_unit, bad.symbol));
+            return Err(format!(
+                "instruments: size_unit {} of {}; a positive number is meant",
+                bad.size_unit, bad.symbol
+            ));
         }
         if !self.scores.is_empty() && !self.scores.contains_key("model") {
             return Err("[scores.model] is missing, and there are [scores]".into());

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cold::data::facts::InstrumentUsed;
 use super::{Buckets, Build, Host, LaneReport, ModelInUse, Stages};
+use crate::cold::data::facts::InstrumentUsed;
 use crate::cold::doctor::Diagnosis;
 
 /// The report of one replay; `--json` writes it.

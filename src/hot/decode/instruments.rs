@@ -54,7 +54,9 @@ impl Instruments {
         for (index, instrument) in list.iter().enumerate() {
             check(instrument)?;
             let publisher = instrument.publisher.map_or(ANY, u32::from);
-            if table.cells_of(instrument.id).any(|cell| cell.publisher == publisher || cell.publisher.max(publisher) == ANY)
+            if table
+                .cells_of(instrument.id)
+                .any(|cell| cell.publisher == publisher || cell.publisher.max(publisher) == ANY)
             {
                 return Err(Error::input(
                     format!("instrument {}", instrument.id),

@@ -104,7 +104,11 @@ impl FeatureSet {
 
     /// Names of the columns that look at more than so many levels of a side.
     pub fn deeper_than(&self, levels: usize) -> impl Iterator<Item = &str> {
-        self.columns.iter().zip(&self.names).filter(move |(column, _)| column.depth() > levels).map(|(_, name)| &name[..])
+        self.columns
+            .iter()
+            .zip(&self.names)
+            .filter(move |(column, _)| column.depth() > levels)
+            .map(|(_, name)| &name[..])
     }
 
     /// Events after a reset until [`super::Features::warm`].

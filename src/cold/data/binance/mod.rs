@@ -74,7 +74,8 @@ impl FromStr for StatedUnit {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (symbol, unit) = text.split_once('=').map_or((None, text), |(symbol, unit)| (Some(symbol), unit));
-        let unit = decimal::parse(unit).and_then(|unit| u64::try_from(unit).ok()).filter(|unit| (1..1 << 63).contains(unit));
+        let unit =
+            decimal::parse(unit).and_then(|unit| u64::try_from(unit).ok()).filter(|unit| (1..1 << 63).contains(unit));
         let unit = unit.ok_or_else(|| format!("\"{text}\" is no unit: write 0.001, or BTCUSDT=0.001"))?;
         Ok(Self { symbol: symbol.map(str::to_owned), unit })
     }
@@ -165,7 +166,13 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
         schema: (options.kind == Kind::Trades).then_some(Schema::Trades),
         start_ns,
         end_ns: last_ns + 1,
-        instruments: survey.symbols.iter().zip(&units).zip(1..).map(|((found, unit), id)| unit.listed(found, id)).collect(),
+        instruments: survey
+            .symbols
+            .iter()
+            .zip(&units)
+            .zip(1..)
+            .map(|((found, unit), id)| unit.listed(found, id))
+            .collect(),
     };
     let mut writer = DbnWriter::create(output, &info)?;
     let mut lines = Lines::new(&file, file.open(done)?);

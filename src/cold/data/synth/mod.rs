@@ -74,7 +74,8 @@ impl Plan {
 
     fn listed(&self) -> Vec<Listed> {
         let one = |id| {
-            Instrument { id, publisher: Some(0), symbol: format!("SYN{id:04}"), tick_size: TICK_SIZE, size_unit: 1.0 }.into()
+            Instrument { id, publisher: Some(0), symbol: format!("SYN{id:04}"), tick_size: TICK_SIZE, size_unit: 1.0 }
+                .into()
         };
         (1..=self.instruments).map(one).collect()
     }
