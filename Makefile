@@ -11,9 +11,14 @@ PREFIX ?= /usr/local
 
 .PHONY: demo test loom fuzz lint bench bench-gpu lab planted soak models release onnxruntime toolchain install python crash
 
+# The file that states the tick sizes of a recording without definition records. What it does not state either is guessed, and said
+# to be.
+INSTRUMENTS ?= config/instruments/es.toml
+UNITS = --instruments $(INSTRUMENTS) --guess
+
 # Replay INPUT (any .dbn or .dbn.zst), or synthetic ticks, through the bundled models; FULL=1 prints the tables too.
 demo: onnxruntime release
-	$(PILLION) demo --rate $(RATE) --html target/demo.html $(if $(FULL),--full) $(if $(INPUT),--input $(INPUT))
+	$(PILLION) demo --rate $(RATE) --html target/demo.html $(if $(FULL),--full) $(if $(INPUT),--input $(INPUT) $(UNITS))
 
 # Everything runs, whatever failed before it; what failed stands at the end.
 test: onnxruntime toolchain
@@ -61,7 +66,7 @@ ES_DAY = $(DATA)/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst
 SYNTH = target/synth.dbn.zst
 LAB_INPUT = $(or $(INPUT),$(if $(wildcard $(ES_DAY)),$(ES_DAY) --from 23:00:00,$(SYNTH)))
 lab: onnxruntime release $(filter $(SYNTH),$(LAB_INPUT))
-	$(PILLION) lab --config config/demo.toml --input $(LAB_INPUT) --html target/lab.html --json target/lab.json --hgrm target/hgrm
+	$(PILLION) lab --config config/demo.toml --input $(LAB_INPUT) $(UNITS) --html target/lab.html --json target/lab.json --hgrm target/hgrm
 
 $(SYNTH): | release
 	$(PILLION) synth -o $@

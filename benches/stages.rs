@@ -4,10 +4,12 @@
 //! single events with a clock read around each, whose own median cost is taken off and stated.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
+use pillion::cold::data::facts::FactsArgs;
 use pillion::cold::data::limits;
-use pillion::cold::data::{self, Feed, lobster};
+use pillion::cold::data::{self, Facts, Feed, lobster};
 use pillion::hot::book::{Book, Limits};
 use pillion::hot::decode::{Instruments, decode};
 use pillion::hot::features::FeatureSet;
@@ -18,7 +20,7 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let feeds: Vec<Feed> =
-        if named.is_empty() { days() } else { named.iter().map(|path| data::load(path).unwrap()).collect() };
+        if named.is_empty() { days() } else { named.iter().map(|path| settled(Path::new(path))).collect() };
     let option = |name: &str| std::env::args().find_map(|arg| arg.strip_prefix(name).map(str::to_string));
     let rounds = if option("--quick").is_some() { 1 } else { 7 };
     let sets = option("--set=").map_or(vec!["book".to_string(), "all".to_string()], |set| vec![set]);
@@ -31,15 +33,23 @@ fn main() {
 fn days() -> Vec<Feed> {
     let es = format!("{DATA}/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst");
     let zip = format!("{DATA}/lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip");
-    if !std::path::Path::new(&es).exists() {
+    if !Path::new(&es).exists() {
         println!("skipped: {es} is not there; name a file");
         return Vec::new();
     }
     let folder = tempfile::tempdir().unwrap();
     let goog = folder.path().join("goog.dbn");
-    let options = lobster::Options { symbol: None, date: None, instrument_id: 1 };
+    let options = lobster::Options { symbol: None, date: None, instrument_id: 1, facts: Facts::default() };
     lobster::convert_file(&[zip.into()], &goog, options).unwrap();
-    vec![data::load(goog).unwrap(), data::load(es).unwrap()]
+    vec![settled(&goog), settled(Path::new(&es))]
+}
+
+/// A recording with its tick sizes: its own, the ES days', or, where nothing states one, a guess.
+fn settled(path: &Path) -> Feed {
+    let mut feed = data::load(path).unwrap();
+    let es = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/instruments/es.toml");
+    Facts::from(&FactsArgs { instruments: Some(es), guess: true }).unwrap().settle(&mut feed).unwrap();
+    feed
 }
 
 struct Day<'a> {

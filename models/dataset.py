@@ -1,6 +1,7 @@
 """The day as arrays, from `pillion features`: rows, labels, and a split in time without overlap."""
 
 import itertools
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ import pyarrow.parquet
 CLASSES = ("down", "flat", "up")
 TRIGGER = "event-end"  # a row after each event, whatever it changed
 TRAIN, VALIDATION = 0.70, 0.15  # by time; what remains is the test part
-EVENT_COLUMNS = ("ts_event", "instrument_id", "sequence", "event", "bid_px_00", "ask_px_00", "warm")
+EVENT_COLUMNS = (
+    "ts_event", "publisher_id", "instrument_id", "symbol", "sequence", "event", "record", "bid_px_00", "ask_px_00", "warm",
+)  # fmt: skip
 # How a feature changes when bid and ask change places: it turns its sign, or stays. Those that name a side swap.
 ODD = (
     "imbalance", "microprice_distance", "depth_ratio", "order_count_imbalance", "ofi", "trade_imbalance",
@@ -29,6 +32,7 @@ class Day:
     features_hash: str
     trigger: str
     names: list[str]
+    instruments: list[dict]  # symbol, tick_size, size_unit: what the features count in
     values: np.ndarray  # float32 [events, features]
     warm: np.ndarray  # bool [events]: the features have seen enough
     quoted: np.ndarray  # bool [events]: both sides have a price
@@ -108,6 +112,10 @@ def read(features: Path) -> Day:
         features_hash=meta["pillion.features_hash"],
         trigger=meta["pillion.trigger"],
         names=names,
+        instruments=[
+            {key: one[key] for key in ("symbol", "tick_size", "size_unit")}
+            for one in json.loads(meta["pillion.instruments"])
+        ],
         values=np.column_stack([table[name].to_numpy() for name in names]),
         warm=table["warm"].to_numpy(),
         quoted=mid2.is_valid().to_numpy(),

@@ -89,9 +89,12 @@ def revision(path: Path, onnx_sha256: str) -> int:
 
 
 def to_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """Enough TOML for a manifest: strings, numbers, lists and nested tables. JSON's scalars are TOML's."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    """Enough TOML for a manifest: strings, numbers, lists, lists of tables and nested tables. JSON's scalars are TOML's."""
+    tables = {key: value for key, value in table.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and key not in tables}
     text = "".join(f"{key} = {to_value(value)}\n" for key, value in plain.items())
+    for key, entries in tables.items():
+        text += "".join(f"\n[[{prefix}{key}]]\n{to_toml(entry)}" for entry in entries)
     for key, value in table.items():
         if isinstance(value, dict):
             holds_values = any(not isinstance(inner, dict) for inner in value.values())

@@ -105,6 +105,7 @@ def describe(options: argparse.Namespace, day: Day, data: Split, settings: str) 
         "outputs": list(CLASSES),
         "meaning": f"probability that the mid is lower, equal or higher {k} book events later",
         "horizon_events": k,
+        "instruments": day.instruments,
         "training": {
             "data": f"LOBSTER {options.symbol} {options.date}",
             "split": f"by time: 70 % train, 15 % validation, 15 % test; the last {k} events of each part left out",

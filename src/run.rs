@@ -41,6 +41,8 @@ pub struct Link {
     pub regimes: [AtomicU64; 4],
     /// The kernel's number of the hot thread, told before it turns; 0 until then.
     pub tid: AtomicU32,
+    /// Levels of a side that the feed shows, where they are fewer than the feature set looks at; `u64::MAX` else.
+    pub shown: AtomicU64,
 }
 
 /// What the hot thread's time went into.
@@ -68,6 +70,7 @@ impl Link {
             old_ticks: Slot::default(),
             regimes: [const { AtomicU64::new(0) }; 4],
             tid: AtomicU32::new(0),
+            shown: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -178,8 +181,11 @@ impl Loop {
             generation_changes: counts.generation_changes,
         });
         cnc.beat(clock.now_ns());
+        if counts.shallow > 0 {
+            // Relaxed, here and below: statistics, read on their own.
+            link.shown.store(counts.shown, Ordering::Relaxed);
+        }
         for (cell, raw) in link.regimes.iter().zip(self.regimes_raw) {
-            // Relaxed: statistics, read on their own.
             cell.store(clock.span_ns(0, raw), Ordering::Relaxed);
         }
     }

@@ -30,7 +30,8 @@ fn the_day_has_its_known_counts() {
         (68_792, 1, "mbo", "GLBX.MDP3")
     );
     assert_eq!((feed.instruments.len(), feed.max_record_words), (1, 7));
-    assert_eq!((feed.instruments[0].id, feed.instruments[0].tick_size), (17_077, 250_000_000));
+    // The file has no definitions: what nothing states is not known.
+    assert_eq!((feed.instruments[0].id, feed.instruments[0].tick_size), (17_077, 0));
     let instruments = Instruments::new(&feed.instruments).unwrap();
     let mut book = Book::new(Limits { max_orders: 16_384, max_levels: 4_096 });
     let (mut snapshot, mut live, mut crossed_open, mut after_open) = (0, 0, 0, 0);
@@ -97,12 +98,12 @@ fn rows_have_databentos_columns_and_leave_absent_levels_empty() {
     let mut lines = text.lines();
     assert_eq!(
         lines.next().unwrap(),
-        "ts_event,instrument_id,sequence,bid_px_00,bid_sz_00,bid_ct_00,ask_px_00,ask_sz_00,ask_ct_00,\
+        "ts_event,publisher_id,instrument_id,symbol,sequence,record,bid_px_00,bid_sz_00,bid_ct_00,ask_px_00,ask_sz_00,ask_ct_00,\
          bid_px_01,bid_sz_01,bid_ct_01,ask_px_01,ask_sz_01,ask_ct_01"
     );
     assert_eq!(
         lines.next_back().unwrap(),
-        "1719878519824330531,118,9064213,5529000000000,24,17,5529250000000,6,4,,,,,,"
+        "1719878519824330531,1,118,ESU4,9064213,2287,5529000000000,24,17,5529250000000,6,4,,,,,,"
     );
     assert_eq!((text.lines().count() as u64, counts.rejected(), counts.crossed), (counts.rows + 1, 0, 0));
 }

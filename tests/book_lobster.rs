@@ -22,7 +22,7 @@ fn zip(name: &str) -> Option<PathBuf> {
 fn converted(zip: &Path) -> (Summary, Feed) {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.dbn.zst");
-    let options = Options { symbol: None, date: None, instrument_id: 42 };
+    let options = Options { symbol: None, date: None, instrument_id: 42, facts: Default::default() };
     let summary = lobster::convert_file(&[zip.to_owned()], &output, options).unwrap();
     (summary, load(&output).unwrap())
 }

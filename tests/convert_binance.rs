@@ -32,7 +32,8 @@ impl Capture {
     }
 
     fn with(&self, kind: Kind, units: &[&str]) -> Result<(Summary, Feed), Error> {
-        let options = Options { kind, size_units: units.iter().map(|unit| unit.parse().unwrap()).collect() };
+        let size_units = units.iter().map(|unit| unit.parse().unwrap()).collect();
+        let options = Options { kind, size_units, guess: true, ..Options::default() };
         let summary = binance::convert_file(&self.input, &self.output(), &options, &Default::default())?;
         Ok((summary, load(self.output())?))
     }
@@ -264,7 +265,7 @@ fn sizes_are_exact_or_refused() {
     let text = capture("1").refusal(&["YUSDT=1"]);
     assert!(text.contains("--size-unit names \"YUSDT\"") && text.contains("name one of XUSDT"), "{text}");
     for bad in ["", "0", "-1", "x", "XUSDT=", "0.0000000001"] {
-        assert!(bad.parse::<binance::SizeUnit>().unwrap_err().contains("is no size unit"), "{bad}");
+        assert!(bad.parse::<binance::StatedUnit>().unwrap_err().contains("is no unit"), "{bad}");
     }
 }
 

@@ -248,7 +248,8 @@ fn symbols_choose_stocks_and_keep_their_numbers() {
     ]));
     let (summary, feed) = day.convert();
     assert_eq!((summary.instruments, summary.quiet, feed.instruments.len()), (2, 1, 2));
-    let only = |symbols: &[&str]| Options { symbols: symbols.iter().map(|s| (*s).to_owned()).collect(), date: None };
+    let only =
+        |symbols: &[&str]| Options { symbols: symbols.iter().map(|s| (*s).to_owned()).collect(), ..Options::default() };
     let (summary, feed) = day.convert_with(&only(&["BBB"])).unwrap();
     assert_eq!((told(&feed), summary.types[&'A']), (vec!["2 R .".to_owned(), "2 A Bid 1 1 1 .".to_owned()], 2));
     std::fs::remove_file(day.output()).unwrap();

@@ -33,8 +33,12 @@ impl Day {
     }
 
     fn convert(&self) -> Result<(Summary, Feed), Error> {
-        let options =
-            Options { symbol: Some("XYZ".to_owned()), date: Some("2012-01-03".parse().unwrap()), instrument_id: 1 };
+        let options = Options {
+            symbol: Some("XYZ".to_owned()),
+            date: Some("2012-01-03".parse().unwrap()),
+            instrument_id: 1,
+            facts: Default::default(),
+        };
         let summary = lobster::convert_file(&self.input, &self.output(), options)?;
         Ok((summary, load(self.output())?))
     }
@@ -186,7 +190,7 @@ fn files_that_do_not_belong_together_are_refused() {
     not_a_zip.input.truncate(1);
     assert!(not_a_zip.refusal().contains("cannot be read as a zip"));
     let nameless = Day::new(&[good], &[ROW]);
-    let options = Options { symbol: None, date: None, instrument_id: 1 };
+    let options = Options { symbol: None, date: None, instrument_id: 1, facts: Default::default() };
     let error = lobster::convert_file(&nameless.input, &nameless.output(), options).unwrap_err();
     assert!(error.to_string().contains("--symbol"), "{error}");
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pillion::cold::data::synth::{self, Plan};
-use pillion::cold::data::{DbnWriter, FileInfo, OutputFile, load};
+use pillion::cold::data::{DbnWriter, FileInfo, Listed, OutputFile, load};
 use pillion_shm::records::{MboMsg, RecordHeader, rtype};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 const PLAN: Plan = Plan { seed: 5, instruments: 2, events: 2_000, events_per_second: 1_000 };
 const RECORD_BYTES: usize = size_of::<MboMsg>();
+/// Ahead of its records the plan's file defines each instrument; those are records too.
+const DEFINITIONS: u64 = PLAN.instruments as u64;
 
 fn made(folder: &TempDir, name: &str) -> (PathBuf, Vec<u8>, u64) {
     let path = folder.path().join(name);
@@ -66,9 +68,9 @@ fn a_cut_file_tells_how_much_of_it_is_good() {
     for (whole, part) in [(records - 1, 1), (records - 1, 55), (1_000, 16), (0, 8)] {
         let text = refusal_of(&folder, &bytes[..metadata + whole as usize * RECORD_BYTES + part]);
         assert!(text.contains("in the middle of a record"), "{text}");
-        assert_eq!(good(&text), whole, "{text}");
+        assert_eq!(good(&text), DEFINITIONS + whole, "{text}");
     }
-    for cut in [4, 8, 60, metadata - 1] {
+    for cut in [4, 8, 60, metadata - DEFINITIONS as usize * 520 - 1] {
         assert_eq!(good(&refusal_of(&folder, &bytes[..cut])), 0);
     }
     // Cut between two records, a file of any length is whole: DBN does not state its own.
@@ -84,13 +86,13 @@ fn a_cut_or_corrupt_compressed_file_is_refused() {
     assert_eq!(load(&path).unwrap().records, records);
     for cut in [bytes.len() - 1, bytes.len() / 2, 40, 5] {
         let text = refusal_of(&folder, &bytes[..cut]);
-        assert!(good(&text) <= records, "{text}");
+        assert!(good(&text) <= DEFINITIONS + records, "{text}");
     }
     let mut corrupt = bytes.clone();
     let middle = corrupt.len() / 2;
     corrupt[middle..middle + 64].fill(0xA5);
     let text = refusal_of(&folder, &corrupt);
-    assert!(good(&text) <= records, "{text}");
+    assert!(good(&text) <= DEFINITIONS + records, "{text}");
     let mut checksum = bytes;
     *checksum.last_mut().unwrap() ^= 1;
     refusal_of(&folder, &checksum);
@@ -105,7 +107,7 @@ fn a_record_of_no_or_a_wrong_length_is_corrupt() {
         let mut corrupt = bytes.clone();
         corrupt[metadata + 100 * RECORD_BYTES] = length;
         let text = refusal_of(&folder, &corrupt);
-        assert!(text.contains("corrupt") && good(&text) == 100, "{text}");
+        assert!(text.contains("corrupt") && good(&text) == DEFINITIONS + 100, "{text}");
     }
 }
 
@@ -119,7 +121,7 @@ fn a_record_too_short_for_its_type_is_corrupt() {
         let mut corrupt = bytes.clone();
         corrupt[metadata + 7 * RECORD_BYTES + 1] = kind;
         let text = refusal_of(&folder, &corrupt);
-        assert!(text.contains("corrupt") && good(&text) == 7, "{text}");
+        assert!(text.contains("corrupt") && good(&text) == DEFINITIONS + 7, "{text}");
     }
 }
 
@@ -160,7 +162,7 @@ fn written_records_come_back_as_they_were() {
         schema: Some(dbn::Schema::Mbo),
         start_ns: hd.ts_event,
         end_ns: hd.ts_event + 1,
-        symbols: vec![("ABC".to_owned(), 9)],
+        instruments: vec![Listed::named("ABC", 9)],
     };
     for name in ["a.dbn", "a.dbn.zst"] {
         let path = folder.path().join(name);
@@ -170,7 +172,7 @@ fn written_records_come_back_as_they_were() {
         writer.finish().unwrap();
         let feed = load(&path).unwrap();
         assert_eq!(bytemuck::cast_slice::<u64, u8>(&feed.words), bytemuck::bytes_of(&record));
-        assert_eq!((feed.instruments[0].symbol.as_str(), feed.instruments[0].tick_size), ("ABC", 10_000_000));
+        assert_eq!((feed.instruments[0].symbol.as_str(), feed.instruments[0].tick_size), ("ABC", 0));
     }
 }
 

@@ -5,7 +5,8 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::load;
+use pillion::cold::data::facts::FactsArgs;
+use pillion::cold::data::{Facts, load};
 use pillion::hot::decode::{Instruments, decode};
 
 fn folder(name: &str) -> Vec<PathBuf> {
@@ -77,6 +78,11 @@ fn every_es_file_decodes() {
         let instruments = Instruments::new(&feed.instruments).unwrap();
         assert!(feed.iter().all(|record| decode(record, &instruments).is_ok()), "{}", path.display());
         assert_eq!(feed.iter().count() as u64, feed.records);
+        assert!(feed.instruments.iter().all(|i| i.tick_size == 0), "nothing states it: {:?}", feed.instruments);
+        let stated = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/instruments/es.toml"));
+        let facts = Facts::from(&FactsArgs { instruments: Some(stated), guess: false }).unwrap();
+        let mut feed = feed;
+        facts.settle(&mut feed).unwrap();
         assert!(feed.instruments.iter().all(|i| i.tick_size == 250_000_000), "{:?}", feed.instruments);
     }
     assert!(files.len() == 4 || files.is_empty());

@@ -4,9 +4,8 @@ mod features_common;
 
 use std::path::{Path, PathBuf};
 
-use features_common::streams::data;
+use features_common::streams::{data, es_facts, es_settled};
 use pillion::cold::cli::features::{Args, run};
-use pillion::cold::data;
 use pillion::cold::offline::{Event, Offline};
 use pillion::hot::features::FeatureSet;
 
@@ -15,11 +14,11 @@ const FILE: &str = "dbn-es/es-20240701.mbp-1.dbn.zst";
 fn args(file: &Path, output: &Path) -> Args {
     let (file, output) = (Some(file.to_path_buf()), Some(output.to_path_buf()));
     let trigger = pillion::hot::Trigger::EventEnd;
-    Args { file, set: "book".to_string(), trigger, output, list: false, hash: false }
+    Args { file, set: "book".to_string(), trigger, output, list: false, hash: false, facts: es_facts() }
 }
 
 fn rows(file: &Path, set: &FeatureSet) -> Vec<(Event, Vec<f32>)> {
-    let feed = data::load(file).unwrap();
+    let feed = es_settled(file);
     let mut offline = Offline::for_feed(&feed, set).unwrap();
     let mut rows = Vec::new();
     for record in &feed {
@@ -38,23 +37,29 @@ fn csv_reads_back_to_the_same_bits() {
     let set = FeatureSet::bundled("book").unwrap();
     let mut reader = csv::Reader::from_path(&out).unwrap();
     let head: Vec<String> = reader.headers().unwrap().iter().map(str::to_string).collect();
-    assert_eq!(head[..7].join(","), "ts_event,instrument_id,sequence,event,bid_px_00,ask_px_00,warm");
-    assert_eq!(head[7..], *set.names());
+    assert_eq!(
+        head[..10].join(","),
+        "ts_event,publisher_id,instrument_id,symbol,sequence,event,record,bid_px_00,ask_px_00,warm"
+    );
+    assert_eq!(head[10..], *set.names());
     let mut read = 0;
     for (record, (event, row)) in reader.records().map(Result::unwrap).zip(rows(&file, &set)) {
         let price =
             |level: Option<pillion::hot::book::Level>| level.map_or(String::new(), |level| level.price.to_string());
         let known = [
             event.ts_event.to_string(),
+            event.publisher_id.to_string(),
             event.instrument_id.to_string(),
+            "ESU4".to_string(),
             event.sequence.to_string(),
             event.number.to_string(),
+            event.record.to_string(),
             price(event.bid),
             price(event.ask),
             u8::from(event.warm).to_string(),
         ];
         assert!(record.iter().zip(&known).all(|(a, b)| a == b), "{record:?}");
-        assert!(record.iter().skip(7).zip(&row).all(|(a, b)| a.parse::<f32>().unwrap().to_bits() == b.to_bits()));
+        assert!(record.iter().skip(10).zip(&row).all(|(a, b)| a.parse::<f32>().unwrap().to_bits() == b.to_bits()));
         read += 1;
     }
     assert_eq!(read, rows(&file, &set).len());
@@ -66,6 +71,7 @@ fn csv_reads_back_to_the_same_bits() {
 fn parquet_reads_back_to_the_same_bits() {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
+    use pillion::cold::data::facts::InstrumentUsed;
 
     let Some(file) = data(FILE) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -78,6 +84,12 @@ fn parquet_reads_back_to_the_same_bits() {
     assert_eq!((fact("pillion.set"), fact("pillion.features_hash")), ("book".to_string(), set.hash_hex()));
     assert_eq!(fact("pillion.features"), set.canonical());
     assert_eq!(fact("pillion.input_blake3"), blake3::hash(&std::fs::read(&file).unwrap()).to_hex().to_string());
+    let instruments: Vec<InstrumentUsed> = serde_json::from_str(&fact("pillion.instruments")).unwrap();
+    let [one] = &instruments[..] else { panic!("{instruments:?}") };
+    assert_eq!((one.id, one.symbol.as_str(), one.tick_size.as_str(), one.size_unit), (118, "ESU4", "0.25", 1.0));
+    assert!(one.source.ends_with("config/instruments/es.toml"), "{}", one.source);
+    assert_eq!((one.publisher, one.levels, one.days[0].as_str()), (1, Some(1), "2024-07-01"));
+    assert_eq!(fact("pillion.version"), env!("CARGO_PKG_VERSION"));
     let expected = rows(&file, &set);
     assert_eq!(reader.metadata().file_metadata().num_rows(), expected.len() as i64);
     for (read, (event, row)) in reader.get_row_iter(None).unwrap().map(Result::unwrap).zip(&expected) {
@@ -85,10 +97,14 @@ fn parquet_reads_back_to_the_same_bits() {
         let price =
             |level: Option<pillion::hot::book::Level>| level.map_or(Field::Null, |level| Field::Long(level.price));
         assert_eq!(*fields[0].1, Field::Long(event.ts_event as i64));
-        assert_eq!(*fields[2].1, Field::Int(event.sequence as i32));
-        assert_eq!((fields[4].1, fields[5].1), (&price(event.bid), &price(event.ask)));
-        assert_eq!(*fields[6].1, Field::Bool(event.warm));
-        for ((name, field), (column, value)) in fields[7..].iter().zip(set.names().iter().zip(row)) {
+        assert_eq!(*fields[1].1, Field::UShort(event.publisher_id));
+        assert_eq!(*fields[2].1, Field::UInt(event.instrument_id));
+        assert_eq!(*fields[3].1, Field::Str("ESU4".to_string()));
+        assert_eq!(*fields[4].1, Field::UInt(event.sequence));
+        assert_eq!(*fields[6].1, Field::Long(event.record as i64));
+        assert_eq!((fields[7].1, fields[8].1), (&price(event.bid), &price(event.ask)));
+        assert_eq!(*fields[9].1, Field::Bool(event.warm));
+        for ((name, field), (column, value)) in fields[10..].iter().zip(set.names().iter().zip(row)) {
             let Field::Float(read) = field else { panic!("{name} is {field:?}") };
             assert_eq!((*name, read.to_bits()), (column, value.to_bits()));
         }
@@ -100,8 +116,8 @@ fn parquet_reads_back_to_the_same_bits() {
 fn a_trigger_writes_the_rows_on_which_it_fires() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("synth.dbn");
-    let plan = data::synth::Plan { seed: 3, instruments: 1, events: 4_000, events_per_second: 5_000 };
-    data::synth::write(&file, &plan).unwrap();
+    let plan = pillion::cold::data::synth::Plan { seed: 3, instruments: 1, events: 4_000, events_per_second: 5_000 };
+    pillion::cold::data::synth::write(&file, &plan).unwrap();
     let lines = |trigger: &str| {
         let out = folder.path().join(format!("{trigger}.csv"));
         run(Args { trigger: trigger.parse().unwrap(), ..args(&file, &out) }).unwrap();

@@ -2,7 +2,7 @@
 
 mod features_common;
 
-use features_common::streams::{data, es_day, goog_day};
+use features_common::streams::{data, es_day, es_settled, goog_day};
 use features_common::{Run, hold, run};
 use pillion::cold::data::Feed;
 use pillion::cold::offline::Offline;
@@ -45,7 +45,7 @@ fn other_schemas_equal_the_twin() {
     let set = FeatureSet::bundled("all").unwrap();
     for (path, rows) in [("dbn-es/es-20240701.mbp-1.dbn.zst", 2_288), ("dbn-es/es-20240701.trades.dbn.zst", 120)] {
         let Some(path) = data(path) else { return };
-        let feed = pillion::cold::data::load(&path).unwrap();
+        let feed = es_settled(&path);
         let run = run_feed(&set, &feed, usize::MAX);
         assert!(!run.rows.is_empty() && run.rows.len() <= rows, "{} rows", run.rows.len());
         hold(&set, feed.instruments[0].tick_size, &run, sample(run.rows.len(), 20));

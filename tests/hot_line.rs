@@ -190,7 +190,7 @@ fn live_vectors_equal_offline_rows() {
     let mut feeds = vec![recording(3_000)];
     if let Some(es) = shared(ES) {
         let dir = tempfile::tempdir().unwrap();
-        feeds.push(slice(&data::load(es).unwrap(), 10_000, 8_000, &dir.path().join("slice.dbn")));
+        feeds.push(slice(&load_settled(es), 10_000, 8_000, &dir.path().join("slice.dbn")));
     }
     for feed in feeds {
         let mut offline = Vec::new();

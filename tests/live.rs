@@ -177,7 +177,7 @@ fn late_snapshot(recording: &data::Feed, to: &Path) -> u64 {
         schema: Some(dbn::Schema::Mbo),
         start_ns: recording.words[1],
         end_ns: recording.words[1] + 1,
-        symbols: recording.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+        instruments: recording.listed(),
     };
     let mut writer = data::DbnWriter::create(to, &info).expect("writable");
     let live = || recording.iter().filter(|r| !pillion::cold::pace::is_snapshot(r));
@@ -333,4 +333,82 @@ fn a_feed_says_when_its_sidecar_is_gone() {
     let ended = ticks.finish();
     assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("the sidecar that set its pace is gone"), "{}", stderr(&ended));
+}
+
+/// Signals and the rows of `features` meet under one key: the number of the record that ended the event.
+#[test]
+fn rows_and_signals_share_a_key() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (input, recording) = synthetic(dir.path(), 4_000);
+    let rows = dir.path().join("rows.csv");
+    let out = output(pillion().arg("features").arg(&input).arg("-o").arg(&rows));
+    assert!(out.status.success(), "{}", stderr(&out));
+    let mut reader = csv::Reader::from_path(&rows).unwrap();
+    let head = reader.headers().unwrap().clone();
+    let at = |name: &str| head.iter().position(|column| column == name).unwrap();
+    let (record, ts_event, symbol) = (at("record"), at("ts_event"), at("symbol"));
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let rows = reader.records().map(|row| row.unwrap());
+    let rows: Vec<_> = rows.map(|row| (number(&row[record]), number(&row[ts_event]), row[symbol].to_owned())).collect();
+    let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("key", &recording, &MODELS)));
+    let mut sidecar = run(&config, &dir.path().join("report.json"));
+    cnc_of(&mut sidecar, dir.path(), "key", State::Boot);
+    let ticks = feed(&config, "key", &input, "max");
+    cnc_of(&mut sidecar, dir.path(), "key", State::Run);
+    let mut reader = signals(dir.path(), "key");
+    let mut seen = Vec::new();
+    wait_for("every signal", || {
+        drain(&mut reader, &mut seen);
+        (seen.len() >= rows.len()).then_some(())
+    });
+    let symbols: Vec<_> = recording.instruments.iter().map(|i| i.symbol.clone()).collect();
+    let keys: Vec<_> = seen.iter().map(|s| (s.ring_seq, s.ts_event, symbols[s.instrument as usize].clone())).collect();
+    assert!(keys == rows, "{} signals, {} rows", keys.len(), rows.len());
+    assert!(ctl(dir.path(), "key", "stop").status.success());
+    assert!(sidecar.finish().status.success());
+    drop(ticks);
+}
+
+/// Records of another publisher than the lane's, named or the first one's, are counted and touch no book.
+#[test]
+fn another_publishers_records_are_rejected() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (_, recording) = synthetic(dir.path(), 500);
+    let mixed = dir.path().join("mixed.dbn");
+    let info = data::FileInfo {
+        dataset: recording.dataset.clone(),
+        schema: Some(dbn::Schema::Mbo),
+        start_ns: recording.words[1],
+        end_ns: recording.words[1] + 1,
+        instruments: recording.listed(),
+    };
+    let mut writer = data::DbnWriter::create(&mixed, &info).expect("writable");
+    for record in &recording {
+        writer.write_words(record).expect("writable");
+        let mut other = record.to_vec();
+        other[0] |= 7 << 16;
+        writer.write_words(&other).expect("writable");
+    }
+    writer.finish().expect("writable");
+    for (n, (publisher, expected)) in [("", 0_u64), ("publisher = 7, ", 7)].into_iter().enumerate() {
+        let lane = format!("pub{n}");
+        let keys = lane_keys(&lane, &recording, &[]).replace("{ id", &format!("{{ {publisher}id"));
+        let config = config(dir.path(), &format!("[lane]\n{keys}"));
+        let report = dir.path().join(format!("{lane}.json"));
+        let mut sidecar = run(&config, &report);
+        cnc_of(&mut sidecar, dir.path(), &lane, State::Boot);
+        let ticks = feed(&config, &lane, &mixed, "max");
+        let cnc = cnc_of(&mut sidecar, dir.path(), &lane, State::Run);
+        wait_for("every tick", || (cnc.ticks_consumed() == 2 * recording.records).then_some(()));
+        assert!(ctl(dir.path(), &lane, "stop").status.success());
+        assert!(sidecar.finish().status.success());
+        drop(ticks);
+        let account: SidecarReport = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+        let lane = &account.lanes[0];
+        assert_eq!(lane.rejects_by_reason["other_publisher"], recording.records, "publisher {expected} alone is taken");
+        assert_eq!(lane.book.get("duplicate_add"), None, "no order came twice to a book");
+    }
 }

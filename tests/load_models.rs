@@ -35,7 +35,7 @@ fn every_load_model_plays_the_whole_recording() {
     let (Some(es), true) = (shared(ES), has_onnxruntime()) else { return };
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     let input = dir.path().join("slice.dbn.zst");
-    let slice = slice(&data::load(es).expect("the ES day"), 20_000, 4_000, &input);
+    let slice = slice(&load_settled(es), 20_000, 4_000, &input);
     let config = with_model(dir.path(), "");
     let live = slice.iter().filter(|r| !pillion::cold::pace::is_snapshot(r)).count() as u64;
     let mut hashes = std::collections::BTreeSet::new();
@@ -117,7 +117,7 @@ fn a_play_starts_where_it_is_told() {
     let Some(es) = shared(ES) else { return };
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     let input = dir.path().join("slice.dbn.zst");
-    let slice = slice(&data::load(es).expect("the ES day"), 500, 4_000, &input);
+    let slice = slice(&load_settled(es), 500, 4_000, &input);
     let open = 1_703_545_200_000_000_000; // 2023-12-25 23:00 UTC
     let after = slice.iter().filter(|r| !pillion::cold::pace::is_snapshot(r) && r[1] >= open).count() as u64;
     assert!(after > 1_000 && after < 4_000, "{after}");

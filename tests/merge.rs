@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{output, pillion, shared, stderr};
 use pillion::cold::data::merge::{Options, Plan};
-use pillion::cold::data::{DbnWriter, Feed, FileInfo, load, order};
+use pillion::cold::data::{DbnWriter, Feed, FileInfo, Listed, load, order};
 use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ fn write(path: &Path, symbols: &[(&str, u32)], records: &[MboMsg]) -> PathBuf {
         schema: Some(dbn::Schema::Mbo),
         start_ns: 0,
         end_ns: 1,
-        symbols: symbols.iter().map(|(symbol, id)| ((*symbol).to_owned(), *id)).collect(),
+        instruments: symbols.iter().map(|(symbol, id)| Listed::named(*symbol, *id)).collect(),
     };
     let mut writer = DbnWriter::create(path, &info).unwrap();
     records.iter().for_each(|record| writer.write(record).unwrap());
@@ -120,7 +120,7 @@ fn ids_that_clash_are_refused_or_renumbered() {
         text.contains("1.dbn") && text.contains("instrument id 1 is B of TEST") && text.contains("it is A"),
         "{text}"
     );
-    let feed = clash.merge(Options { renumber: true, sort: false }).unwrap();
+    let feed = clash.merge(Options { renumber: true, ..Options::default() }).unwrap();
     assert_eq!(orders(&feed), [(1, 1), (2, 2), (2, 101), (3, 102)]);
     assert_eq!(symbols(&feed), [(1, "A"), (2, "B"), (3, "C")]);
 }
@@ -131,7 +131,7 @@ fn ids_of_one_symbol_in_one_file_stay_apart() {
         (&[("A", 1), ("A", 2)], &[(1, 10, LAST), (2, 11, LAST)]),
         (&[("A", 7), ("B", 8)], &[(7, 12, LAST), (8, 13, LAST)]),
     ]);
-    let feed = files.merge(Options { renumber: true, sort: false }).unwrap();
+    let feed = files.merge(Options { renumber: true, ..Options::default() }).unwrap();
     assert_eq!(orders(&feed), [(1, 1), (2, 2), (1, 101), (3, 102)]);
     assert_eq!(symbols(&feed), [(1, "A"), (2, "A"), (3, "B")]);
 }
@@ -162,7 +162,7 @@ fn files_out_of_order_are_refused_or_sorted() {
         "{text}"
     );
     assert!(text.contains("--sort"), "{text}");
-    let feed = files.merge(Options { renumber: false, sort: true }).unwrap();
+    let feed = files.merge(Options { sort: true, ..Options::default() }).unwrap();
     assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 5, 4, 101, 2, 3]);
 }
 
@@ -202,7 +202,7 @@ fn real_files_merge_with_all_their_records() {
     let original = load(&es).unwrap();
     let inputs = vec![es, files.inputs[0].clone()];
     let to = files.folder.path().join("out.dbn");
-    let plan = Plan::new(&inputs, Options { renumber: false, sort: order::check(&original).is_some() }).unwrap();
+    let plan = Plan::new(&inputs, Options { sort: order::check(&original).is_some(), ..Options::default() }).unwrap();
     plan.write(&to, &Default::default()).unwrap();
     let merged = load(&to).unwrap();
     assert_eq!((merged.records, merged.instruments.len()), (original.records + 2, original.instruments.len() + 1));
@@ -250,7 +250,7 @@ proptest! {
         let names: &[(&str, u32)] = &[("A", 1), ("B", 2), ("C", 3)];
         let files = Files::new(&[(names, &a), (names, &b)]);
         let sorted: Vec<_> = files.inputs.iter().map(|path| orders(&order::sort(load(path).unwrap()))).collect();
-        let merged = files.merge(Options { renumber: false, sort: true }).unwrap();
+        let merged = files.merge(Options { sort: true, ..Options::default() }).unwrap();
         for (n, expected) in sorted.iter().enumerate() {
             let own: Vec<_> = orders(&merged).into_iter().filter(|(_, order)| order / 100 == n as u64).collect();
             prop_assert_eq!(&own, expected);

@@ -265,3 +265,39 @@ fn other_features_than_it_was_trained_on() {
     let text = manifest.fits("book", &names[..3], &other).unwrap_err().to_string();
     assert!(text.contains("and nothing in the lane"), "{text}");
 }
+
+#[test]
+fn other_units_than_it_was_trained_in() {
+    use pillion::hot::decode::{Instrument, Instruments};
+    let model = Model::read(&model_support::root().join("models/mlp-k10")).unwrap();
+    let fits = |symbol: &str, tick_size: i64, size_unit: f64| {
+        let one = Instrument { id: 1, publisher: None, symbol: symbol.to_owned(), tick_size, size_unit };
+        model.manifest().fits_units("main", &Instruments::new(&[one]).unwrap()).map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(fits("GOOG", 10_000_000, 1.0), Ok(vec![]));
+    let refusal = fits("GOOG", 50_000_000, 1.0).unwrap_err();
+    for part in
+        ["model `mlp-k10`", "GOOG with tick size 0.01 and size unit 1", "GOOG with tick size 0.05", "lane \"main\""]
+    {
+        assert!(refusal.contains(part), "no {part:?} in: {refusal}");
+    }
+    assert!(fits("goog", 10_000_000, 100.0).unwrap_err().contains("size unit 100"));
+    let [equal] = &fits("SYN0001", 10_000_000, 1.0).unwrap()[..] else { panic!("one line") };
+    assert_eq!(equal, "mlp-k10 was trained on GOOG, not on SYN0001: the units are equal");
+    let [other] = &fits("ESH4", 250_000_000, 1.0).unwrap()[..] else { panic!("one line") };
+    assert!(
+        other.starts_with(
+            "WARNING: mlp-k10 was trained on GOOG (tick size x size unit 0.01 x 1), not on ESH4 (0.25 x 1)"
+        )
+    );
+    // A model that does not say what it was trained on fits anything, as before.
+    let copy = Copy::new();
+    copy.edit_manifest(|manifest| drop(manifest.remove("instruments")));
+    let silent = Model::read(copy.path()).unwrap();
+    let one = Instrument { id: 1, publisher: None, symbol: "GOOG".to_owned(), tick_size: 1, size_unit: 1.0 };
+    assert_eq!(silent.manifest().fits_units("main", &Instruments::new(&[one]).unwrap()).unwrap(), Vec::<String>::new());
+    let copy = Copy::new();
+    copy.edit_manifest(|manifest| manifest["instruments"][0]["size_unit"] = 0.0.into());
+    let refusal = Model::read(copy.path()).unwrap_err().to_string();
+    assert!(refusal.contains("size_unit 0 of GOOG"), "{refusal}");
+}

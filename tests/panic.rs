@@ -39,6 +39,7 @@ fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn En
         features,
         instruments,
         models,
+        remarks: Vec::new(),
     }
 }
 

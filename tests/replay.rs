@@ -12,6 +12,7 @@ fn replay(dir: &Path, config: &Path, input: &Path, rate: &str) -> ReplayReport {
     let json = dir.join(format!("report-{}.json", rate.replace('/', "-")));
     let mut command = pillion();
     command.arg("replay").arg("--config").arg(config).arg("--input").arg(input).args(["--rate", rate]);
+    command.arg("--instruments").arg(es_instruments());
     let out = output(command.arg("--json").arg(&json));
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     assert!(stdout(&out).contains("tick_to_signal"), "the table is printed");
@@ -29,7 +30,7 @@ fn same_signals_at_any_rate() {
     let (Some(es), true) = (shared(ES), has_onnxruntime()) else { return };
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     let input = dir.path().join("slice.dbn.zst");
-    let slice = slice(&data::load(es).expect("the ES day"), 20_000, 6_000, &input);
+    let slice = slice(&load_settled(es), 20_000, 6_000, &input);
     let config = two_models(dir.path(), "");
     let first = replay(dir.path(), &config, &input, "max");
     assert_eq!((first.ticks, first.gaps, first.rejects, first.conflated), (slice.records, 0, 0, 0));
@@ -80,7 +81,7 @@ fn stamps_and_triggers() {
     let (Some(es), true) = (shared(ES), has_onnxruntime()) else { return };
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     let input = dir.path().join("slice.dbn.zst");
-    slice(&data::load(es).expect("the ES day"), 30_000, 3_000, &input);
+    slice(&load_settled(es), 30_000, 3_000, &input);
     let full = replay(dir.path(), &two_models(dir.path(), ""), &input, "max");
     let ends = replay(dir.path(), &two_models(dir.path(), "stamps = \"ends\"\n"), &input, "max");
     assert_eq!(full.signals_blake3, ends.signals_blake3);

@@ -137,7 +137,8 @@ impl Flow {
             maker.event(at.min(spec.instruments - 1));
         }
         maker.close();
-        let instrument = |&id: &u32| Instrument { id, symbol: format!("S{id}"), tick_size: TICK, size_unit: 1.0 };
+        let instrument =
+            |&id: &u32| Instrument { id, publisher: None, symbol: format!("S{id}"), tick_size: TICK, size_unit: 1.0 };
         let instruments = maker.numbers.iter().map(instrument).collect();
         Self { instruments, snapshot, live: maker.out, span_ns: maker.now_ns - OPEN_NS + STEP_NS }
     }

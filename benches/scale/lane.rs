@@ -106,6 +106,7 @@ impl LanePoint {
             Model { engine, revision: 1 }
         };
         let lane = Lane::new(Parts {
+            depth: 0,
             ticks: regions.reader,
             instruments: Instruments::new(&plan.flow.instruments).map_err(|error| error.to_string())?,
             states,

@@ -3,7 +3,7 @@
 use crate::input::Input;
 use pillion::hot::Counts;
 use pillion::hot::book::Limits;
-use pillion::hot::decode::{Instrument, Instruments, Side, decode};
+use pillion::hot::decode::{Instrument, Instruments, Reject, Side, decode};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
 use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, StatusMsg, TradeMsg, rtype};
@@ -25,6 +25,7 @@ pub fn run(data: &[u8]) {
     let limits = Limits { max_orders: 1 + input.below(32), max_levels: 1 + input.below(16) };
     let list = [1, 2, 0x0100_0000].map(|id| Instrument {
         id,
+        publisher: None,
         symbol: format!("I{id}"),
         tick_size: (input.word() as i64).max(1),
         size_unit: 1.0,
@@ -86,7 +87,7 @@ impl Checked {
         let instruments = Instruments::new(list)?;
         static SET: OnceLock<FeatureSet> = OnceLock::new();
         let set = SET.get_or_init(|| FeatureSet::bundled("all").expect("a bundled set"));
-        let states = list.iter().map(|one| State::new(limits, set, one.tick_size)).collect();
+        let states = list.iter().map(|one| State::new(limits, set, one.tick_size.max(1))).collect();
         let vector = vec![0.0; set.names().len()];
         Ok(Self { instruments, states, limits, vector, counts: Counts::default(), records: 0 })
     }
@@ -99,6 +100,10 @@ impl Checked {
             Err(reject) => return self.counts.rejects[reject.index()] += 1,
         };
         let state = &mut self.states[tick.instrument as usize];
+        if !state.is_of(tick.publisher) {
+            self.counts.rejects[Reject::OtherPublisher.index()] += 1;
+            return;
+        }
         self.counts.applied[state.apply(&tick).index()] += 1;
         if state.event_end(&tick) {
             self.counts.events += 1;

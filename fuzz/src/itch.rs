@@ -10,7 +10,7 @@ pub fn run(file: &[u8]) {
     regions::with_bench(|bench| {
         let (input, output) = (bench.file("fuzz.itch"), bench.file("fuzz-itch.dbn"));
         std::fs::write(&input, file).expect("the bench can be written");
-        let options = itch::Options { date: "2019-12-30".parse().ok(), symbols: Vec::new() };
+        let options = itch::Options { date: "2019-12-30".parse().ok(), symbols: Vec::new(), ..Default::default() };
         let summary = match itch::convert_file(&input, &output, &options, &Default::default()) {
             Ok(summary) => summary,
             Err(error) => return assert!(error.to_string().contains("fuzz.itch"), "{error}"),

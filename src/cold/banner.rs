@@ -69,6 +69,7 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
                 line("    engine", tried.to_owned());
             }
         }
+        lane.remarks.iter().for_each(|remark| line("  units", remark.clone()));
         if lane.models.is_empty() {
             line("  model", "none: books and features only, no signals".into());
         }

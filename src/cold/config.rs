@@ -212,6 +212,9 @@ impl Lane {
 pub struct InstrumentEntry {
     /// Venue's number.
     pub id: u32,
+    /// Whose records are meant; where it is left out the first record's publisher is the one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<u16>,
     /// Name.
     pub symbol: String,
     /// Smallest price step.
@@ -244,6 +247,14 @@ impl TryFrom<String> for TickSize {
             Ok(value) if value > 0 => Ok(Self(value)),
             _ => Err(bad()),
         }
+    }
+}
+
+impl TickSize {
+    /// Decimal text without trailing zeros, such as `0.25`.
+    pub fn text(self) -> String {
+        let text = self.to_string();
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 }
 

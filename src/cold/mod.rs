@@ -3,9 +3,12 @@
 pub mod banner;
 pub mod cli;
 pub mod clock_words;
+#[cfg(feature = "parquet")]
+pub mod columns;
 pub mod config;
 pub mod cores;
 pub mod data;
+pub mod depth;
 pub mod doctor;
 mod feature_sets;
 pub mod inject;

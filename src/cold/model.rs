@@ -27,9 +27,11 @@ pub mod new;
 mod rows_in;
 mod table_in;
 mod trigger;
+mod units;
 pub use choose::{Candidate, EngineChoice, Serving};
 pub use expect::{Compared, Difference, Found};
-pub use manifest::{Decides, Expected, Hash, Manifest, Missing, Scores, Training};
+pub use manifest::{Decides, Expected, Hash, Manifest, Missing, Scores, Trained, Training};
+pub use units::manifest_instruments;
 
 /// File names inside a model directory.
 const MANIFEST: &str = "manifest.toml";

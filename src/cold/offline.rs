@@ -1,20 +1,28 @@
 //! The hot path without its ring and its models: a file in, a row of features after each event on which models would run. It drives the very code
 //! that runs live, so what a model is trained on is what it will see.
 
-use crate::Result;
 use crate::cold::data::feed::Feed;
 use crate::cold::data::limits;
 use crate::hot::book::{Level, Limits};
 use crate::hot::decode::{Instrument, Instruments, Reject, Side, decode};
 use crate::hot::features::FeatureSet;
+use crate::hot::grid::OffGrid;
 use crate::hot::state::State;
 use crate::hot::trigger::{Trigger, TriggerState};
+use crate::{Error, Result};
 
 /// What is known of one event beside its features.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Event {
+    /// Number of its last record among those that the driver has taken, from 0: what a signal of a replay of the same file
+    /// has as `ring_seq`.
+    pub record: u64,
     /// Time of its last record, ns since the epoch.
     pub ts_event: u64,
+    /// Its publisher.
+    pub publisher_id: u16,
+    /// Place of the instrument in the driver's list.
+    pub instrument: u32,
     /// Venue's number of the instrument.
     pub instrument_id: u32,
     /// Venue's message number of its last record.
@@ -33,6 +41,11 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub struct Offline {
     instruments: Instruments,
+    /// The venue's number of each.
+    venue_ids: Vec<u32>,
+    depth: usize,
+    records: u64,
+    shallow: u64,
     states: Vec<(State, u64)>,
     trigger: Trigger,
     triggers: Vec<TriggerState>,
@@ -42,10 +55,21 @@ pub struct Offline {
 
 impl Offline {
     /// Empty books and features for these instruments, with one limit each.
+    ///
+    /// # Errors
+    /// An instrument twice, or one whose tick size is not known.
     pub fn new(instruments: &[Instrument], limits: &[Limits], set: &FeatureSet) -> Result<Self> {
+        if let Some(unknown) = instruments.iter().find(|instrument| instrument.tick_size <= 0) {
+            let thing = format!("instrument {} ({})", unknown.id, unknown.symbol);
+            return Err(Error::input(thing, "its tick size is not known", "state it with --instruments FILE"));
+        }
         let state = |(instrument, limits): (&Instrument, &Limits)| (State::new(*limits, set, instrument.tick_size), 0);
         Ok(Self {
             instruments: Instruments::new(instruments)?,
+            venue_ids: instruments.iter().map(|instrument| instrument.id).collect(),
+            depth: set.depth(),
+            records: 0,
+            shallow: 0,
             states: instruments.iter().zip(limits).map(state).collect(),
             trigger: Trigger::EventEnd,
             triggers: vec![TriggerState::default(); instruments.len()],
@@ -55,9 +79,14 @@ impl Offline {
     }
 
     /// Ready for a whole file: its instruments, with room for whatever it holds.
+    ///
+    /// # Errors
+    /// An instrument whose tick size is not known: [`crate::cold::data::Facts::settle`] comes first.
     pub fn for_feed(feed: &Feed, set: &FeatureSet) -> Result<Self> {
         let limits = limits::needed(feed, &Instruments::new(&feed.instruments)?);
-        Self::new(&feed.instruments, &limits, set)
+        let mut driver = Self::new(&feed.instruments, &limits, set)?;
+        driver.venue_ids = feed.identities.iter().map(|identity| identity.id).collect();
+        Ok(driver)
     }
 
     /// The same, with rows only of the events on which a lane with this trigger runs its models.
@@ -69,6 +98,8 @@ impl Offline {
     /// Takes one record; the event and its row when one has just ended on which the trigger fires. A record that is refused is counted.
     #[inline]
     pub fn turn(&mut self, record: &[u64]) -> Option<(Event, &[f32])> {
+        let number = self.records;
+        self.records += 1;
         let tick = match decode(record, &self.instruments) {
             Ok(tick) => tick,
             Err(reject) => {
@@ -76,21 +107,29 @@ impl Offline {
                 return None;
             }
         };
-        let (state, number) = &mut self.states[tick.instrument as usize];
+        let (state, events) = &mut self.states[tick.instrument as usize];
+        if !state.is_of(tick.publisher) {
+            self.rejects[Reject::OtherPublisher.index()] += 1;
+            return None;
+        }
         state.apply(&tick);
         if !state.event_end(&tick) {
             return None;
         }
-        *number += 1;
+        self.shallow += u64::from(state.book.shown() < self.depth);
+        *events += 1;
         if !self.triggers[tick.instrument as usize].fires(self.trigger, &state.book) {
             return None;
         }
         state.features.write(&mut self.row);
         let event = Event {
+            record: number,
             ts_event: tick.ts_event,
-            instrument_id: self.instruments.get(tick.instrument).id,
+            publisher_id: tick.publisher,
+            instrument: tick.instrument,
+            instrument_id: self.venue_ids[tick.instrument as usize],
             sequence: tick.sequence,
-            number: *number - 1,
+            number: *events - 1,
             bid: state.book.best(Side::Bid),
             ask: state.book.best(Side::Ask),
             warm: state.features.warm(),
@@ -106,6 +145,16 @@ impl Offline {
     /// Records refused so far, in the order of [`Reject::ALL`].
     pub fn rejects(&self) -> &[u64; Reject::COUNT] {
         &self.rejects
+    }
+
+    /// Events so far of whose book the records had shown fewer levels than the set looks at.
+    pub fn shallow(&self) -> u64 {
+        self.shallow
+    }
+
+    /// Ticks so far whose price is no multiple of their instrument's tick size, by instrument.
+    pub fn off_grid(&self) -> impl Iterator<Item = OffGrid> {
+        self.states.iter().map(|(state, _)| state.off_grid())
     }
 
     /// State of the instrument with this dense index.

@@ -27,6 +27,8 @@ pub struct Prepared {
     pub models: Vec<LoadedModel>,
     /// Tables of the signal region: what indices and outputs mean.
     pub tables: Vec<u8>,
+    /// What a person should know of the models on these instruments.
+    pub remarks: Vec<String>,
 }
 
 impl Prepared {
@@ -115,11 +117,12 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
     let runtime = config.process.runtime();
     let (engine, on_missing, cuda) = (lane.engine, lane.on_missing, lane.cuda());
     let serving = Serving { engine, core: Some(core), batch: lane.batch, cuda, on_missing };
-    let mut models = Vec::with_capacity(lane.models.len());
+    let (mut models, mut remarks) = (Vec::with_capacity(lane.models.len()), Vec::new());
     for dir in &lane.models {
         let model = Model::read_trusted(dir, &trust)?;
         model.manifest().fits(features.name(), features.names(), &features.hash())?;
         model.manifest().fits_trigger(lane.trigger)?;
+        remarks.extend(model.manifest().fits_units(&lane.name, &instruments)?);
         let mut model = model.start(&runtime, serving)?;
         if lane.conflate && model.engine.info().stateful {
             let problem =
@@ -138,7 +141,7 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
         ));
     }
     let tables = tables(&instruments, &models, &features).to_bytes()?;
-    Ok(Prepared { config: lane.clone(), name, core, features, instruments, models, tables })
+    Ok(Prepared { config: lane.clone(), name, core, features, instruments, models, tables, remarks })
 }
 
 fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
@@ -153,7 +156,13 @@ fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
     let list: Vec<Instrument> = lane
         .instruments
         .iter()
-        .map(|i| Instrument { id: i.id, symbol: i.symbol.clone(), tick_size: i.tick_size.0, size_unit: i.size_unit })
+        .map(|i| Instrument {
+            id: i.id,
+            publisher: i.publisher,
+            symbol: i.symbol.clone(),
+            tick_size: i.tick_size.0,
+            size_unit: i.size_unit,
+        })
         .collect();
     Instruments::new(&list)
 }

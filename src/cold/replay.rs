@@ -15,7 +15,7 @@ use pillion_shm::{Kind, Lane as LaneName};
 
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
-use super::data::{Feed, limits, order};
+use super::data::{Feed, facts, limits, order};
 use super::doctor;
 use super::inject::{Injected, Load, inject};
 use super::lab::sent::{self, Sent};
@@ -28,7 +28,7 @@ pub use super::report::ReplayReport;
 use super::report::{SCHEMA_VERSION, SidecarReport, hex};
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
-use crate::hot::decode::Instruments;
+use crate::hot::decode::{Instrument, Instruments};
 use crate::hot::poll::MAX_RECORD_WORDS;
 use child::Sidecar;
 use flood::FloodWatch;
@@ -36,7 +36,7 @@ use peer::{Left, ReplayPeer};
 
 /// What to replay.
 pub struct Replay<'a> {
-    /// Configuration of exactly one lane; its instruments are taken from the input.
+    /// Configuration of exactly one lane; its instruments are taken from the input where it lists none.
     pub config: Config,
     /// The loaded recording.
     pub feed: &'a Feed,
@@ -121,10 +121,13 @@ impl Replay<'_> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         lane.name = format!("replay-{}-{:06x}", std::process::id(), now.as_micros() & 0xff_ffff);
         if lane.instruments.is_empty() {
-            lane.instruments = self.feed.instruments.iter().map(entry).collect();
+            lane.instruments = entries(self.feed)?;
             let needed = limits::needed(self.feed, &Instruments::new(&self.feed.instruments)?);
             lane.max_orders = needed.iter().map(|l| l.max_orders).fold(lane.max_orders, usize::max);
             lane.max_levels = needed.iter().map(|l| l.max_levels).fold(lane.max_levels, usize::max);
+        }
+        for entry in &mut lane.instruments {
+            place(entry, self.feed, self.input)?;
         }
         let ahead = |record: &&[u64]| is_snapshot(record) || record[1] < self.from_ns;
         lane.tail_from = self.feed.iter().take_while(ahead).count() as u64;
@@ -187,6 +190,7 @@ impl Replay<'_> {
             input: self.input.display().to_string(),
             input_blake3: hex(&self.feed.blake3),
             input_ticks: self.feed.records,
+            instruments: facts::used(self.feed),
             out_of_order: order::check(self.feed).map_or(0, |disorder| disorder.count),
             sorted: self.feed.sorted,
             complete: injected.ticks == self.feed.records,
@@ -208,9 +212,64 @@ pub fn slot_words(feed: &Feed) -> usize {
     if feed.max_record_words <= 14 { 14 } else { MAX_RECORD_WORDS }
 }
 
-/// An instrument of a recording as a configuration entry.
-pub fn entry(i: &crate::hot::decode::Instrument) -> InstrumentEntry {
-    InstrumentEntry { id: i.id, symbol: i.symbol.clone(), tick_size: TickSize(i.tick_size), size_unit: i.size_unit }
+/// The instruments of a recording as configuration entries. Where several publishers share a number, the symbol is followed
+/// by `@` and the publisher's, since readers of signals tell instruments by symbol.
+///
+/// # Errors
+/// An instrument whose tick size is not known.
+pub fn entries(feed: &Feed) -> Result<Vec<InstrumentEntry>> {
+    let entry = |i: &Instrument| {
+        if i.tick_size <= 0 {
+            let problem = format!("the tick size of {} (id {}) is not known", i.symbol, i.id);
+            return Err(Error::input(feed.path.display(), problem, "state it with --instruments FILE"));
+        }
+        let shared = feed.instruments.iter().any(|other| other.id == i.id && other.publisher != i.publisher);
+        let symbol = match i.publisher.filter(|_| shared) {
+            Some(publisher) => format!("{}@{publisher}", i.symbol),
+            None => i.symbol.clone(),
+        };
+        let tick_size = TickSize(i.tick_size);
+        Ok(InstrumentEntry { id: i.id, publisher: i.publisher, symbol, tick_size, size_unit: i.size_unit })
+    };
+    feed.instruments.iter().map(entry).collect()
+}
+
+/// Makes a lane's entry mean one instrument of the recording, where the number alone would mean several.
+///
+/// # Errors
+/// A number of several publishers without one in the entry, and one that stood for several instruments, none of which has the
+/// entry's symbol.
+fn place(entry: &mut InstrumentEntry, feed: &Feed, input: &Path) -> Result<()> {
+    let all = feed.instruments.iter().zip(&feed.identities);
+    // By the venue's number, or, once placed, by the feed's own.
+    let of_number = all.filter(|(own, identity)| own.id == entry.id || identity.id == entry.id);
+    let meant: Vec<_> = of_number.filter(|(own, _)| entry.publisher.is_none_or(|p| own.publisher == Some(p))).collect();
+    let refuse = |problem: String, mend: &str| Err(Error::input(input.display(), problem, mend));
+    if meant.iter().any(|(_, identity)| identity.era != meant[0].1.era) {
+        let symbol =
+            |own: &Instrument| own.symbol == entry.symbol || entry.symbol.starts_with(&format!("{}@", own.symbol));
+        let Some((own, _)) =
+            meant.iter().find(|(own, _)| own.id == entry.id && own.publisher == entry.publisher || symbol(own))
+        else {
+            let names: Vec<_> = meant.iter().map(|(own, _)| own.symbol.as_str()).collect();
+            let problem = format!(
+                "number {} is {} one after the other, the lane calls it {}",
+                entry.id,
+                names.join(", "),
+                entry.symbol
+            );
+            return refuse(problem, "give lane.instruments the symbol of the one that is meant");
+        };
+        entry.id = own.id;
+    }
+    let publishers: Vec<u16> =
+        meant.iter().filter(|(own, _)| own.id == entry.id).filter_map(|(own, _)| own.publisher).collect();
+    if entry.publisher.is_none() && publishers.iter().any(|other| *other != publishers[0]) {
+        let problem =
+            format!("number {} is used by the publishers {publishers:?}, each for a book of its own", entry.id);
+        return refuse(problem, "write publisher = N into the lane's instrument, and an entry for each that is wanted");
+    }
+    Ok(())
 }
 
 /// Set by SIGINT and SIGTERM, once for all replays of this process.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hot::book::Applied;
 use crate::hot::decode::Reject;
+use crate::hot::grid::OffGrid;
 use crate::hot::stamp::{MAX_NS, STAGE_NAMES, STAGES};
 use crate::hot::{Counts, StageSet};
 
@@ -244,6 +245,15 @@ pub struct LaneReport {
     /// The same over time: consecutive spans of the run, each with the histograms of what ended in it.
     #[serde(default)]
     pub intervals: Vec<Interval>,
+    /// Orders and quotes whose price is no multiple of their instrument's tick size: the tick size is not the venue's.
+    #[serde(default)]
+    pub off_grid: u64,
+    /// Trades at such prices: hidden orders may trade between two ticks.
+    #[serde(default)]
+    pub off_grid_trades: u64,
+    /// Event ends at which the feed had shown fewer levels of the book than the feature set looks at.
+    #[serde(default)]
+    pub shallow_events: u64,
     /// Where the slowest ticks lost their time.
     #[serde(default)]
     pub tail: TailReport,
@@ -295,6 +305,12 @@ impl LaneReport {
         self.unprepared = counts.unprepared;
         self.invalid = counts.invalid;
         self.generation_changes = counts.generation_changes;
+        self.shallow_events = counts.shallow;
+    }
+
+    /// Copies in how many prices were off the grid.
+    pub fn set_off_grid(&mut self, off: OffGrid) {
+        (self.off_grid, self.off_grid_trades) = (off.quotes, off.trades);
     }
 }
 

@@ -10,6 +10,7 @@ use pillion_shm::{
 };
 
 use super::cores;
+use super::depth;
 use super::lab::timeline::Timeline;
 use super::prepare::Prepared;
 use super::report::{LaneReport, Totals};
@@ -17,6 +18,7 @@ use super::sampler::LastLook;
 use super::tail::TailWatch;
 use super::tick_watch::TickWatch;
 use crate::error::{Error, Result};
+use crate::hot::features::FeatureSet;
 use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
 use crate::hot::stamp::STAGE_NAMES;
@@ -44,6 +46,8 @@ pub struct Seat {
     idle: Option<Publisher>,
     /// A new ring is on its way to the hot thread, or the old one on its way back.
     handing_over: bool,
+    /// The set, until it has been said that the feed shows too few levels for it.
+    features: Option<FeatureSet>,
     error: Option<Error>,
 }
 
@@ -92,6 +96,7 @@ impl Seat {
             totals: Totals::default(),
             timeline: Timeline::new(&STAGE_NAMES, clock.now_ns()),
             report: prepared.blank_report(state_bytes),
+            features: Some(prepared.features.clone()),
             tail,
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
@@ -161,6 +166,7 @@ impl Seat {
         let parts = Parts {
             ticks,
             features: prepared.features.len(),
+            depth: prepared.features.depth(),
             instruments: prepared.instruments,
             states,
             publisher: publishes,
@@ -209,6 +215,7 @@ impl Seat {
             }
             self.link.cnc.publish_stages(&self.totals.summaries());
         }
+        self.say_shallow();
         if self.link.old_ticks.take().is_some() {
             self.handing_over = false;
         }
@@ -217,6 +224,18 @@ impl Seat {
         {
             self.link.next_ticks.store(Some(Box::new(reader)));
             self.handing_over = true;
+        }
+    }
+
+    /// Says once that the feed shows fewer levels than the features look at.
+    fn say_shallow(&mut self) {
+        // Relaxed: a statistic.
+        let shown = self.link.shown.load(Ordering::Relaxed);
+        let Some(set) = self.features.take_if(|_| shown != u64::MAX) else { return };
+        if let Some(what) = depth::too_shallow(&set, shown as usize) {
+            let names: Vec<_> = self.report.models.iter().map(|model| model.name.as_str()).collect();
+            let models = if names.is_empty() { String::new() } else { format!("; models: {}", names.join(", ")) };
+            crate::errln!("warning: lane {}: {what}{models}", self.name.name());
         }
     }
 
@@ -235,6 +254,8 @@ impl Seat {
             Ok(Ok(mut lane)) => {
                 self.take(&lane.swap_stages(Box::<StageSet>::default()));
                 self.report.set_counts(lane.counts());
+                self.report.set_off_grid(lane.off_grid());
+                self.say_shallow();
                 self.report.end = "stopped".into();
                 self.link.cnc.set_state(State::Stopped);
             }

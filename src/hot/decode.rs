@@ -65,6 +65,8 @@ impl Side {
 pub struct Tick<'a> {
     /// Dense index of the instrument in [`Instruments`].
     pub instrument: u32,
+    /// Whose record it is.
+    pub publisher: u16,
     /// Matching-engine time, ns since the epoch.
     pub ts_event: u64,
     /// Venue's message number; 0 where the record has none.
@@ -220,11 +222,13 @@ fn tick<'a>(
     body: Body<'a>,
     known: &Instruments,
 ) -> Result<Tick<'a>, Reject> {
-    let instrument = known.index(hd.instrument_id).ok_or(Reject::UnknownInstrument)?;
+    let Some(instrument) = known.index(hd.publisher_id, hd.instrument_id) else {
+        return Err(known.stranger(hd.instrument_id));
+    };
     if hd.ts_event == UNDEF_TIMESTAMP {
         return Err(Reject::BadTime);
     }
-    Ok(Tick { instrument, ts_event: hd.ts_event, sequence, flags, body })
+    Ok(Tick { instrument, publisher: hd.publisher_id, ts_event: hd.ts_event, sequence, flags, body })
 }
 
 #[inline]

@@ -5,6 +5,7 @@ pub mod book;
 pub mod counts;
 pub mod decode;
 pub mod features;
+pub mod grid;
 pub mod infer;
 #[cfg(feature = "planted-delay")]
 pub mod planted;
@@ -25,7 +26,7 @@ pub use counts::Counts;
 pub use stamp::{Stage, StageSet, Stamps};
 pub use trigger::Trigger;
 
-use decode::{Instruments, decode};
+use decode::{Instruments, Reject, decode};
 use infer::{Infer, Model, Take};
 use poll::Poller;
 use publish::Publisher;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub states: Vec<State>,
     /// Columns of the feature set.
     pub features: usize,
+    /// Levels of a side that the set looks at.
+    pub depth: usize,
     /// Models in publishing order.
     pub models: Vec<Model>,
     /// Signal ring and board; `None` runs books and features only.
@@ -73,6 +76,7 @@ pub struct Lane {
     stamp: Stamper,
     trigger: Trigger,
     budget_ns: u64,
+    depth: usize,
     pending: Option<Pending>,
     /// Most instruments of a run.
     most: usize,
@@ -133,6 +137,7 @@ impl Lane {
             stamp: Stamper::new(parts.clock, parts.stamps),
             trigger: parts.trigger,
             budget_ns: if parts.budget_ns == 0 { u64::MAX } else { parts.budget_ns },
+            depth: parts.depth,
             pending: parts.conflate.then(|| Pending {
                 instruments: vec![PutOff::default(); instruments].into(),
                 order: VecDeque::with_capacity(instruments),
@@ -168,6 +173,10 @@ impl Lane {
         };
         let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
         let state = &mut self.states[index];
+        if !state.is_of(tick.publisher) {
+            self.counts.rejects[Reject::OtherPublisher.index()] += 1;
+            return Turn::Worked;
+        }
         self.counts.applied[state.apply(&tick).index()] += 1;
         if state.restarted() {
             self.infer.reset(index);
@@ -177,6 +186,7 @@ impl Lane {
             return Turn::Worked;
         }
         self.counts.events += 1;
+        self.counts.depth(state.book.shown(), self.depth);
         let fires = self.infer.len() > 0 && self.triggers[index].fires(self.trigger, &state.book);
         if fires {
             state.features.write(&mut self.infer.vector);

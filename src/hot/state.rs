@@ -5,6 +5,10 @@
 use super::book::{Applied, Book, Limits};
 use super::decode::{Body, Tick};
 use super::features::{FeatureSet, Features};
+use super::grid::{Grid, OffGrid};
+
+/// No publisher yet: no `u16`.
+const NOBODY: u32 = u32::MAX;
 
 /// State of one instrument.
 #[derive(Clone, Debug)]
@@ -15,17 +19,51 @@ pub struct State {
     pub features: Features,
     was_suspect: bool,
     restarted: bool,
+    /// Whose records these are: the first one's.
+    publisher: u32,
+    grid: Grid,
+    off_grid: OffGrid,
 }
 
 impl State {
     /// An empty book and features that have seen nothing; `tick_size` in 1e-9 of price.
     pub fn new(limits: Limits, set: &FeatureSet, tick_size: i64) -> Self {
-        Self { book: Book::new(limits), features: Features::new(set, tick_size), was_suspect: false, restarted: false }
+        Self {
+            book: Book::new(limits),
+            features: Features::new(set, tick_size),
+            was_suspect: false,
+            restarted: false,
+            publisher: NOBODY,
+            grid: Grid::new(tick_size),
+            off_grid: OffGrid::default(),
+        }
+    }
+
+    /// Whether a tick of this publisher belongs here: the first one's publisher is the instrument's, since two publishers'
+    /// orders make no book.
+    #[inline]
+    pub fn is_of(&mut self, publisher: u16) -> bool {
+        self.publisher == u32::from(publisher) || self.belongs_to_nobody(publisher)
+    }
+
+    #[cold]
+    fn belongs_to_nobody(&mut self, publisher: u16) -> bool {
+        let free = self.publisher == NOBODY;
+        if free {
+            self.publisher = publisher.into();
+        }
+        free
+    }
+
+    /// Ticks so far whose price is no multiple of the tick size.
+    pub fn off_grid(&self) -> OffGrid {
+        self.off_grid
     }
 
     /// Step 3: the book takes the tick. Features restart at a clear, and once a book that missed records is whole again.
     #[inline]
     pub fn apply(&mut self, tick: &Tick) -> Applied {
+        self.off_grid.count(&self.grid, tick);
         let applied = self.book.apply(tick);
         let mended = self.was_suspect && !self.book.suspect();
         self.was_suspect = self.book.suspect();

@@ -71,6 +71,7 @@ pub fn line_with(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, s
     };
     let state = |tick| State::new(Limits { max_orders: 16_384, max_levels: 2_048 }, set, tick);
     let lane = Lane::new(Parts {
+        depth: set.depth(),
         ticks: RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).expect("a reader"),
         instruments: Instruments::new(&feed.instruments).expect("instruments"),
         states: feed.instruments.iter().map(|i| state(i.tick_size)).collect(),

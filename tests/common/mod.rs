@@ -7,7 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use pillion::cold::data::{self, DbnWriter, Feed, FileInfo};
+use pillion::cold::data::facts::FactsArgs;
+use pillion::cold::data::{self, DbnWriter, Facts, Feed, FileInfo};
 use pillion_shm::{CncClient, Lane, State};
 
 mod skip;
@@ -26,6 +27,19 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 
 /// The ES day.
 pub const ES: &str = "dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst";
+
+/// What states the tick sizes of the ES recordings, which have no definitions.
+pub fn es_instruments() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/instruments/es.toml")
+}
+
+/// A recording in memory with its instruments' units: its own, or the ES recordings'.
+pub fn load_settled(path: impl AsRef<Path>) -> Feed {
+    let mut feed = data::load(path).expect("a good file");
+    let args = FactsArgs { instruments: Some(es_instruments()), guess: false };
+    Facts::from(&args).and_then(|facts| facts.settle(&mut feed)).expect("stated units");
+    feed
+}
 
 /// Directory of a bundled model.
 pub fn model(name: &str) -> PathBuf {
@@ -92,7 +106,7 @@ pub fn slice(feed: &Feed, skip: usize, live: usize, to: &Path) -> Feed {
         schema: feed.schema.parse().ok(),
         start_ns: feed.words[1],
         end_ns: feed.words[1] + 1,
-        symbols: feed.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+        instruments: feed.listed(),
     };
     let mut writer = DbnWriter::create(to, &info).expect("writable");
     let is_snapshot = |r: &&[u64]| pillion::cold::pace::is_snapshot(r);

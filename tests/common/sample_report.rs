@@ -254,6 +254,7 @@ pub fn run(rate: &str, slow: f64, failed: bool, seed: u64) -> ReplayReport {
         input: "../shared/data/dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst".into(),
         input_blake3: "0d9b1f6a2c3e4857b6a5948372615f4e3d2c1b0a9f8e7d6c5b4a392817065f4e".into(),
         input_ticks: 68_792,
+        instruments: Vec::new(),
         out_of_order: 0,
         sorted: false,
         complete: true,

@@ -3,9 +3,10 @@
 #[path = "../common/skip.rs"]
 mod skip;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use pillion::cold::data::{Feed, lobster};
+use pillion::cold::data::facts::FactsArgs;
+use pillion::cold::data::{Facts, Feed, lobster};
 use pillion::hot::decode::{Body, Side, Tick};
 use pillion_shm::records::{BidAskPair, UNDEF_PRICE, flags};
 use rand::{Rng, RngExt, SeedableRng};
@@ -15,7 +16,7 @@ use rand_pcg::Pcg64Mcg;
 pub const CENT: i64 = 10_000_000;
 
 pub fn tick(ts_event: u64, body: Body<'_>) -> Tick<'_> {
-    Tick { instrument: 0, ts_event, sequence: 0, flags: flags::LAST, body }
+    Tick { instrument: 0, publisher: 0, ts_event, sequence: 0, flags: flags::LAST, body }
 }
 
 pub fn add(ts_event: u64, side: Side, order_id: u64, cents: i64, size: u32) -> Tick<'static> {
@@ -73,7 +74,7 @@ pub fn random_orders(seed: u64, ticks: usize) -> Vec<Tick<'static>> {
             _ => Body::Nothing,
         };
         let last = if rng.random_range(0..4) > 0 { flags::LAST } else { 0 };
-        out.push(Tick { instrument: 0, ts_event: ts, sequence: 0, flags: last, body });
+        out.push(Tick { instrument: 0, publisher: 0, ts_event: ts, sequence: 0, flags: last, body });
     }
     out
 }
@@ -126,7 +127,20 @@ pub fn data(path: &str) -> Option<PathBuf> {
 
 /// The ES day, or `None` with a word about it.
 pub fn es_day() -> Option<Feed> {
-    Some(pillion::cold::data::load(data("dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst")?).unwrap())
+    Some(es_settled(&data("dbn-es/esh4-glbx-mdp3-20231225.mbo.dbn.zst")?))
+}
+
+/// What states the tick sizes of the ES recordings, which have no definitions.
+pub fn es_facts() -> FactsArgs {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/instruments/es.toml");
+    FactsArgs { instruments: Some(file), guess: false }
+}
+
+/// A recording of ES with its tick size.
+pub fn es_settled(path: &Path) -> Feed {
+    let mut feed = pillion::cold::data::load(path).unwrap();
+    Facts::from(&es_facts()).unwrap().settle(&mut feed).unwrap();
+    feed
 }
 
 /// The GOOG day, converted, or `None` with a word about it.
@@ -134,7 +148,7 @@ pub fn goog_day() -> Option<Feed> {
     let zip = data("lobster/LOBSTER_SampleFile_GOOG_2012-06-21_10.zip")?;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("goog.dbn");
-    let options = lobster::Options { symbol: None, date: None, instrument_id: 1 };
+    let options = lobster::Options { symbol: None, date: None, instrument_id: 1, facts: Facts::default() };
     lobster::convert_file(&[zip], &file, options).unwrap();
     Some(pillion::cold::data::load(&file).unwrap())
 }

@@ -129,6 +129,7 @@ fn empty() -> ReplayReport {
         input: "day.dbn.zst".into(),
         input_blake3: "1234".into(),
         input_ticks: 4_000,
+        instruments: Vec::new(),
         out_of_order: 0,
         sorted: false,
         complete: true,

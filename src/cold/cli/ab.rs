@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::compare::percent;
 use crate::cold::data::OutputFile;
+use crate::cold::data::facts::FactsArgs;
 use crate::cold::lab::ab::child::{Children, absolute};
 use crate::cold::lab::ab::{Plan, Side, session};
 use crate::cold::lab::alike::Allow;
@@ -41,6 +42,8 @@ pub struct Args {
     /// Recording, for both
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    #[command(flatten)]
+    facts: FactsArgs,
     /// Rate, as `replay` takes it; one that both hold with room to spare
     #[arg(long, default_value = "20000/s")]
     rate: String,
@@ -117,6 +120,8 @@ fn plan(args: &Args) -> Result<Plan> {
         binaries: [absolute(Side::A, &args.a)?, absolute(Side::B, &args.b)?],
         config: args.config.clone(),
         input: args.input.clone(),
+        instruments: args.facts.instruments.clone(),
+        guess: args.facts.guess,
         rate: args.rate.clone(),
         metrics: args.metric.clone(),
         rule: Rule { margin: args.margin / 100.0, min_pairs: min_pairs.min(max_pairs), max_pairs, seed: args.seed },

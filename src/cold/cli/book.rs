@@ -1,19 +1,24 @@
-//! `pillion book`: the book after each event, as CSV.
+//! `pillion book`: the book after each event, as CSV or Parquet.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::features::Format;
 use crate::cold::data::book_csv::{self, Counts};
+#[cfg(feature = "parquet")]
+use crate::cold::data::book_parquet;
+use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::output::write_failed;
-use crate::cold::data::{self, OutputFile};
+use crate::cold::data::{self, Facts, OutputFile};
 use crate::hot::book::Applied;
 use crate::hot::decode::Reject;
 use crate::{Error, Result};
 
-/// Print one CSV row after each event (each record with F_LAST).
+/// Print one row after each event (each record with F_LAST): CSV, or Parquet into a .parquet file.
 ///
-/// Columns are Databento's: ts_event,instrument_id,sequence,bid_px_00,bid_sz_00,bid_ct_00,ask_px_00,... Prices are
-/// integers in 1e-9; an absent level is empty.
+/// Columns: ts_event,publisher_id,instrument_id,symbol,sequence,record (number in the file), then Databento's
+/// bid_px_00,bid_sz_00,bid_ct_00,ask_px_00,... Prices are integers in 1e-9; an absent level is empty. Each publisher's
+/// instrument has a book of its own, and a number that another instrument gets on another day begins with an empty one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The .dbn or .dbn.zst file.
@@ -21,19 +26,30 @@ pub struct Args {
     /// Price levels per side.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub levels: u8,
-    /// Write to this file rather than to standard output (`-`).
+    /// Write to this .csv or .parquet file rather than CSV to standard output (`-`).
     #[arg(short, long)]
     pub output: Option<PathBuf>,
+    /// Where units come from; prices here are in 1e-9 and need none, so what nothing states stays open.
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let feed = data::load(&args.file)?;
+    let format = args.output.as_deref().map_or(Ok(Format::Csv), Format::of_book)?;
+    let mut feed = data::load(&args.file)?;
+    let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
     let levels = usize::from(args.levels);
     let counts = match args.output.as_ref().filter(|path| *path != Path::new(data::output::STDOUT)) {
         Some(path) => {
             let mut out = OutputFile::create(path)?;
-            let counts = book_csv::write(&feed, levels, &mut out)?.map_err(|e| write_failed(path, e))?;
+            let written = match format {
+                Format::Csv => book_csv::write(&feed, levels, &mut out)?,
+                #[cfg(feature = "parquet")]
+                Format::Parquet => book_parquet::write(&feed, levels, &mut out)?,
+            };
+            let counts = written.map_err(|e| write_failed(path, e))?;
             out.commit()?;
             counts
         }

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use crate::Result;
+use crate::cold::config::TickSize;
 use crate::cold::data::calendar::Date;
-use crate::cold::data::{self, DbnWriter, FileInfo, lobster};
+use crate::cold::data::facts::{FactsArgs, tell};
+use crate::cold::data::{self, DbnWriter, Facts, FileInfo, lobster};
 use crate::cold::table::thousands;
+use crate::hot::grid::OffGrid;
 
 /// Convert market data of other formats to DBN, or a DBN file to a plain one.
 #[derive(clap::Args, Debug)]
@@ -36,6 +39,10 @@ pub struct Dbn {
     /// The file to write; compressed when its name ends in .zst.
     #[arg(short, long)]
     pub output: PathBuf,
+    /// What states tick size and size unit of the instruments, to be written as definitions: TOML with [[instruments]], a
+    /// lane's configuration, or a DBN file of definitions. Those of the file itself are carried through.
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
 }
 
 /// Options of `pillion convert lobster`.
@@ -56,6 +63,10 @@ pub struct Lobster {
     /// Instrument id that the records get.
     #[arg(long, default_value_t = 1)]
     pub instrument_id: u32,
+    /// What states the symbol's tick size, where it is not NASDAQ's 0.01 (Rule 612: a cent at $1 and above): TOML with
+    /// [[instruments]] (symbol, tick_size), a lane's configuration, or a DBN file of definitions.
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -69,14 +80,16 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn run_dbn(args: &Dbn) -> Result<()> {
-    let feed = data::load(&args.input)?;
+    let mut feed = data::load(&args.input)?;
+    let facts = Facts::from(&FactsArgs { instruments: args.instruments.clone(), guess: false })?;
+    facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
     let times = || feed.iter().map(|record| record[1]);
     let info = FileInfo {
         dataset: feed.dataset.clone(),
         schema: feed.schema.parse().ok(),
         start_ns: times().min().unwrap_or(0),
         end_ns: times().max().unwrap_or(0).saturating_add(1),
-        symbols: feed.instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect(),
+        instruments: feed.listed(),
     };
     let mut writer = DbnWriter::create(&args.output, &info)?;
     feed.iter().try_for_each(|record| writer.write_words(record))?;
@@ -90,11 +103,23 @@ fn run_dbn(args: &Dbn) -> Result<()> {
         feed.version,
         thousands(feed.skipped),
     );
+    tell(&feed).iter().for_each(|line| crate::outln!("{line}"));
     Ok(())
 }
 
+/// Says how many prices of a conversion are no multiple of the tick size it states.
+pub(super) fn off_grid(what: &str, tick_size: &str, off: OffGrid) {
+    if off != OffGrid::default() {
+        let (quotes, trades) = (thousands(off.quotes), thousands(off.trades));
+        crate::errln!(
+            "note: {what}: no multiple of the tick size {tick_size}: {quotes} of orders or quotes, {trades} of trades"
+        );
+    }
+}
+
 fn run_lobster(args: Lobster) -> Result<()> {
-    let options = lobster::Options { symbol: args.symbol, date: args.date, instrument_id: args.instrument_id };
+    let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    let options = lobster::Options { symbol: args.symbol, date: args.date, instrument_id: args.instrument_id, facts };
     let made = lobster::convert_file(&args.input, &args.output, options)?;
     crate::outln!(
         "{}: {} messages as {} records, {} levels; {} levels revealed, {} dropped, {} messages on unlisted orders",
@@ -106,6 +131,10 @@ fn run_lobster(args: Lobster) -> Result<()> {
         made.dropped,
         made.unlisted,
     );
+    let tick = TickSize(made.tick_size).text();
+    let rule = if tick == "0.01" { " by NASDAQ's rule (Rule 612, at $1 and above)" } else { "" };
+    crate::outln!("tick size: {tick}{rule}");
+    off_grid("prices", &tick, made.off_grid);
     crate::outln!("rows that messages do not explain: {}", made.unexplained);
     if made.unexplained > 0 {
         crate::errln!(

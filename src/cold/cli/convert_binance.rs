@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::convert::off_grid;
 use crate::Result;
-use crate::cold::data::binance::{self, Kind, Options, SizeUnit, Summary};
+use crate::cold::data::Facts;
+use crate::cold::data::binance::{self, Kind, Options, StatedUnit, Summary};
+use crate::cold::data::facts::FactsArgs;
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
 
@@ -19,16 +22,35 @@ pub struct Binance {
     /// What records are made: mbp-10 has trades too.
     #[arg(long, value_enum, default_value_t)]
     pub kind: Kind,
-    /// What a size of 1 stands for: 0.001, or BTCUSDT=0.001 for one symbol. By default the largest power of ten that
-    /// divides every size of the symbol.
+    /// What a size of 1 stands for (LOT_SIZE.stepSize of exchangeInfo): 0.001, or BTCUSDT=0.001 for one symbol.
     #[arg(long, value_delimiter = ',')]
-    pub size_unit: Vec<SizeUnit>,
+    pub size_unit: Vec<StatedUnit>,
+    /// Smallest price step (PRICE_FILTER.tickSize of exchangeInfo): 0.1, or BTCUSDT=0.1 for one symbol.
+    #[arg(long, value_delimiter = ',')]
+    pub tick_size: Vec<StatedUnit>,
+    /// What states both by symbol: TOML with [[instruments]] (symbol, tick_size, size_unit), a lane's configuration, or a
+    /// DBN file of definitions.
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
+    /// Find what nothing states from this file: the step of its prices, and the largest power of ten that divides its sizes.
+    #[arg(long)]
+    pub guess: bool,
+    /// Round sizes that are no multiple of their unit to the nearest multiple (of anything but nothing, never to nothing).
+    #[arg(long)]
+    pub round_sizes: bool,
 }
 
 /// Runs the command.
 pub fn run(args: Binance) -> Result<()> {
     let bytes = std::fs::metadata(&args.input).map_or(0, |about| about.len());
-    let options = Options { kind: args.kind, size_units: args.size_unit };
+    let options = Options {
+        kind: args.kind,
+        size_units: args.size_unit,
+        tick_sizes: args.tick_size,
+        facts: Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?,
+        guess: args.guess,
+        round_sizes: args.round_sizes,
+    };
     let progress = Progress::bytes(2 * bytes);
     let made = binance::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
     drop(progress);
@@ -51,7 +73,7 @@ pub fn run(args: Binance) -> Result<()> {
             None => crate::outln!("{}: book never whole (no snapshot that fits), {breaks}", unit.symbol),
         }
     }
-    crate::outln!("for the lane's configuration, since DBN does not carry the size unit:");
+    crate::outln!("stated in the file, and so for a lane's configuration:");
     let listed = made.units.iter().map(|unit| {
         let (id, symbol) = (unit.id, &unit.symbol);
         let (tick, size) = (&unit.tick_size, &unit.size_unit);
@@ -64,6 +86,22 @@ pub fn run(args: Binance) -> Result<()> {
 
 /// Says on standard error what is not as it should be.
 fn warn(made: &Summary) {
+    for unit in &made.units {
+        let what = match unit.guessed {
+            [false, false] => continue,
+            [true, true] => format!("tick size {} and size unit {} are GUESSES", unit.tick_size, unit.size_unit),
+            [true, false] => format!("tick size {} is a GUESS", unit.tick_size),
+            [false, true] => format!("size unit {} is a GUESS", unit.size_unit),
+        };
+        crate::errln!("warning: {}: {what} from this file's prices and sizes; --instruments states them", unit.symbol);
+    }
+    for unit in &made.units {
+        off_grid(&unit.symbol, &unit.tick_size, unit.off_grid);
+        if unit.rounded > 0 {
+            let (rounded, size) = (thousands(unit.rounded), &unit.size_unit);
+            crate::errln!("warning: {}: {rounded} sizes are rounded to the size unit {size}", unit.symbol);
+        }
+    }
     for (bad, skipped) in &made.skipped {
         crate::errln!(
             "warning: {} {} left out, the first at line {}",

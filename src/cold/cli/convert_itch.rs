@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::convert::off_grid;
 use crate::Result;
+use crate::cold::data::Facts;
 use crate::cold::data::calendar::Date;
+use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::itch::{self, Options, Summary};
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
@@ -23,12 +26,17 @@ pub struct Itch {
     /// Convert these symbols only. Instrument ids are the file's stock numbers either way.
     #[arg(long, value_delimiter = ',')]
     pub symbols: Vec<String>,
+    /// What states tick sizes by symbol, where they are not NASDAQ's 0.01 (Rule 612: a cent at $1 and above): TOML with
+    /// [[instruments]] (symbol, tick_size), a lane's configuration, or a DBN file of definitions.
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: Itch) -> Result<()> {
     let bytes = std::fs::metadata(&args.input).map_or(0, |about| about.len());
-    let options = Options { date: args.date, symbols: args.symbols };
+    let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    let options = Options { date: args.date, symbols: args.symbols, facts };
     let progress = Progress::bytes(2 * bytes);
     let made = itch::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
     drop(progress);
@@ -43,6 +51,10 @@ pub fn run(args: Itch) -> Result<()> {
     let types: Vec<_> = made.types.iter().map(|(kind, count)| format!("{kind} {}", thousands(*count))).collect();
     crate::outln!("messages by type: {}", types.join(", "));
     crate::outln!("messages on orders from before the file: {}", thousands(made.unlisted));
+    crate::outln!(
+        "tick size: 0.01 by NASDAQ's rule (Rule 612, at $1 and above), but where --instruments states another"
+    );
+    off_grid("prices", "stated for their stock", made.off_grid);
     warn(&made);
     Ok(())
 }

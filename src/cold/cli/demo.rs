@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::cold::cli::replay::{PlayArgs, summary};
-use crate::cold::config::Config;
 use crate::cold::data;
+use crate::cold::data::facts::FactsArgs;
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::pace::Rate;
 use crate::cold::replay::ReplayReport;
@@ -18,6 +18,8 @@ pub struct Args {
     /// Recording to play; without one an order flow is synthesised
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    #[command(flatten)]
+    facts: FactsArgs,
     /// Configuration file with the models to run
     #[arg(long, default_value = "config/demo.toml", value_name = "FILE")]
     config: PathBuf,
@@ -34,15 +36,16 @@ pub struct Args {
 
 /// Replays real or synthetic ticks and says what was seen.
 pub fn run(args: &Args) -> Result<()> {
-    let config = Config::load(&args.config)?;
     let outputs = Outputs { html: Some(args.html.clone()), ..Outputs::default() }.open()?;
     let folder = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
     let input = match &args.input {
         Some(path) => path.clone(),
         None => synthetic(folder.path())?,
     };
-    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
-    let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
+    let (config, facts) = (args.config.clone(), args.facts.clone());
+    let play = PlayArgs { config, input, seed: 1, from: None, sort: false, facts, for_ns: None };
+    let (config, feed) = play.load()?;
+    let report = play.replay(&config, &feed, args.rate)?;
     outputs.write(&report)?;
     if args.full {
         crate::out!("{}", summary(&report));

@@ -3,20 +3,29 @@
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::cold::config::TickSize;
+use crate::cold::data::facts::{FactsArgs, tell};
 use crate::cold::data::output::write_failed;
-use crate::cold::data::{self, Feed, OutputFile};
+use crate::cold::data::{self, Facts, Feed, OutputFile};
+use crate::cold::depth;
 use crate::cold::offline::Offline;
 use crate::cold::rows::{CsvSink, Sink};
+use crate::cold::table::thousands;
 use crate::hot::Trigger;
 use crate::hot::decode::Reject;
 use crate::hot::features::FeatureSet;
+use crate::hot::grid::OffGrid;
 use crate::{Error, Result};
 
 /// Write one row of features after each event, or after those on which a lane's trigger fires, computed by the very code
 /// that runs live.
 ///
-/// Columns: ts_event (ns), instrument_id, sequence, event (number among all the instrument's events), bid_px_00 and ask_px_00
-/// (1e-9, empty when there is none), warm, then the features of the set. Snapshots give no rows.
+/// Columns: ts_event (ns), publisher_id, instrument_id, symbol, sequence, event (number among the instrument's events), record
+/// (number in the file: what a signal of a replay has as ring_seq), bid_px_00 and ask_px_00 (1e-9, empty when there is
+/// none), warm, then the features of the set. Snapshots give no rows.
+///
+/// Features count in ticks, so the tick size of each instrument must be stated: by the file's own definition records (as
+/// `convert` and `synth` write them), or by --instruments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The .dbn or .dbn.zst file.
@@ -37,6 +46,9 @@ pub struct Args {
     /// Print the hash of the set, which a model names.
     #[arg(long, conflicts_with_all = ["file", "list"])]
     pub hash: bool,
+    /// Where tick sizes come from.
+    #[command(flatten)]
+    pub facts: FactsArgs,
 }
 
 /// Runs the command.
@@ -44,15 +56,18 @@ pub fn run(args: Args) -> Result<()> {
     let set = FeatureSet::load(&args.set)?;
     match args.file {
         _ if args.hash => say(&format!("{}\n", set.hash_hex())),
-        Some(file) => rows(&file, &set, args.trigger, args.output.as_deref()),
+        Some(file) => rows(&file, &set, args.trigger, &Facts::from(&args.facts)?, args.output.as_deref()),
         None => say(&listing(&set)),
     }
 }
 
-fn rows(file: &Path, set: &FeatureSet, trigger: Trigger, output: Option<&Path>) -> Result<()> {
+fn rows(file: &Path, set: &FeatureSet, trigger: Trigger, facts: &Facts, output: Option<&Path>) -> Result<()> {
     let output = output.filter(|path| *path != Path::new(data::output::STDOUT));
     let format = output.map(Format::of).transpose()?;
-    let feed = data::load(file)?;
+    let mut feed = data::load(file)?;
+    facts.settle(&mut feed)?;
+    tell(&feed).iter().for_each(|line| crate::errln!("{line}"));
+    depth::of_feed(set, &feed).iter().for_each(|line| crate::errln!("warning: {line}"));
     let mut offline = Offline::for_feed(&feed, set)?.on(trigger);
     let rows = match (output, format) {
         (Some(path), Some(format)) => {
@@ -68,12 +83,13 @@ fn rows(file: &Path, set: &FeatureSet, trigger: Trigger, output: Option<&Path>) 
         }
         _ => return to_stdout(&feed, set, &mut offline),
     };
-    report(&offline, rows);
+    report(&feed, &offline, rows);
     Ok(())
 }
 
+/// What a table is written as.
 #[derive(Clone, Copy, Debug)]
-enum Format {
+pub(super) enum Format {
     Csv,
     #[cfg(feature = "parquet")]
     Parquet,
@@ -96,15 +112,20 @@ impl Format {
             _ => Err(Error::input(path.display(), "says no format", "name a .parquet or .csv file")),
         }
     }
+
+    /// Of a book's file: CSV also where the name has no ending.
+    pub fn of_book(path: &Path) -> Result<Format> {
+        if path.extension().is_none() { Ok(Format::Csv) } else { Format::of(path) }
+    }
 }
 
 fn to_file(path: &Path, format: Format, feed: &Feed, set: &FeatureSet, offline: &mut Offline) -> Result<u64> {
     let mut out = OutputFile::create(path)?;
     let written = match format {
-        Format::Csv => CsvSink::new(&mut out, set)
+        Format::Csv => CsvSink::new(&mut out, set, feed)
             .and_then(|mut sink| pass(feed, offline, &mut sink).and_then(|rows| sink.finish().map(|_| rows))),
         #[cfg(feature = "parquet")]
-        Format::Parquet => crate::cold::rows::ParquetSink::new(&mut out, set, offline.trigger(), &feed.blake3)
+        Format::Parquet => crate::cold::rows::ParquetSink::new(&mut out, set, offline.trigger(), feed)
             .and_then(|mut sink| pass(feed, offline, &mut sink).and_then(|rows| sink.finish().map(|_| rows))),
     };
     let rows = written.map_err(|error| write_failed(path, error))?;
@@ -113,10 +134,10 @@ fn to_file(path: &Path, format: Format, feed: &Feed, set: &FeatureSet, offline: 
 }
 
 fn to_stdout(feed: &Feed, set: &FeatureSet, offline: &mut Offline) -> Result<()> {
-    let written = CsvSink::new(BufWriter::new(io::stdout().lock()), set)
+    let written = CsvSink::new(BufWriter::new(io::stdout().lock()), set, feed)
         .and_then(|mut sink| pass(feed, offline, &mut sink).and_then(|rows| sink.finish().map(|_| rows)));
     match written {
-        Ok(rows) => report(offline, rows),
+        Ok(rows) => report(feed, offline, rows),
         // Whoever read the rows has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(error) => {
@@ -138,7 +159,8 @@ fn pass(feed: &Feed, offline: &mut Offline, sink: &mut impl Sink) -> io::Result<
 }
 
 /// Says on standard error what a reader of the rows should know, and nothing when all is plain.
-fn report(offline: &Offline, rows: u64) {
+fn report(feed: &Feed, offline: &Offline, rows: u64) {
+    off_grid(feed, offline);
     for reject in Reject::ALL {
         let count = offline.rejects()[reject.index()];
         if count > 0 {
@@ -147,6 +169,18 @@ fn report(offline: &Offline, rows: u64) {
     }
     if rows == 0 {
         crate::errln!("no rows: the file has no event outside snapshots on which {} fires", offline.trigger());
+    }
+}
+
+fn off_grid(feed: &Feed, offline: &Offline) {
+    for (instrument, off) in
+        feed.instruments.iter().zip(offline.off_grid()).filter(|(_, off)| *off != OffGrid::default())
+    {
+        let (symbol, tick) = (&instrument.symbol, TickSize(instrument.tick_size).text());
+        let (quotes, trades) = (thousands(off.quotes), thousands(off.trades));
+        crate::errln!(
+            "{symbol}: prices that are no multiple of the tick size {tick}: {quotes} of orders or quotes, {trades} of trades"
+        );
     }
 }
 

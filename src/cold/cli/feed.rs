@@ -60,6 +60,7 @@ pub fn run(args: &Args) -> Result<()> {
     let lane = config.place(&args.lane)?;
     let cpu = cores::choose_feed(&config)?;
     let feed = data::load(&args.input)?;
+    one_instrument_a_number(&feed)?;
     let clock = Clock::attach_or_create_by(lane.dir(), lane.trust())?;
     let cnc = find_sidecar(&lane, &clock, args.rate, &stop)?;
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };
@@ -82,6 +83,19 @@ pub fn run(args: &Args) -> Result<()> {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Refuses a recording in which a number stood for several instruments: a sidecar knows one of them.
+fn one_instrument_a_number(feed: &data::Feed) -> Result<()> {
+    let Some(later) = feed.identities.iter().position(|identity| identity.era > 0) else { return Ok(()) };
+    let (symbol, id) = (&feed.instruments[later].symbol, feed.identities[later].id);
+    let first = feed.identities.iter().position(|identity| identity.id == id).unwrap_or(later);
+    let problem = format!(
+        "number {id} is {} first and {symbol} later, and a lane knows a number as one",
+        feed.instruments[first].symbol
+    );
+    let mend = "`pillion convert dbn` writes a file in which each has a number of its own, and `replay` plays this one";
+    Err(Error::input(feed.path.display(), problem, mend))
 }
 
 /// The lane's live sidecar, booting ones included; rate max waits a while for one and refuses to go without.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::Result;
+use crate::cold::data::Facts;
+use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::merge::{Options, Plan};
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
@@ -25,11 +27,16 @@ pub struct Args {
     /// Sort files that are out of order; such a file's records are held in memory twice.
     #[arg(long)]
     pub sort: bool,
+    /// What states tick size and size unit of the instruments, to be written as definitions: TOML with [[instruments]], a
+    /// lane's configuration, or a DBN file of definitions. Those of the files themselves are carried through.
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let plan = Plan::new(&args.files, Options { renumber: args.renumber, sort: args.sort })?;
+    let facts = Facts::from(&FactsArgs { instruments: args.instruments.clone(), guess: false })?;
+    let plan = Plan::new(&args.files, Options { renumber: args.renumber, sort: args.sort, facts })?;
     let progress = Progress::start(plan.records());
     let written = plan.write(&args.output, &progress.done);
     drop(progress);
@@ -38,13 +45,14 @@ pub fn run(args: &Args) -> Result<()> {
         "{}: {} records of {} instruments from {} files, {} of them sorted; {} records of other types left out",
         args.output.display(),
         thousands(plan.records()),
-        plan.symbols().len(),
+        plan.instruments().len(),
         args.files.len(),
         plan.sorted(),
         thousands(plan.skipped()),
     );
     if args.renumber {
-        let ids: Vec<_> = plan.symbols().iter().map(|(symbol, id)| format!("{id} {symbol}")).collect();
+        let listed = plan.instruments().iter().map(|listed| &listed.instrument);
+        let ids: Vec<_> = listed.map(|instrument| format!("{} {}", instrument.id, instrument.symbol)).collect();
         crate::outln!("instruments: {}", ids.join(", "));
     }
     Ok(())

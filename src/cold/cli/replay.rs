@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use crate::cold::config::Config;
-use crate::cold::data;
+use crate::cold::data::facts::{FactsArgs, tell};
 use crate::cold::data::order::{self, Disorder};
+use crate::cold::data::{self, Facts};
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
 use crate::cold::pace::Rate;
@@ -33,6 +34,9 @@ pub struct PlayArgs {
     /// Sort events by their times first, where the recording is out of order (a merged or raw capture)
     #[arg(long)]
     pub sort: bool,
+    /// Where tick sizes come from.
+    #[command(flatten)]
+    pub facts: FactsArgs,
     /// End each run this many seconds after its first tick, instead of at the recording's end
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub for_ns: Option<u64>,
@@ -46,9 +50,11 @@ pub fn seconds(text: &str) -> std::result::Result<u64, String> {
 }
 
 impl PlayArgs {
-    /// Reads configuration and recording, and says so where the recording's events go back in time.
+    /// Reads configuration and recording, makes the instruments' units known, and says so where the recording's events go back in
+    /// time.
     pub fn load(&self) -> Result<(Config, data::Feed)> {
-        let (config, feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        let (config, mut feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        self.settle(&config, &mut feed)?;
         let Some(disorder) = order::check(&feed) else { return Ok((config, feed)) };
         let Disorder { record, before_ns, after_ns, count } = disorder;
         let back_us = (before_ns - after_ns) as f64 / 1e3;
@@ -62,6 +68,18 @@ impl PlayArgs {
         }
         crate::errln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
         Ok((config, feed))
+    }
+
+    /// Tick size and size unit of the instruments that will be played: all of the recording, or those that the lane lists.
+    fn settle(&self, config: &Config, feed: &mut data::Feed) -> Result<()> {
+        let facts = Facts::from(&self.facts)?.and_configuration(config);
+        if config.lanes.iter().all(|lane| lane.instruments.is_empty()) {
+            facts.settle(feed)?;
+        } else {
+            facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
+        }
+        tell(feed).iter().for_each(|line| crate::errln!("{line}"));
+        Ok(())
     }
 
     /// One run of it.
@@ -139,6 +157,13 @@ pub fn summary(r: &ReplayReport) -> String {
     }
     for (name, count) in r.lane.rejects_by_reason.iter().map(|(k, v)| (format!("reject {k}"), v)) {
         line("", format!("{name}: {}", n(*count)));
+    }
+    if r.lane.off_grid + r.lane.off_grid_trades > 0 {
+        let (quotes, trades) = (n(r.lane.off_grid), n(r.lane.off_grid_trades));
+        line("off grid", format!("{quotes} orders or quotes, {trades} trades at no multiple of the tick size"));
+    }
+    if r.lane.shallow_events > 0 {
+        line("depth", format!("{} events with fewer levels than the features look at", n(r.lane.shallow_events)));
     }
     let book: Vec<_> = r.lane.book.iter().map(|(k, v)| format!("{k} {}", n(*v))).collect();
     line("book", book.join(", "));

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::feed::Feed;
 use super::limits;
 use crate::Result;
+use crate::cold::rows::csv_text;
 use crate::hot::book::{Applied, Book, Level};
 use crate::hot::decode::{Instruments, Reject, Side, Tick, decode};
 
@@ -28,35 +29,63 @@ impl Counts {
     }
 }
 
-/// Runs the whole feed through its books and writes a row of `levels` levels after each record with F_LAST.
+/// The book after an event.
+pub(super) struct Row<'a> {
+    /// Its last record.
+    pub tick: &'a Tick<'a>,
+    /// Number of that record in the feed, from 0: what a signal of a replay has as `ring_seq`.
+    pub record: u64,
+    /// Place of the instrument in the feed's list.
+    pub instrument: usize,
+    /// The venue's number.
+    pub id: u32,
+    /// Its book.
+    pub book: &'a Book,
+}
+
+/// Runs the whole feed through its books and gives `each` a row after each record with F_LAST.
 ///
-/// The outer error is about the feed, the inner one about `out`.
-pub fn write(feed: &Feed, levels: usize, out: &mut impl Write) -> Result<io::Result<Counts>> {
+/// The outer error is about the feed, the inner one `each`'s.
+pub(super) fn pass(feed: &Feed, mut each: impl FnMut(&Row) -> io::Result<()>) -> Result<io::Result<Counts>> {
     let instruments = Instruments::new(&feed.instruments)?;
     let mut books: Vec<Book> = limits::needed(feed, &instruments).into_iter().map(Book::new).collect();
     let mut counts = Counts::default();
-    let mut line = head(levels).into_bytes();
-    for record in feed {
-        match decode(record, &instruments) {
+    for (record, words) in (0..).zip(feed) {
+        match decode(words, &instruments) {
             Err(reject) => counts.rejects[reject.index()] += 1,
             Ok(tick) => {
-                let book = &mut books[tick.instrument as usize];
+                let instrument = tick.instrument as usize;
+                let book = &mut books[instrument];
                 counts.applied[book.apply(&tick).index()] += 1;
                 if tick.is_last() {
                     counts.rows += 1;
                     counts.crossed += u64::from(crossed(book));
-                    row(&mut line, &tick, instruments.get(tick.instrument).id, book, levels);
+                    let row = Row { tick: &tick, record, instrument, id: feed.identities[instrument].id, book };
+                    if let Err(e) = each(&row) {
+                        return Ok(Err(e));
+                    }
                 }
             }
         }
+    }
+    Ok(Ok(counts))
+}
+
+/// Runs the whole feed through its books and writes a row of `levels` levels after each record with F_LAST.
+///
+/// The outer error is about the feed, the inner one about `out`.
+pub fn write(feed: &Feed, levels: usize, out: &mut impl Write) -> Result<io::Result<Counts>> {
+    let mut line = head(levels).into_bytes();
+    let symbols: Vec<_> = feed.instruments.iter().map(|instrument| csv_text(&instrument.symbol)).collect();
+    let passed = pass(feed, |event| {
+        row(&mut line, event, &symbols[event.instrument], levels);
         if line.len() >= 1 << 16 {
-            if let Err(e) = out.write_all(&line) {
-                return Ok(Err(e));
-            }
+            out.write_all(&line)?;
             line.clear();
         }
-    }
-    Ok(out.write_all(&line).and_then(|()| out.flush()).map(|()| counts))
+        Ok(())
+    })?;
+    Ok(passed.and_then(|counts| out.write_all(&line).and_then(|()| out.flush()).map(|()| counts)))
 }
 
 /// Whether the best bid is at or above the best ask.
@@ -64,27 +93,37 @@ pub fn crossed(book: &Book) -> bool {
     matches!((book.best(Side::Bid), book.best(Side::Ask)), (Some(bid), Some(ask)) if bid.price >= ask.price)
 }
 
+/// Columns before those of the levels.
+pub const EVENT_COLUMNS: [&str; 6] = ["ts_event", "publisher_id", "instrument_id", "symbol", "sequence", "record"];
+
+/// Names of the levels' columns, best first: price, size and order count of the bid, then of the ask.
+pub(super) fn level_columns(levels: usize) -> impl Iterator<Item = String> {
+    let parts = ["bid_px", "bid_sz", "bid_ct", "ask_px", "ask_sz", "ask_ct"];
+    (0..levels).flat_map(move |i| parts.map(|part| format!("{part}_{i:02}")))
+}
+
 /// The head row, with its line end.
 pub fn head(levels: usize) -> String {
-    let mut head = "ts_event,instrument_id,sequence".to_owned();
-    for i in 0..levels {
-        for side in ["bid", "ask"] {
-            head += &format!(",{side}_px_{i:02},{side}_sz_{i:02},{side}_ct_{i:02}");
-        }
-    }
-    head + "\n"
+    let columns: Vec<_> = EVENT_COLUMNS.into_iter().map(str::to_owned).chain(level_columns(levels)).collect();
+    columns.join(",") + "\n"
 }
 
 /// Appends one row, with its line end: prices in 1e-9, absent levels empty.
-pub fn row(line: &mut Vec<u8>, tick: &Tick, instrument_id: u32, book: &Book, levels: usize) {
-    number(line, tick.ts_event);
+fn row(line: &mut Vec<u8>, row: &Row, symbol: &str, levels: usize) {
+    number(line, row.tick.ts_event);
+    for value in [row.tick.publisher.into(), row.id.into()] {
+        line.push(b',');
+        number(line, value);
+    }
     line.push(b',');
-    number(line, instrument_id.into());
-    line.push(b',');
-    number(line, tick.sequence.into());
+    line.extend_from_slice(symbol.as_bytes());
+    for value in [row.tick.sequence.into(), row.record] {
+        line.push(b',');
+        number(line, value);
+    }
     for i in 0..levels {
         for side in Side::BOTH {
-            level(line, book.level(side, i));
+            level(line, row.book.level(side, i));
         }
     }
     line.push(b'\n');

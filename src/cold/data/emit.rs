@@ -2,12 +2,27 @@
 
 use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, UNDEF_PRICE, flags, rtype};
 
+use super::facts::{Facts, Wanted};
 use super::writer::DbnWriter;
 use crate::Result;
-use crate::hot::decode::Side;
+use crate::hot::decode::{Instrument, Side};
+use crate::hot::grid::{Grid, OffGrid};
 
 /// DBN's number of Nasdaq TotalView-ITCH, which LOBSTER is made from too.
 const PUBLISHER_XNAS_ITCH: u16 = 2;
+/// Smallest price step of an order in US stocks at $1 and above, in 1e-9: Rule 612 of Regulation NMS.
+const RULE_612: i64 = 10_000_000;
+
+/// A stock of Nasdaq's, with what is stated of it by its symbol, or the rule of its venue.
+///
+/// # Errors
+/// Statements that contradict each other.
+pub(super) fn nasdaq(symbol: String, id: u32, day_ns: u64, facts: &Facts) -> Result<Instrument> {
+    let wanted = Wanted { id: None, publisher: None, symbol: Some(&symbol), reused: false, span_ns: (day_ns, day_ns) };
+    let stated = facts.one(&symbol, wanted, None)?;
+    let (tick_size, size_unit) = stated.map_or((RULE_612, 1.0), |fact| (fact.tick_size, fact.size_unit.unwrap_or(1.0)));
+    Ok(Instrument { id, publisher: Some(PUBLISHER_XNAS_ITCH), symbol, tick_size, size_unit })
+}
 
 /// What a venue says of an instrument's trading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,10 +45,13 @@ pub(super) struct Emitter {
     doubt: bool,
     status: Option<StatusMsg>,
     records: Vec<MboMsg>,
+    grid: Grid,
+    /// Prices so far that are no multiple of their instrument's tick size.
+    pub off_grid: OffGrid,
 }
 
 impl Emitter {
-    pub fn new(instrument_id: u32) -> Self {
+    pub fn new(instrument_id: u32, grid: Grid) -> Self {
         let header = RecordHeader {
             length: (size_of::<MboMsg>() / 4) as u8,
             rtype: rtype::MBO,
@@ -41,7 +59,9 @@ impl Emitter {
             instrument_id,
             ts_event: 0,
         };
-        Self { header, sequence: 0, snapshot: false, doubt: false, status: None, records: Vec::with_capacity(64) }
+        let records = Vec::with_capacity(64);
+        let off_grid = OffGrid::default();
+        Self { header, sequence: 0, snapshot: false, doubt: false, status: None, records, grid, off_grid }
     }
 
     pub fn begin(&mut self, ts_event: u64, sequence: u32) {
@@ -54,8 +74,9 @@ impl Emitter {
     }
 
     /// The event is of this instrument.
-    pub fn of(&mut self, instrument_id: u32) {
+    pub fn of(&mut self, instrument_id: u32, grid: Grid) {
         self.header.instrument_id = instrument_id;
+        self.grid = grid;
     }
 
     /// This event is a snapshot.
@@ -69,6 +90,11 @@ impl Emitter {
     }
 
     pub fn push(&mut self, action: u8, side: Side, order_id: u64, price: i64, size: u32) {
+        match action {
+            b'A' => self.off_grid.quotes += u64::from(!self.grid.holds(price)),
+            b'T' => self.off_grid.trades += u64::from(!self.grid.holds(price)),
+            _ => {}
+        }
         // The files have no capture time: ts_recv repeats the event time, and says that it does.
         let snapshot = if self.snapshot { flags::SNAPSHOT } else { 0 };
         self.records.push(MboMsg {

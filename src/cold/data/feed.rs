@@ -1,23 +1,23 @@
 //! Reading a whole .dbn or .dbn.zst file (DBN v1 to v3) into memory, as records in the layouts of DBN v3.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use dbn::decode::dbn::Decoder;
 use dbn::decode::{DbnMetadata, DynReader};
-use dbn::{Metadata, RecordRef, SType, Schema, SymbolMappingMsg, VersionUpgradePolicy};
-use pillion_shm::records::{self, BidAskPair, MboMsg, Mbp1Msg, Mbp10Msg, StatusMsg, TradeMsg, UNDEF_PRICE, rtype};
+use dbn::{InstrumentDefMsg, Metadata, RecordRef, Schema, SymbolMappingMsg, VersionUpgradePolicy};
+use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, StatusMsg, TradeMsg, rtype};
 
+use super::definition::{Definition, Listed};
+use super::identity::{Identities, Identity, kinds};
 use super::source::{Boundaries, Hashing};
 use crate::hot::decode::Instrument;
 use crate::{Error, Result};
 
 /// What [`load`] takes, for messages.
 const SUPPORTED: &str = "mbo, mbp-1, mbp-10, trades and status records in .dbn or .dbn.zst, DBN version 1 to 3";
-/// Tick size of an instrument whose records show fewer than two prices, in 1e-9: 0.01.
-pub const DEFAULT_TICK_SIZE: i64 = 10_000_000;
 /// Magic number of a Zstandard frame, little-endian.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
@@ -32,12 +32,15 @@ pub struct Feed {
     pub version: u8,
     /// Dataset code, e.g. `GLBX.MDP3`.
     pub dataset: String,
-    /// Schema, e.g. `mbo`; `mixed` when the file names none.
+    /// Schema, e.g. `mbo`; `mixed` when the file names none and its records are of several.
     pub schema: String,
-    /// Every instrument that has records here, in ascending order of id. Symbols come from the file's mappings (the id in
-    /// digits where it has none); the tick size is the greatest common divisor of the distances between the prices seen,
-    /// or [`DEFAULT_TICK_SIZE`] where fewer than two were; the size unit is 1.
+    /// Every instrument that has records here, in ascending order of the venue's number. Symbols come from the file's mappings
+    /// and definitions (the number in digits where it has none), tick size and size unit from definitions alone: a tick
+    /// size of 0 and a size unit of 1 where there is none, until [`super::facts::Facts::settle`] has been asked.
     pub instruments: Vec<Instrument>,
+    /// What each of them is in the file. Of several instruments that had one number, one after the other, the records of
+    /// the first keep it; those of the others carry `instruments`' id here.
+    pub identities: Vec<Identity>,
     /// The records, one after the other, each starting on a word. A record's first byte is its length in 4-byte words.
     pub words: Vec<u64>,
     /// Number of records in `words`.
@@ -46,11 +49,18 @@ pub struct Feed {
     pub max_record_words: usize,
     /// Whether [`super::order::sort`] has put its events into another order than the file's.
     pub sorted: bool,
-    /// Records of other types that a mixed file had between these (definitions, system messages ...), left out.
+    /// Records of other types that a mixed file had between these (definitions, system messages ...), not in `words`.
     pub skipped: u64,
 }
 
 impl Feed {
+    /// Its instruments, as [`super::writer::FileInfo`] lists them.
+    pub fn listed(&self) -> Vec<Listed> {
+        let both = self.instruments.iter().zip(&self.identities);
+        both.map(|(instrument, identity)| Listed { instrument: instrument.clone(), depth: identity.definition.depth })
+            .collect()
+    }
+
     /// The records in file order, each as its own words.
     pub fn iter(&self) -> Records<'_> {
         Records { words: &self.words }
@@ -88,7 +98,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Feed> {
     let path = path.as_ref();
     let mut decoder = open(path)?;
     let version = decoder.get_ref().version();
-    let mut gather = Gather::default();
+    let mut gather = Gather::new(decoder.metadata());
     let outcome = gather.all(&mut decoder);
     let broken = outcome.err().or_else(|| decoder.get_mut().broken());
     if let Some(problem) = broken {
@@ -103,16 +113,21 @@ pub(super) type Source = Decoder<Boundaries<DynReader<'static, BufReader<Hashing
 
 /// Opens a file and reads its metadata; refuses what is no DBN of a supported schema.
 pub(super) fn open(path: &Path) -> Result<Source> {
+    let decoder = decoder(path)?;
+    check_schema(path, decoder.metadata())?;
+    Ok(decoder)
+}
+
+/// Opens a file of any schema and reads its metadata.
+pub(super) fn decoder(path: &Path) -> Result<Source> {
     let file = File::open(path).map_err(|e| {
         Error::input(path.display(), format!("cannot be opened: {e}"), "give the path of a .dbn or .dbn.zst file")
     })?;
     let mut source = BufReader::with_capacity(1 << 16, Hashing::new(file));
     sniff(path, &mut source)?;
     let reader = DynReader::inferred_with_buffer(source).map_err(|e| unreadable(path, e))?;
-    let decoder = Decoder::with_upgrade_policy(Boundaries::new(reader), VersionUpgradePolicy::UpgradeToV3)
-        .map_err(|e| unreadable(path, e))?;
-    check_schema(path, decoder.metadata())?;
-    Ok(decoder)
+    Decoder::with_upgrade_policy(Boundaries::new(reader), VersionUpgradePolicy::UpgradeToV3)
+        .map_err(|e| unreadable(path, e))
 }
 
 /// Refuses a file whose records end or break because of `problem` after `good` of them.
@@ -168,32 +183,23 @@ fn kept_bytes(kind: u8) -> Option<usize> {
     })
 }
 
-/// What the file shows of one instrument.
-#[derive(Default)]
-struct Seen {
-    first_price: Option<i64>,
-    /// Greatest common divisor of the distances to the first price.
-    step: u64,
-    /// Distances of traded prices, used only where no order or level shows a price: hidden trades print off the grid.
-    first_trade: Option<i64>,
-    trade_step: u64,
-    symbol: Option<String>,
-}
-
-/// Appends a record to `words` if it is of a type that is kept, and returns its length in words. The symbol of a mapping
-/// goes into `symbols`.
+/// Appends a record to `words` if it is of a type that is kept, and returns its length in words. What a mapping or a
+/// definition says goes to `who`.
 pub(super) fn keep(
     record: RecordRef<'_>,
     words: &mut Vec<u64>,
-    symbols: &mut BTreeMap<u32, String>,
+    who: &mut Identities,
 ) -> std::result::Result<Option<usize>, String> {
     let bytes: &[u8] = record.as_ref();
     let Some(keep) = kept_bytes(bytes[1]) else {
+        // `get` would panic on a record of such a type that is too short.
+        let corrupt = |e: dbn::Error| format!("corrupt: {e}");
         if bytes[1] == dbn::rtype::SYMBOL_MAPPING {
-            // `get` would panic on a record of this type that is too short.
-            let mapping: &SymbolMappingMsg = record.try_get().map_err(|e| format!("corrupt: {e}"))?;
-            let symbol = mapping.stype_out_symbol().map_err(|e| format!("corrupt: {e}"))?;
-            symbols.insert(mapping.hd.instrument_id, symbol.to_owned());
+            let mapping: &SymbolMappingMsg = record.try_get().map_err(corrupt)?;
+            who.mapped(mapping.hd.instrument_id, mapping.stype_out_symbol().map_err(corrupt)?);
+        } else if bytes[1] == dbn::rtype::INSTRUMENT_DEF {
+            let definition: &InstrumentDefMsg = record.try_get().map_err(corrupt)?;
+            who.defined(definition.hd.publisher_id, definition.hd.instrument_id, Definition::read(definition)?);
         }
         return Ok(None);
     };
@@ -207,17 +213,22 @@ pub(super) fn keep(
     Ok(Some(keep / 8))
 }
 
-#[derive(Default)]
 struct Gather {
     words: Vec<u64>,
     records: u64,
     skipped: u64,
     max_record_words: usize,
-    seen: BTreeMap<u32, Seen>,
-    symbols: BTreeMap<u32, String>,
+    who: Identities,
+    /// Records whose number had been another instrument's: where each starts, and whose it is.
+    moved: Vec<(usize, usize)>,
 }
 
 impl Gather {
+    fn new(metadata: &Metadata) -> Gather {
+        let who = Identities::new(metadata);
+        Gather { words: Vec::new(), records: 0, skipped: 0, max_record_words: 0, who, moved: Vec::new() }
+    }
+
     fn all<R: Read>(&mut self, decoder: &mut Decoder<R>) -> std::result::Result<(), String> {
         while let Some(record) = decoder.decode_ref().map_err(|e| format!("corrupt: {e}"))? {
             self.one(record)?;
@@ -227,13 +238,16 @@ impl Gather {
 
     fn one(&mut self, record: RecordRef<'_>) -> std::result::Result<(), String> {
         let start = self.words.len();
-        let Some(keep) = keep(record, &mut self.words, &mut self.symbols)? else {
+        let Some(keep) = keep(record, &mut self.words, &mut self.who)? else {
             self.skipped += 1;
             return Ok(());
         };
         self.records += 1;
         self.max_record_words = self.max_record_words.max(keep);
-        note_prices(&mut self.seen, &self.words[start..]);
+        let whose = self.who.of(&self.words[start..]);
+        if self.who.list()[whose].era > 0 {
+            self.moved.push((start, whose));
+        }
         Ok(())
     }
 
@@ -242,17 +256,24 @@ impl Gather {
             let problem = format!("none of its {} records is of a supported type", self.skipped);
             return Err(Error::input(path.display(), problem, format!("give {SUPPORTED}")));
         }
-        self.symbols.extend(mapped_symbols(metadata));
-        for (id, seen) in &mut self.seen {
-            seen.symbol = self.symbols.remove(id);
+        let list = self.who.into_list();
+        let ids = own_ids(&list);
+        for (start, whose) in self.moved {
+            self.words[start] = self.words[start] & 0xFFFF_FFFF | u64::from(ids[whose]) << 32;
         }
+        let mut known: Vec<(Instrument, Identity)> =
+            list.into_iter().zip(ids).map(|(identity, id)| (instrument(&identity, id), identity)).collect();
+        known.sort_by_key(|(_, identity)| (identity.id, identity.era, identity.publisher));
+        let schema = schema_of(metadata, known.iter().map(|(_, identity)| identity));
+        let (instruments, identities) = known.into_iter().unzip();
         Ok(Feed {
             path: path.to_owned(),
             blake3,
             version,
             dataset: metadata.dataset.clone(),
-            schema: metadata.schema.map_or("mixed", |s| s.as_str()).to_owned(),
-            instruments: self.seen.into_iter().map(instrument).collect(),
+            schema,
+            instruments,
+            identities,
             words: self.words,
             records: self.records,
             max_record_words: self.max_record_words,
@@ -262,78 +283,44 @@ impl Gather {
     }
 }
 
-fn instrument((id, seen): (u32, Seen)) -> Instrument {
-    let step = if seen.first_price.is_some() { seen.step } else { seen.trade_step };
+/// A number for each identity: the venue's for the first instrument that had it, another, from the top, for those after it.
+pub(super) fn own_ids(list: &[Identity]) -> Vec<u32> {
+    let mut used: BTreeSet<u32> = list.iter().map(|identity| identity.id).collect();
+    let mut given: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    let number = |identity: &Identity| match identity.era {
+        0 => identity.id,
+        era => *given.entry((identity.id, era)).or_insert_with(|| {
+            let free = (0..u32::MAX).rev().find(|id| !used.contains(id)).unwrap_or(0);
+            used.insert(free);
+            free
+        }),
+    };
+    list.iter().map(number).collect()
+}
+
+/// What the file itself says of an instrument.
+pub(super) fn instrument(identity: &Identity, id: u32) -> Instrument {
+    let Identity { definition, .. } = identity;
     Instrument {
         id,
-        symbol: seen.symbol.unwrap_or_else(|| id.to_string()),
-        tick_size: i64::try_from(step).ok().filter(|&step| step > 0).unwrap_or(DEFAULT_TICK_SIZE),
-        size_unit: 1.0,
+        publisher: Some(identity.publisher),
+        symbol: identity.symbol.clone().unwrap_or_else(|| identity.id.to_string()),
+        tick_size: definition.tick_size.unwrap_or(0),
+        size_unit: definition.size_unit.unwrap_or(1.0),
     }
 }
 
-/// Instrument id → symbol, whichever way round the file maps them.
-pub(super) fn mapped_symbols(metadata: &Metadata) -> Vec<(u32, String)> {
-    let inverse = metadata.stype_in == Some(SType::InstrumentId);
-    let mut symbols = Vec::new();
-    for mapping in &metadata.mappings {
-        for interval in &mapping.intervals {
-            let (id, symbol) =
-                if inverse { (&mapping.raw_symbol, &interval.symbol) } else { (&interval.symbol, &mapping.raw_symbol) };
-            if let Ok(id) = id.parse() {
-                symbols.push((id, symbol.clone()));
-            }
-        }
-    }
-    symbols
-}
-
-fn note_prices(seen: &mut BTreeMap<u32, Seen>, words: &[u64]) {
-    let bytes: &[u8] = bytemuck::cast_slice(words);
-    let header: &records::RecordHeader = bytemuck::from_bytes(&bytes[..size_of::<records::RecordHeader>()]);
-    let seen = seen.entry(header.instrument_id).or_default();
-    match header.rtype {
-        rtype::MBO => {
-            let m: &MboMsg = bytemuck::from_bytes(bytes);
-            match m.action {
-                b'A' | b'M' => seen.quote(m.price),
-                b'T' => seen.trade(m.price),
-                _ => {}
-            }
-        }
-        rtype::MBP_1 => seen.levels(&bytemuck::from_bytes::<Mbp1Msg>(bytes).levels),
-        rtype::MBP_10 => seen.levels(&bytemuck::from_bytes::<Mbp10Msg>(bytes).levels),
-        rtype::TRADE => seen.trade(bytemuck::from_bytes::<TradeMsg>(bytes).price),
-        _ => {}
-    }
-}
-
-impl Seen {
-    fn quote(&mut self, price: i64) {
-        widen(&mut self.first_price, &mut self.step, price);
-    }
-
-    fn trade(&mut self, price: i64) {
-        widen(&mut self.first_trade, &mut self.trade_step, price);
-    }
-
-    fn levels(&mut self, levels: &[BidAskPair]) {
-        for level in levels {
-            self.quote(level.bid_px);
-            self.quote(level.ask_px);
-        }
-    }
-}
-
-fn widen(first: &mut Option<i64>, step: &mut u64, price: i64) {
-    if price != UNDEF_PRICE {
-        *step = gcd(*step, price.abs_diff(*first.get_or_insert(price)));
-    }
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
+/// The schema of the records: what the file says, or, where definitions stand between them, what they are.
+fn schema_of<'a>(metadata: &Metadata, mut all: impl Iterator<Item = &'a Identity>) -> String {
+    let first = all.next().map_or(0, |identity| identity.kinds);
+    let kinds = all.fold(first, |kinds, identity| kinds | identity.kinds);
+    let schema = metadata.schema.or(match kinds {
+        kinds::MBO => Some(Schema::Mbo),
+        kinds::MBP_1 => Some(Schema::Mbp1),
+        kinds::MBP_10 => Some(Schema::Mbp10),
+        kinds::TRADE => Some(Schema::Trades),
+        kinds::STATUS => Some(Schema::Status),
+        _ => None,
+    });
+    schema.map_or("mixed", |schema| schema.as_str()).to_owned()
 }

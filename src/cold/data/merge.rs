@@ -7,28 +7,36 @@
 //! is held but one event of each, unless a file must be sorted.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dbn::Schema;
 
+use super::definition::Listed;
+use super::facts::Facts;
+use super::feed::{instrument, own_ids};
+use super::identity::Identity;
 use super::load;
 use super::order::{self, Disorder, Watch};
 use super::stream::Stream;
 use super::writer::{DbnWriter, FileInfo};
+use crate::cold::config::TickSize;
+use crate::hot::decode::Instrument;
 use crate::{Error, Result};
 
 /// Longest event in words: 8 MiB. A file without F_LAST would be one event.
 const MAX_EVENT_WORDS: usize = 1 << 20;
 
 /// How files are merged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Number the instruments 1, 2 ... by dataset and symbol, in the order of the files.
     pub renumber: bool,
     /// Sort files that are out of order, each whole in memory.
     pub sort: bool,
+    /// What is stated of the instruments, beside the files' own definitions.
+    pub facts: Facts,
 }
 
 /// What a file is, seen from its first reading.
@@ -37,8 +45,9 @@ struct Survey {
     path: PathBuf,
     dataset: String,
     schema: Option<Schema>,
-    /// Symbol of each instrument that has records, by id.
-    symbols: BTreeMap<u32, String>,
+    /// Every instrument that has records, in the order of their first ones, under a number of its own; and what it is.
+    instruments: Vec<Instrument>,
+    identities: Vec<Identity>,
     records: u64,
     skipped: u64,
     times_ns: Option<(u64, u64)>,
@@ -51,18 +60,22 @@ struct Survey {
 pub struct Plan {
     files: Vec<Survey>,
     /// For each file, the output's id of each of its instruments.
-    ids: Vec<BTreeMap<u32, u32>>,
-    symbols: Vec<(String, u32)>,
+    ids: Vec<Vec<u32>>,
+    listed: Vec<Listed>,
 }
 
 impl Plan {
     /// Reads every file once.
     ///
     /// # Errors
-    /// When a file cannot be read whole, has no event that ends, is out of order and not to be sorted, or when two
-    /// files use an instrument id for different symbols and are not to be renumbered.
+    /// When a file cannot be read whole, has no event that ends, is out of order and not to be sorted; when an instrument id
+    /// stands for different instruments and is not to be renumbered; and when two statements of an instrument's tick size or
+    /// size unit contradict each other.
     pub fn new(inputs: &[PathBuf], options: Options) -> Result<Plan> {
-        let files = inputs.iter().map(|path| Survey::read(path)).collect::<Result<Vec<_>>>()?;
+        let mut files = inputs.iter().map(|path| Survey::read(path)).collect::<Result<Vec<_>>>()?;
+        for file in &mut files {
+            options.facts.lay_on(&mut file.instruments, &mut file.identities)?;
+        }
         if let Some((file, at)) = files.iter().find_map(|f| f.disorder.filter(|_| !options.sort).map(|at| (f, at))) {
             let problem = format!(
                 "is not in the order of ts_event: record {} is of {} ns, the event before it of {} ns ({} such events)",
@@ -74,8 +87,8 @@ impl Plan {
                 "let --sort sort it: that takes its records' memory twice",
             ));
         }
-        let (ids, symbols) = if options.renumber { renumbered(&files) } else { kept(&files)? };
-        Ok(Plan { files, ids, symbols })
+        let (ids, listed) = if options.renumber { renumbered(&files)? } else { kept(&files)? };
+        Ok(Plan { files, ids, listed })
     }
 
     /// Records that the output will have.
@@ -88,9 +101,9 @@ impl Plan {
         self.files.iter().map(|file| file.skipped).sum()
     }
 
-    /// Symbol and id of each instrument of the output.
-    pub fn symbols(&self) -> &[(String, u32)] {
-        &self.symbols
+    /// The instruments of the output.
+    pub fn instruments(&self) -> &[Listed] {
+        &self.listed
     }
 
     /// How many files will be sorted in memory.
@@ -104,13 +117,14 @@ impl Plan {
     /// When a file cannot be read again, has an event longer than 8 MiB, or the output cannot be written.
     pub fn write(&self, output: &Path, done: &AtomicU64) -> Result<()> {
         let mut writer = DbnWriter::create(output, &self.info())?;
-        let mut heads = self.files.iter().map(Head::open).collect::<Result<Vec<_>>>()?;
+        let heads = self.files.iter().zip(&self.ids).map(|(file, ids)| Head::open(file, ids));
+        let mut heads = heads.collect::<Result<Vec<_>>>()?;
         let mut next = BinaryHeap::new();
         for (file, head) in heads.iter_mut().enumerate() {
             next.extend(head.advance()?.map(|time_ns| Reverse((time_ns, file))));
         }
         while let Some(Reverse((_, file))) = next.pop() {
-            heads[file].write(&self.ids[file], &mut writer)?;
+            heads[file].write(&mut writer)?;
             done.store(writer.records(), Ordering::Relaxed);
             next.extend(heads[file].advance()?.map(|time_ns| Reverse((time_ns, file))));
         }
@@ -130,7 +144,7 @@ impl Plan {
             schema,
             start_ns: times().map(|(first, _)| first).min().unwrap_or(0),
             end_ns: times().map(|(_, last)| last).max().unwrap_or(0).saturating_add(1),
-            symbols: self.symbols.clone(),
+            instruments: self.listed.clone(),
         }
     }
 }
@@ -138,12 +152,11 @@ impl Plan {
 impl Survey {
     fn read(path: &Path) -> Result<Survey> {
         let mut stream = Stream::open(path)?;
-        let (mut watch, mut words, mut records, mut ids) = (Watch::default(), Vec::new(), 0, BTreeSet::new());
+        let (mut watch, mut words, mut records) = (Watch::default(), Vec::new(), 0);
         let mut times_ns: Option<(u64, u64)> = None;
-        while stream.next(&mut words)? {
+        while stream.next(&mut words)?.is_some() {
             watch.record(&words);
             records += 1;
-            ids.insert((words[0] >> 32) as u32);
             let (first, last) = times_ns.unwrap_or((words[1], words[1]));
             times_ns = Some((first.min(words[1]), last.max(words[1])));
             words.clear();
@@ -152,12 +165,14 @@ impl Survey {
             let problem = "no record has F_LAST: its events do not end";
             return Err(Error::input(path.display(), problem, "give files whose events end"));
         }
-        let mut known = stream.symbols();
+        let identities = stream.identities().to_vec();
+        let ids = own_ids(&identities);
         Ok(Survey {
             path: path.to_owned(),
             dataset: stream.dataset().to_owned(),
             schema: stream.schema(),
-            symbols: ids.into_iter().map(|id| (id, known.remove(&id).unwrap_or_else(|| id.to_string()))).collect(),
+            instruments: identities.iter().zip(ids).map(|(identity, id)| instrument(identity, id)).collect(),
+            identities,
             records,
             skipped: stream.skipped(),
             times_ns,
@@ -167,13 +182,22 @@ impl Survey {
     }
 }
 
-type Numbering = (Vec<BTreeMap<u32, u32>>, Vec<(String, u32)>);
+type Numbering = (Vec<Vec<u32>>, Vec<Listed>);
+
+impl Survey {
+    /// Its instruments with what they are.
+    fn each(&self) -> impl Iterator<Item = (&Instrument, &Identity)> {
+        self.instruments.iter().zip(&self.identities)
+    }
+}
 
 /// Ids as they are.
 fn kept(files: &[Survey]) -> Result<Numbering> {
     let mut known: BTreeMap<u32, (&Survey, &str)> = BTreeMap::new();
+    let mut listed = Vec::new();
     for file in files {
-        for (&id, symbol) in &file.symbols {
+        for (instrument, identity) in file.each() {
+            let (id, symbol) = (identity.id, instrument.symbol.as_str());
             let (other, before) = *known.entry(id).or_insert((file, symbol));
             if before != symbol || other.dataset != file.dataset {
                 let problem = format!(
@@ -188,43 +212,90 @@ fn kept(files: &[Survey]) -> Result<Numbering> {
                     "let --renumber give every instrument an id of its own",
                 ));
             }
+            list(&mut listed, file, instrument, identity, id)?;
         }
     }
-    let ids = files.iter().map(|file| file.symbols.keys().map(|&id| (id, id)).collect()).collect();
-    Ok((ids, known.into_iter().map(|(id, (_, symbol))| (symbol.to_owned(), id)).collect()))
+    let ids = files.iter().map(|file| file.identities.iter().map(|identity| identity.id).collect()).collect();
+    Ok((ids, listed))
 }
 
-/// Ids from 1, the same for the same symbol of the same dataset, but never twice in one file.
-fn renumbered(files: &[Survey]) -> Numbering {
+/// Ids from 1, the same for the same symbol of the same dataset, but never for two numbers of one file.
+fn renumbered(files: &[Survey]) -> Result<Numbering> {
     let mut known: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    let mut symbols: Vec<(String, u32)> = Vec::new();
+    let mut listed: Vec<Listed> = Vec::new();
     let mut ids = Vec::new();
+    let mut last = 0;
     for file in files {
-        let mut own = BTreeMap::new();
-        for (&id, symbol) in &file.symbols {
-            let new = symbols.len() as u32 + 1;
-            let number = *known.entry((&file.dataset, symbol)).or_insert(new);
-            // A file may use several ids for one symbol; they stay apart.
-            let number = if own.values().any(|&used| used == number) { new } else { number };
-            if number == new {
-                symbols.push((symbol.clone(), new));
+        // By the file's own numbers: publishers that share one keep sharing it.
+        let mut own: BTreeMap<u32, u32> = BTreeMap::new();
+        for (instrument, _) in in_order(file) {
+            if own.contains_key(&instrument.id) {
+                continue;
             }
-            own.insert(id, number);
+            let number = *known.entry((&file.dataset, &instrument.symbol)).or_insert(last + 1);
+            // A file may use several ids for one symbol; they stay apart.
+            let number = if own.values().any(|&used| used == number) { last + 1 } else { number };
+            last = last.max(number);
+            own.insert(instrument.id, number);
         }
-        ids.push(own);
+        for (instrument, identity) in in_order(file) {
+            list(&mut listed, file, instrument, identity, own[&instrument.id])?;
+        }
+        ids.push(file.instruments.iter().map(|instrument| own[&instrument.id]).collect());
     }
-    (ids, symbols)
+    Ok((ids, listed))
+}
+
+/// A file's instruments in the order of their numbers.
+fn in_order(file: &Survey) -> Vec<(&Instrument, &Identity)> {
+    let mut all: Vec<_> = file.each().collect();
+    all.sort_by_key(|(_, identity)| (identity.id, identity.era, identity.publisher));
+    all
+}
+
+/// Adds an instrument to the output's list under its number there; one that is listed already must be stated alike.
+fn list(listed: &mut Vec<Listed>, file: &Survey, instrument: &Instrument, identity: &Identity, id: u32) -> Result<()> {
+    let new = Instrument { id, ..instrument.clone() };
+    let known = listed.iter_mut().find(|l| l.instrument.id == id && l.instrument.publisher == new.publisher);
+    let Some(known) = known else {
+        listed.push(Listed { instrument: new, depth: identity.definition.depth });
+        return Ok(());
+    };
+    // The levels of the shallowest file: deeper ones would be believed of all.
+    known.depth = [known.depth, identity.definition.depth].into_iter().flatten().min();
+    let before = &known.instrument;
+    if new.tick_size == 0 || before.tick_size == 0 {
+        known.instrument = if before.tick_size == 0 { new } else { before.clone() };
+        return Ok(());
+    }
+    if (new.tick_size, new.size_unit) != (before.tick_size, before.size_unit) {
+        let said = |i: &Instrument| format!("tick size {}, size unit {}", TickSize(i.tick_size).text(), i.size_unit);
+        let problem = format!("{}: {}, in a file before it {}", new.symbol, said(&new), said(before));
+        return Err(Error::input(
+            file.path.display(),
+            problem,
+            "convert the one that is wrong again, with --instruments",
+        ));
+    }
+    Ok(())
 }
 
 /// Where a file's records come from.
 enum Records {
     File(Box<Stream>),
-    Sorted { words: Vec<u64>, at: usize },
+    /// With the output's id of each of the loaded file's publishers and numbers.
+    Sorted {
+        words: Vec<u64>,
+        at: usize,
+        ids: BTreeMap<(u16, u32), u32>,
+    },
 }
 
 /// A file being merged, with its next event.
 struct Head<'a> {
     file: &'a Survey,
+    /// The output's id of each instrument.
+    ids: &'a [u32],
     records: Records,
     watch: Watch,
     event: Vec<u64>,
@@ -232,17 +303,25 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn open(file: &'a Survey) -> Result<Head<'a>> {
+    fn open(file: &'a Survey, ids: &'a [u32]) -> Result<Head<'a>> {
         let (records, first_live_ns) = if file.disorder.is_some() {
             let sorted = order::sort(load(&file.path)?);
             let mut watch = Watch::default();
             sorted.iter().for_each(|record| watch.record(record));
-            (Records::Sorted { words: sorted.words, at: 0 }, watch.first_live_ns)
+            let number = |identity: &Identity| {
+                let same = |own: &Identity| {
+                    (own.id, own.era, own.publisher) == (identity.id, identity.era, identity.publisher)
+                };
+                file.identities.iter().position(same).map_or(identity.id, |at| ids[at])
+            };
+            let own = sorted.instruments.iter().zip(&sorted.identities);
+            let ids = own.map(|(i, identity)| ((identity.publisher, i.id), number(identity))).collect();
+            (Records::Sorted { words: sorted.words, at: 0, ids }, watch.first_live_ns)
         } else {
             (Records::File(Box::new(Stream::open(&file.path)?)), file.first_live_ns)
         };
         let first_live_ns = first_live_ns.unwrap_or(0);
-        Ok(Head { file, records, watch: Watch::default(), event: Vec::new(), first_live_ns })
+        Ok(Head { file, ids, records, watch: Watch::default(), event: Vec::new(), first_live_ns })
     }
 
     /// Reads the next event and returns its time; `None` at the end.
@@ -250,17 +329,22 @@ impl<'a> Head<'a> {
         self.event.clear();
         loop {
             let start = self.event.len();
-            let more = match &mut self.records {
-                Records::File(stream) => stream.next(&mut self.event)?,
-                Records::Sorted { words, at } => {
+            let id = match &mut self.records {
+                Records::File(stream) => stream.next(&mut self.event)?.map(|whose| self.ids[whose]),
+                Records::Sorted { words, at, ids } => {
                     let length = words.get(*at).map_or(0, |first| (first & 0xFF) as usize / 2);
                     self.event.extend_from_slice(&words[*at..*at + length]);
                     *at += length;
-                    length > 0
+                    self.event.get(start).map(|first| {
+                        let own = ((first >> 16) as u16, (first >> 32) as u32);
+                        ids.get(&own).copied().unwrap_or(own.1)
+                    })
                 }
             };
-            if more {
+            let more = id.is_some();
+            if let Some(id) = id {
                 self.watch.record(&self.event[start..]);
+                self.event[start] = self.event[start] & 0xFFFF_FFFF | u64::from(id) << 32;
             }
             if self.event.len() > MAX_EVENT_WORDS {
                 let problem =
@@ -274,13 +358,10 @@ impl<'a> Head<'a> {
         }
     }
 
-    fn write(&mut self, ids: &BTreeMap<u32, u32>, writer: &mut DbnWriter) -> Result<()> {
-        let mut rest = &mut self.event[..];
-        while let Some(first) = rest.first_mut() {
-            let id = (*first >> 32) as u32;
-            *first = *first & 0xFFFF_FFFF | u64::from(ids.get(&id).copied().unwrap_or(id)) << 32;
-            let length = (*first & 0xFF) as usize / 2;
-            let (record, behind) = rest.split_at_mut(length);
+    fn write(&mut self, writer: &mut DbnWriter) -> Result<()> {
+        let mut rest = &self.event[..];
+        while let Some(first) = rest.first() {
+            let (record, behind) = rest.split_at((*first & 0xFF) as usize / 2);
             writer.write_words(record)?;
             rest = behind;
         }

@@ -2,9 +2,15 @@
 
 pub mod binance;
 pub mod book_csv;
+#[cfg(feature = "parquet")]
+pub mod book_parquet;
 pub mod calendar;
+pub mod definition;
 mod emit;
+pub mod facts;
 pub mod feed;
+mod guess;
+pub mod identity;
 pub mod itch;
 pub mod limits;
 pub mod lobster;
@@ -13,10 +19,13 @@ pub mod order;
 pub mod output;
 pub mod raw;
 mod source;
+mod stated;
 pub mod stream;
 pub mod synth;
 pub mod writer;
 
+pub use definition::Listed;
+pub use facts::Facts;
 pub use feed::{Feed, load};
 pub use output::{OutputFile, write_failed};
 pub use writer::{DbnWriter, FileInfo};

@@ -1,19 +1,19 @@
 //! Reading a .dbn or .dbn.zst file record by record, for what need not, or cannot, hold it whole.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dbn::Schema;
 use dbn::decode::DbnMetadata;
 
-use super::feed::{Source, broke_off, keep, mapped_symbols, open};
+use super::feed::{Source, broke_off, keep, open};
+use super::identity::{Identities, Identity};
 use crate::Result;
 
 /// An open file. Records come in the layouts of DBN version 3 and only those types that [`super::load`] keeps.
 pub struct Stream {
     path: PathBuf,
     source: Source,
-    symbols: BTreeMap<u32, String>,
+    who: Identities,
     records: u64,
     skipped: u64,
 }
@@ -26,27 +26,30 @@ impl Stream {
     pub fn open(path: impl AsRef<Path>) -> Result<Stream> {
         let path = path.as_ref().to_owned();
         let source = open(&path)?;
-        Ok(Stream { path, source, symbols: BTreeMap::new(), records: 0, skipped: 0 })
+        let who = Identities::new(source.metadata());
+        Ok(Stream { path, source, who, records: 0, skipped: 0 })
     }
 
-    /// Appends the next record's words to `words`; false at the end of a whole file.
+    /// Appends the next record's words to `words`, and tells whose it is, as a place in [`Stream::identities`]; `None` at the
+    /// end of a whole file.
     ///
     /// # Errors
     /// When the file is corrupt or breaks off.
-    pub fn next(&mut self, words: &mut Vec<u64>) -> Result<bool> {
+    pub fn next(&mut self, words: &mut Vec<u64>) -> Result<Option<usize>> {
+        let start = words.len();
         loop {
             let kept = match self.source.decode_ref() {
                 Err(e) => Err(format!("corrupt: {e}")),
-                Ok(Some(record)) => keep(record, words, &mut self.symbols),
+                Ok(Some(record)) => keep(record, words, &mut self.who),
                 Ok(None) => match self.source.get_mut().broken() {
                     Some(problem) => Err(problem),
-                    None => return Ok(false),
+                    None => return Ok(None),
                 },
             };
             match kept {
                 Ok(Some(_)) => {
                     self.records += 1;
-                    return Ok(true);
+                    return Ok(Some(self.who.of(&words[start..])));
                 }
                 Ok(None) => self.skipped += 1,
                 Err(problem) => return Err(broke_off(&self.path, &problem, self.records + self.skipped)),
@@ -64,11 +67,9 @@ impl Stream {
         self.source.metadata().schema
     }
 
-    /// Symbols by instrument id, as far as read: the metadata's, and those of mapping records.
-    pub fn symbols(&self) -> BTreeMap<u32, String> {
-        let mut symbols = self.symbols.clone();
-        symbols.extend(mapped_symbols(self.source.metadata()));
-        symbols
+    /// The instruments that have had records so far, in the order of their first ones.
+    pub fn identities(&self) -> &[Identity] {
+        self.who.list()
     }
 
     /// Records of types that are left out, as far as read.

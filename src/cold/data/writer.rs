@@ -1,5 +1,6 @@
 //! Writing DBN v3 files.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use dbn::{MappingInterval, Metadata, SType, Schema, SymbolMapping};
 
 use pillion_shm::text::unprintable;
 
+use super::definition::Listed;
 use super::output::{OutputFile, write_failed};
 use crate::{Error, Result};
 
@@ -24,8 +26,9 @@ pub struct FileInfo {
     pub start_ns: u64,
     /// Instant after the last, ns since the epoch.
     pub end_ns: u64,
-    /// Symbol and id of every instrument.
-    pub symbols: Vec<(String, u32)>,
+    /// Every instrument. Those whose tick size is known are defined ahead of all records, so that the file states its own
+    /// units.
+    pub instruments: Vec<Listed>,
 }
 
 /// A DBN file being written: compressed when its name ends in `.zst`, and under its name only once finished.
@@ -41,10 +44,15 @@ enum Stream {
 }
 
 impl DbnWriter {
-    /// Opens the file and writes its metadata.
+    /// Opens the file and writes its metadata and definitions.
+    ///
+    /// # Errors
+    /// When it cannot be written, or a symbol or a size unit does not fit DBN.
     pub fn create(path: impl AsRef<Path>, info: &FileInfo) -> Result<Self> {
         let target = path.as_ref().to_owned();
-        let metadata = metadata(&target, info)?;
+        let definitions = info.instruments.iter().map(|listed| listed.record(info.start_ns));
+        let definitions: Vec<_> = definitions.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        let metadata = metadata(&target, info, definitions.is_empty())?;
         let file = OutputFile::create(&target)?;
         let stream = if target.extension().is_some_and(|e| e == "zst") {
             Stream::Zstd(compressor(file).map_err(|e| write_failed(&target, e))?)
@@ -55,6 +63,9 @@ impl DbnWriter {
         MetadataEncoder::new(&mut writer.stream).encode(&metadata).map_err(|e| {
             Error::input(writer.target.display(), format!("metadata cannot be written: {e}"), "check symbols and space")
         })?;
+        for definition in &definitions {
+            writer.stream.write_all(definition.as_ref()).map_err(|e| write_failed(&writer.target, e))?;
+        }
         Ok(writer)
     }
 
@@ -70,7 +81,7 @@ impl DbnWriter {
         self.stream.write_all(bytemuck::cast_slice(record)).map_err(|e| write_failed(&self.target, e))
     }
 
-    /// Records written so far.
+    /// Records written so far, definitions not counted.
     pub fn records(&self) -> u64 {
         self.records
     }
@@ -91,11 +102,14 @@ fn compressor(file: OutputFile) -> io::Result<zstd::Encoder<'static, OutputFile>
     Ok(encoder)
 }
 
-fn metadata(target: &Path, info: &FileInfo) -> Result<Metadata> {
+/// Of a file in which definitions stand before the records, readers of DBN expect several schemas.
+fn metadata(target: &Path, info: &FileInfo, one_schema: bool) -> Result<Metadata> {
     let refuse = |problem: String, mend: &str| Err(Error::input(target.display(), problem, mend));
-    if let Some((symbol, _)) =
-        info.symbols.iter().find(|(s, _)| s.is_empty() || s.len() > 70 || !s.is_ascii() || unprintable(s).is_some())
-    {
+    // One name for a number, however many publishers use it.
+    let named: BTreeSet<_> = info.instruments.iter().map(|l| (l.instrument.id, &l.instrument.symbol)).collect();
+    let named = || named.iter().map(|&(id, symbol)| (symbol, id));
+    let unfit = |s: &str| s.is_empty() || s.len() > 70 || !s.is_ascii() || unprintable(s).is_some();
+    if let Some((symbol, _)) = named().find(|(s, _)| unfit(s)) {
         return refuse(
             format!("symbol \"{symbol}\" does not fit DBN"),
             "use 1 to 70 ASCII characters, none of control",
@@ -103,16 +117,16 @@ fn metadata(target: &Path, info: &FileInfo) -> Result<Metadata> {
     }
     let mut metadata = Metadata::builder()
         .dataset(&info.dataset)
-        .schema(info.schema)
+        .schema(info.schema.filter(|_| one_schema))
         .start(info.start_ns)
         .end(NonZeroU64::new(info.end_ns))
         .stype_in(Some(SType::RawSymbol))
         .stype_out(SType::InstrumentId)
-        .symbols(info.symbols.iter().map(|(symbol, _)| symbol.clone()).collect())
+        .symbols(named().map(|(symbol, _)| symbol.clone()).collect())
         .build();
     let (from, to) = (metadata.start().date(), metadata.end().map_or(metadata.start(), |end| end).date());
     let until = to.next_day().unwrap_or(to);
-    metadata.mappings = (info.symbols.iter())
+    metadata.mappings = named()
         .map(|(symbol, id)| SymbolMapping {
             raw_symbol: symbol.clone(),
             intervals: vec![MappingInterval { start_date: from, end_date: until, symbol: id.to_string() }],

@@ -34,6 +34,10 @@ pub struct Plan {
     pub config: PathBuf,
     /// Recording of both.
     pub input: PathBuf,
+    /// What states the instruments' units, as `replay --instruments` takes it.
+    pub instruments: Option<PathBuf>,
+    /// Whether `replay --guess` guesses what nothing states.
+    pub guess: bool,
     /// Rate of both, as `replay --rate` takes it.
     pub rate: String,
     /// What is judged; at least one.

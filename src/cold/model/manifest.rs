@@ -9,10 +9,12 @@ use pillion_shm::trust::Trust;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_OUTPUTS, MOST_OF_MANIFEST, REEXPORT, read_file};
+use crate::cold::config::TickSize;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
 use crate::hot::Trigger;
+use crate::hot::decode::{Instrument, Instruments};
 
 /// The only layout of `manifest.toml` there is so far.
 const SCHEMA: u32 = 1;
@@ -85,6 +87,9 @@ pub struct Manifest {
     pub decides: Option<Decides>,
     /// How the graph was held against the estimator's own answers, where that was done.
     pub expected: Option<Expected>,
+    /// The instruments it was trained on with their units, where someone has said so.
+    #[serde(default)]
+    pub instruments: Vec<Trained>,
     /// How it was trained, where someone has said so.
     pub training: Option<Training>,
     /// Out-of-sample scores: `model` and its baselines; none where nobody has said so.
@@ -144,6 +149,29 @@ pub enum Missing {
     Never,
     /// The model was trained to take NaN for a missing value.
     Nan,
+}
+
+/// An instrument that a model was trained on: its features counted in these units.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trained {
+    /// The venue's symbol.
+    pub symbol: String,
+    /// Smallest price step.
+    pub tick_size: TickSize,
+    /// Units that a size of 1 stood for; 1 when left out.
+    #[serde(default = "one")]
+    pub size_unit: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Trained {
+    fn counts_as(&self, instrument: &Instrument) -> bool {
+        self.tick_size.0 == instrument.tick_size && self.size_unit == instrument.size_unit
+    }
 }
 
 /// Where the weights come from.
@@ -255,6 +283,67 @@ impl Manifest {
         Err(Error::input(thing, problem, "set the lane's features to the model's, or train the model on the lane's"))
     }
 
+    /// Refuses a lane that counts in other units than the model was trained in: the same symbol with another tick size or size
+    /// unit. An instrument that the model does not list may be one it is carried over to, or a listed one under another
+    /// name: what is returned says so, and how the units compare.
+    ///
+    /// # Errors
+    /// A symbol of the model's with other units, both values named.
+    pub fn fits_units(&self, lane: &str, instruments: &Instruments) -> Result<Vec<String>> {
+        let mut others: Vec<(bool, &Instrument)> = Vec::new();
+        for instrument in instruments.iter().filter(|_| !self.instruments.is_empty()) {
+            let mut own =
+                self.instruments.iter().filter(|own| own.symbol.eq_ignore_ascii_case(&instrument.symbol)).peekable();
+            match own.peek().copied() {
+                None => others.push((self.instruments.iter().any(|any| any.counts_as(instrument)), instrument)),
+                // Trained on days of several tick sizes, it may run in any of them.
+                Some(first) if !own.any(|own| own.counts_as(instrument)) => {
+                    return Err(self.other_units(lane, first, instrument));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok([true, false].iter().filter_map(|&equal| self.said_of(&others, equal)).collect())
+    }
+
+    fn other_units(&self, lane: &str, own: &Trained, instrument: &Instrument) -> Error {
+        let problem = format!(
+            "was trained on {} with tick size {} and size unit {}, lane {lane:?} counts {} with tick size {} and size unit {}",
+            own.symbol,
+            own.tick_size.text(),
+            own.size_unit,
+            instrument.symbol,
+            TickSize(instrument.tick_size).text(),
+            instrument.size_unit
+        );
+        let mend = "give the lane's instrument the model's units, or train the model on rows in the lane's";
+        Error::input(format!("model `{}`", self.name), problem, mend)
+    }
+
+    /// A line about instruments that the model does not list, of equal or of other units than those it does.
+    fn said_of(&self, others: &[(bool, &Instrument)], equal: bool) -> Option<String> {
+        const LISTED: usize = 6;
+        let all: Vec<_> = others.iter().filter(|(same, _)| *same == equal).map(|(_, instrument)| *instrument).collect();
+        let unit = |tick: TickSize, size: f64| format!("{} x {size}", tick.text());
+        let first = all.first()?;
+        let mut names: Vec<_> = all.iter().take(LISTED).map(|instrument| instrument.symbol.as_str()).collect();
+        if all.len() > LISTED {
+            names.push("...");
+        }
+        let names = names.join(", ");
+        let own: Vec<_> = self.instruments.iter().take(LISTED).map(|own| own.symbol.as_str()).collect();
+        let (model, own) = (&self.name, own.join(", "));
+        Some(match equal {
+            true => format!("{model} was trained on {own}, not on {names}: the units are equal"),
+            false => format!(
+                "WARNING: {model} was trained on {own} (tick size x size unit {}), not on {names} ({}): features in ticks and \
+                 sizes mean other amounts; if it is the same instrument under another name, its units are wrong",
+                unit(self.instruments[0].tick_size, self.instruments[0].size_unit),
+                unit(TickSize(first.tick_size), first.size_unit),
+            ),
+        })
+    }
+
     fn first_difference(&self, names: &[String]) -> String {
         match (0..self.features.len().max(names.len())).find(|&i| self.features.get(i) != names.get(i)) {
             None => "the names are the same, a parameter or definition is not".into(),
@@ -283,6 +372,12 @@ impl Manifest {
         check_unique("output", &self.output.list())?;
         check_unique("features", &self.features)?;
         check_unique("outputs", &self.outputs)?;
+        if let Some(bad) = self.instruments.iter().find(|i| !(i.size_unit.is_finite() && i.size_unit > 0.0)) {
+            return Err(format!(
+                "instruments: size_unit {} of {}; a positive number is meant",
+                bad.size_unit, bad.symbol
+            ));
+        }
         if !self.scores.is_empty() && !self.scores.contains_key("model") {
             return Err("[scores.model] is missing, and there are [scores]".into());
         }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Buckets, Build, Host, LaneReport, ModelInUse, Stages};
+use crate::cold::data::facts::InstrumentUsed;
 use crate::cold::doctor::Diagnosis;
 
 /// The report of one replay; `--json` writes it.
@@ -56,6 +57,9 @@ pub struct ReplayReport {
     pub input_blake3: String,
     /// Records of the input.
     pub input_ticks: u64,
+    /// Its instruments with the units they were played with, and who states those.
+    #[serde(default)]
+    pub instruments: Vec<InstrumentUsed>,
     /// Events that were earlier than the one before them, as they were played.
     #[serde(default)]
     pub out_of_order: u64,

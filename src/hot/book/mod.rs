@@ -49,6 +49,8 @@ pub struct Book {
     event_number: u32,
     event_over: bool,
     source: Source,
+    /// Levels that the latest quote had places for.
+    quoted: usize,
     trading: bool,
     degraded: bool,
     suspect: bool,
@@ -68,6 +70,7 @@ impl Book {
             event_number: 1,
             event_over: false,
             source: Source::Unknown,
+            quoted: 0,
             trading: true,
             degraded: false,
             suspect: false,
@@ -161,6 +164,17 @@ impl Book {
     #[inline]
     pub fn is_order_book(&self) -> bool {
         self.source == Source::Orders
+    }
+
+    /// Levels of a side that the records show: all there are in a book of orders (`usize::MAX`), as many as the latest
+    /// record had places for in a quoted one, none where there are trades alone.
+    #[inline]
+    pub fn shown(&self) -> usize {
+        match self.source {
+            Source::Quotes => self.quoted,
+            Source::Trades => 0,
+            Source::Orders | Source::Unknown => usize::MAX,
+        }
     }
 
     /// What happened since the last event end.
@@ -351,6 +365,7 @@ impl Book {
             self.orders.clear();
         }
         self.source = Source::Quotes;
+        self.quoted = levels.len();
         (self.suspect, self.degraded, self.rebuilding) = (false, false, false);
         self.sides.iter_mut().for_each(|side| side.quote(levels));
         Applied::Changed

@@ -8,7 +8,7 @@ use super::*;
 const ROOMY: Limits = Limits { max_orders: 64, max_levels: 32 };
 
 fn tick(body: Body<'_>, flags: u8) -> Tick<'_> {
-    Tick { instrument: 0, ts_event: 1, sequence: 1, flags, body }
+    Tick { instrument: 0, publisher: 0, ts_event: 1, sequence: 1, flags, body }
 }
 
 fn add(side: Side, order_id: u64, price: i64, size: u32) -> Body<'static> {

@@ -2,6 +2,7 @@
 
 use pillion_shm::text::unprintable;
 
+use super::Reject;
 use crate::{Error, Result};
 
 /// One instrument as the configuration or the scanned file states it.
@@ -9,9 +10,12 @@ use crate::{Error, Result};
 pub struct Instrument {
     /// Venue's number, as in the records.
     pub id: u32,
+    /// The publisher whose records are meant: several publishers may use one number, each for a book of its own. `None`:
+    /// whichever publisher's record comes first; those of others are refused from then on.
+    pub publisher: Option<u16>,
     /// Symbol, at most 71 bytes.
     pub symbol: String,
-    /// Smallest price step, in 1e-9.
+    /// Smallest price step, in 1e-9; 0 where nobody has stated it, which is enough for a book and not for features.
     pub tick_size: i64,
     /// Units per size 1 (0.001 where sizes come in thousandths).
     pub size_unit: f64,
@@ -22,13 +26,24 @@ const MAX_SYMBOL_BYTES: usize = 71;
 /// Index of an empty cell of the hash table.
 const EMPTY: u32 = u32::MAX;
 
-/// Maps an instrument's id to its dense index, in O(1) and without allocating after [`Instruments::new`].
+/// Publisher of a cell that takes every publisher's records: no `u16`.
+const ANY: u32 = u32::MAX;
+
+/// Maps a record's publisher and instrument id to the instrument's dense index, in O(1) and without allocating after
+/// [`Instruments::new`].
 #[derive(Clone, Debug)]
 pub struct Instruments {
     list: Vec<Instrument>,
-    /// Open-addressed `(id, index)` cells; a power of two, at most half full.
-    cells: Vec<(u32, u32)>,
+    /// Open-addressed cells; a power of two, at most half full.
+    cells: Vec<Cell>,
     shift: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    id: u32,
+    publisher: u32,
+    index: u32,
 }
 
 impl Instruments {
@@ -36,36 +51,54 @@ impl Instruments {
     pub fn new(list: &[Instrument]) -> Result<Self> {
         let cells = (list.len() * 2).next_power_of_two().max(2);
         let shift = 32 - cells.trailing_zeros();
-        let mut table = Self { list: list.to_vec(), cells: vec![(0, EMPTY); cells], shift };
+        let empty = Cell { id: 0, publisher: ANY, index: EMPTY };
+        let mut table = Self { list: list.to_vec(), cells: vec![empty; cells], shift };
         for (index, instrument) in list.iter().enumerate() {
             check(instrument)?;
-            if table.index(instrument.id).is_some() {
+            let publisher = instrument.publisher.map_or(ANY, u32::from);
+            if table
+                .cells_of(instrument.id)
+                .any(|cell| cell.publisher == publisher || cell.publisher.max(publisher) == ANY)
+            {
                 return Err(Error::input(
                     format!("instrument {}", instrument.id),
                     format!("listed twice (the second time as \"{}\")", instrument.symbol),
-                    "list every instrument id once",
+                    "list every instrument id once, or once for each publisher, with publisher = N in each entry",
                 ));
             }
-            table.insert(instrument.id, index as u32);
+            table.insert(instrument.id, publisher, index as u32);
         }
         Ok(table)
     }
 
-    /// Dense index of the instrument with this id.
+    /// Dense index of the instrument of this publisher and id.
     #[inline]
-    pub fn index(&self, id: u32) -> Option<u32> {
+    pub fn index(&self, publisher: u16, id: u32) -> Option<u32> {
         let mask = self.cells.len() - 1;
         let mut at = self.home(id);
         loop {
-            let (key, index) = self.cells[at & mask];
-            if index == EMPTY {
+            let cell = self.cells[at & mask];
+            if cell.index == EMPTY {
                 return None;
             }
-            if key == id {
-                return Some(index);
+            if cell.id == id && (cell.publisher == u32::from(publisher) || cell.publisher == ANY) {
+                return Some(cell.index);
             }
             at += 1;
         }
+    }
+
+    /// Why [`Instruments::index`] has nothing for a record of this id.
+    #[cold]
+    pub fn stranger(&self, id: u32) -> Reject {
+        if self.cells_of(id).next().is_some() { Reject::OtherPublisher } else { Reject::UnknownInstrument }
+    }
+
+    /// The cells of an id, one for each of its publishers.
+    fn cells_of(&self, id: u32) -> impl Iterator<Item = Cell> {
+        let (mask, home) = (self.cells.len() - 1, self.home(id));
+        let probed = (home..).map(move |at| self.cells[at & mask]).take_while(|cell| cell.index != EMPTY);
+        probed.filter(move |cell| cell.id == id)
     }
 
     /// The instrument with this dense index, which must be below [`Instruments::len`].
@@ -88,13 +121,13 @@ impl Instruments {
         self.list.is_empty()
     }
 
-    fn insert(&mut self, id: u32, index: u32) {
+    fn insert(&mut self, id: u32, publisher: u32, index: u32) {
         let mask = self.cells.len() - 1;
         let mut at = self.home(id);
-        while self.cells[at & mask].1 != EMPTY {
+        while self.cells[at & mask].index != EMPTY {
             at += 1;
         }
-        self.cells[at & mask] = (id, index);
+        self.cells[at & mask] = Cell { id, publisher, index };
     }
 
     #[inline]
@@ -116,7 +149,7 @@ fn check(instrument: &Instrument) -> Result<()> {
         );
         return Err(Error::input(thing(), problem, "use a symbol without it"));
     }
-    if instrument.tick_size <= 0 {
+    if instrument.tick_size < 0 {
         let problem = format!("tick_size is {}", instrument.tick_size);
         return Err(Error::input(thing(), problem, "give the smallest price step in 1e-9, e.g. 10000000 for 0.01"));
     }

@@ -26,6 +26,8 @@ pub enum Reject {
     BadStatus = 9,
     /// The event time is undefined.
     BadTime = 10,
+    /// The instrument is in the configured list, but this is another publisher's record of it: publishers share no book.
+    OtherPublisher = 11,
 }
 
 impl Reject {
@@ -33,7 +35,7 @@ impl Reject {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every kind, in the order of [`Reject::index`].
-    pub const ALL: [Reject; 11] = [
+    pub const ALL: [Reject; 12] = [
         Reject::BadLength,
         Reject::UnknownType,
         Reject::UnknownInstrument,
@@ -45,6 +47,7 @@ impl Reject {
         Reject::BadLevels,
         Reject::BadStatus,
         Reject::BadTime,
+        Reject::OtherPublisher,
     ];
 
     /// Position of this kind in an array of [`Reject::COUNT`] counts.
@@ -67,6 +70,7 @@ impl Reject {
             Reject::BadLevels => "bad_levels",
             Reject::BadStatus => "bad_status",
             Reject::BadTime => "bad_time",
+            Reject::OtherPublisher => "other_publisher",
         }
     }
 }

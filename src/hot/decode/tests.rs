@@ -7,7 +7,7 @@ use super::*;
 fn instruments(ids: &[u32]) -> Instruments {
     let list: Vec<Instrument> = ids
         .iter()
-        .map(|&id| Instrument { id, symbol: format!("S{id}"), tick_size: 10_000_000, size_unit: 1.0 })
+        .map(|&id| Instrument { id, publisher: None, symbol: format!("S{id}"), tick_size: 10_000_000, size_unit: 1.0 })
         .collect();
     Instruments::new(&list).unwrap()
 }
@@ -113,13 +113,13 @@ fn rejects_count_under_their_own_index() {
 
 #[test]
 fn bad_instrument_lists_are_refused() {
-    let one = Instrument { id: 1, symbol: "A".to_owned(), tick_size: 1, size_unit: 1.0 };
+    let one = Instrument { id: 1, publisher: None, symbol: "A".to_owned(), tick_size: 1, size_unit: 1.0 };
     let refused = |list: &[Instrument]| Instruments::new(list).unwrap_err().to_string();
     assert!(refused(&[one.clone(), one.clone()]).contains("listed twice"));
     assert!(refused(&[Instrument { symbol: "x".repeat(72), ..one.clone() }]).contains("72 bytes"));
-    assert!(refused(&[Instrument { tick_size: 0, ..one.clone() }]).contains("tick_size is 0"));
+    assert!(refused(&[Instrument { tick_size: -1, ..one.clone() }]).contains("tick_size is -1"));
     assert!(refused(&[Instrument { size_unit: f64::NAN, ..one.clone() }]).contains("size_unit is NaN"));
-    assert!(Instruments::new(&[]).unwrap().index(0).is_none());
+    assert!(Instruments::new(&[]).unwrap().index(0, 0).is_none());
 }
 
 /// Any words, often with a header that fits one of the known types so that the fields behind it are reached.
@@ -159,9 +159,9 @@ proptest! {
         let ids: Vec<u32> = ids.into_iter().collect();
         let known = instruments(&ids);
         for (i, &id) in ids.iter().enumerate() {
-            prop_assert_eq!(known.index(id), Some(i as u32));
+            prop_assert_eq!(known.index(id as u16, id), Some(i as u32));
             prop_assert_eq!(known.get(i as u32).id, id);
         }
-        prop_assert_eq!(known.index(other).is_some(), ids.contains(&other));
+        prop_assert_eq!(known.index(0, other).is_some(), ids.contains(&other));
     }
 }

@@ -1,6 +1,7 @@
 //! One column of a feature set: a kind with all its parameters fixed.
 
 use super::kinds::{Kind, Series};
+use super::view::MAX_LEVELS;
 
 /// Bid or ask, where a feature looks at one side of the book.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,6 +130,26 @@ impl Column {
             line.push_str(" scale=log");
         }
         line
+    }
+
+    /// Levels of a side that the value hangs on: 0 where trades and times alone make it.
+    pub fn depth(&self) -> usize {
+        let level = self.level.map_or(1, usize::from);
+        match self.kind {
+            Kind::LevelGap => level + 1,
+            Kind::LevelSize => MAX_LEVELS,
+            Kind::SignedVolume
+            | Kind::Volume
+            | Kind::VolumeImbalance
+            | Kind::TradeImbalance
+            | Kind::TradeIntensity
+            | Kind::InterArrival
+            | Kind::TimeSinceTrade => 0,
+            Kind::Zscore => {
+                usize::from(!matches!(self.of, Some(Series::SignedVolume | Series::Volume | Series::InterArrival)))
+            }
+            _ => level,
+        }
     }
 
     /// Unit of the value, of this column's memory and scale.

@@ -4,7 +4,6 @@ use super::column::{BookSide, Column, Memory};
 use super::input;
 use super::kinds::{Kind, Series};
 use super::math::exp2_neg;
-use super::view::MAX_LEVELS;
 
 /// What a ring remembers of each event, as an exact integer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,13 +126,7 @@ impl Plan {
     }
 
     fn look_at(&mut self, column: &Column) {
-        let level = usize::from(column.level.unwrap_or(1));
-        let depth = match column.kind {
-            Kind::LevelGap => level + 1,
-            Kind::LevelSize => MAX_LEVELS,
-            _ => level,
-        };
-        self.depth = self.depth.max(depth);
+        self.depth = self.depth.max(column.depth());
         self.flow |= matches!(column.kind, Kind::Ofi | Kind::OfiMean | Kind::OfiScaled);
         self.flow |= column.of == Some(Series::Ofi);
     }

@@ -97,6 +97,20 @@ impl FeatureSet {
         &self.columns
     }
 
+    /// Levels of a side that the set looks at: 0 where it looks at trades and times alone.
+    pub fn depth(&self) -> usize {
+        self.columns.iter().map(Column::depth).max().unwrap_or(0)
+    }
+
+    /// Names of the columns that look at more than so many levels of a side.
+    pub fn deeper_than(&self, levels: usize) -> impl Iterator<Item = &str> {
+        self.columns
+            .iter()
+            .zip(&self.names)
+            .filter(move |(column, _)| column.depth() > levels)
+            .map(|(_, name)| &name[..])
+    }
+
     /// Events after a reset until [`super::Features::warm`].
     pub fn warmup_events(&self) -> u64 {
         self.warmup_events

@@ -14,8 +14,10 @@
 //! - *Streams of the best 5, 10 or 20 levels* (`depth20`) are counted and left out: they are neither snapshots nor diffs.
 //! - *Trades*: side is the aggressor's (`m` says that the buyer was the maker); trades that are not of the market have none.
 //!   Aggregated trades count only where single ones are not captured.
-//! - *Sizes* are integers of a size unit, by default the largest power of ten that divides every size of the symbol. DBN has no
-//!   place for it: a lane's `instruments` must say it, and [`Unit`] says how.
+//! - *Units*: tick size and size unit of a symbol are the exchange's to say (`PRICE_FILTER.tickSize` and `LOT_SIZE.stepSize` of
+//!   its exchangeInfo); a capture does not. They must be stated, or guessed where that is asked for: the step of the prices seen,
+//!   and the largest power of ten that divides every size. Definition records ahead of the others carry them.
+//! - *Sizes* are integers of the size unit. What is no multiple of it is refused, or rounded where that is asked for.
 //! - *Times*: ts_event is the exchange's (`T`, else `E`, in ms), ts_recv the capture's clock, which may be behind it. A
 //!   record of a book is never earlier than what it contains: its ts_event is the latest of its symbol's diffs,
 //!   snapshots and tickers up to there. Records stand in the order of capture, so that ts_event may go back from a book
@@ -28,6 +30,7 @@ mod line;
 mod lines;
 mod second;
 mod survey;
+mod units;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -37,11 +40,13 @@ use std::sync::atomic::AtomicU64;
 
 use dbn::Schema;
 
+use super::facts::Facts;
 use super::raw::{Oddity, RawFile};
 use super::writer::{DbnWriter, FileInfo};
-use crate::{Error, Result};
+use crate::Result;
+use crate::hot::grid::OffGrid;
 use lines::Lines;
-use survey::{Found, Survey};
+use survey::Survey;
 
 pub use line::Bad;
 
@@ -56,21 +61,22 @@ pub enum Kind {
     Trades,
 }
 
-/// `--size-unit`: `0.001` for every symbol, `BTCUSDT=0.001` for one.
+/// `--size-unit` and `--tick-size`: `0.001` for every symbol, `BTCUSDT=0.001` for one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SizeUnit {
+pub struct StatedUnit {
     symbol: Option<String>,
     /// In 1e-9.
-    unit: u128,
+    unit: u64,
 }
 
-impl FromStr for SizeUnit {
+impl FromStr for StatedUnit {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (symbol, unit) = text.split_once('=').map_or((None, text), |(symbol, unit)| (Some(symbol), unit));
-        let unit = decimal::parse(unit).filter(|&unit| unit > 0);
-        let unit = unit.ok_or_else(|| format!("\"{text}\" is no size unit: write 0.001, or BTCUSDT=0.001"))?;
+        let unit =
+            decimal::parse(unit).and_then(|unit| u64::try_from(unit).ok()).filter(|unit| (1..1 << 63).contains(unit));
+        let unit = unit.ok_or_else(|| format!("\"{text}\" is no unit: write 0.001, or BTCUSDT=0.001"))?;
         Ok(Self { symbol: symbol.map(str::to_owned), unit })
     }
 }
@@ -80,21 +86,35 @@ impl FromStr for SizeUnit {
 pub struct Options {
     /// What records are made.
     pub kind: Kind,
-    /// Size units that are not to be found from the sizes.
-    pub size_units: Vec<SizeUnit>,
+    /// Size units, by flag.
+    pub size_units: Vec<StatedUnit>,
+    /// Tick sizes, by flag.
+    pub tick_sizes: Vec<StatedUnit>,
+    /// What is stated of symbols otherwise.
+    pub facts: Facts,
+    /// Find from the prices and sizes what nobody states.
+    pub guess: bool,
+    /// Round sizes that are no multiple of their unit to the nearest one, and what is not nothing never to nothing.
+    pub round_sizes: bool,
 }
 
-/// An instrument of the output, as a lane's configuration must say it.
+/// An instrument of the output.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unit {
     /// Instrument id.
     pub id: u32,
     /// Symbol.
     pub symbol: String,
-    /// Greatest common divisor of the distances between prices, as decimal text.
+    /// Smallest price step, as decimal text.
     pub tick_size: String,
     /// What a size of 1 stands for, as decimal text.
     pub size_unit: String,
+    /// Which of the two were guessed.
+    pub guessed: [bool; 2],
+    /// Prices that are no multiple of the tick size.
+    pub off_grid: OffGrid,
+    /// Sizes that were rounded.
+    pub rounded: u64,
     /// Line from which the book is whole; `None` when it never is.
     pub whole_from_line: Option<u64>,
     /// Diffs that did not follow the one before, and the line of the first.
@@ -140,34 +160,23 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
     let (Some((start_ns, last_ns)), false) = (survey.times_ns, survey.symbols.is_empty()) else {
         return Err(file.refused("has no event of a known kind with a symbol and a time"));
     };
-    let units = units(&file, &survey.symbols, &options.size_units)?;
+    let units = units::settle(&file, &survey.symbols, (start_ns, last_ns), options)?;
     let info = FileInfo {
         dataset: "BINANCE".to_owned(),
         schema: (options.kind == Kind::Trades).then_some(Schema::Trades),
         start_ns,
         end_ns: last_ns + 1,
-        symbols: survey.symbols.iter().zip(1..).map(|(found, id)| (found.symbol.clone(), id)).collect(),
+        instruments: survey
+            .symbols
+            .iter()
+            .zip(&units)
+            .zip(1..)
+            .map(|((found, unit), id)| unit.listed(found, id))
+            .collect(),
     };
     let mut writer = DbnWriter::create(output, &info)?;
     let mut lines = Lines::new(&file, file.open(done)?);
-    let summary = second::Pass::new(&survey.symbols, &units, options.kind).run(&mut lines, &mut writer)?;
+    let summary = second::Pass::new(&survey.symbols, &units, options).run(&mut lines, &mut writer)?;
     writer.finish()?;
     Ok(summary)
-}
-
-/// The size unit of each symbol, in 1e-9.
-fn units(file: &RawFile, symbols: &[Found], given: &[SizeUnit]) -> Result<Vec<u128>> {
-    let named = |symbol: &str| given.iter().rev().find(|unit| unit.symbol.as_deref() == Some(symbol));
-    if let Some(stranger) = given
-        .iter()
-        .filter_map(|unit| unit.symbol.as_deref())
-        .find(|symbol| !symbols.iter().any(|found| found.symbol == *symbol))
-    {
-        let known: Vec<_> = symbols.iter().map(|found| found.symbol.as_str()).collect();
-        let problem = format!("--size-unit names \"{stranger}\", which the file does not have");
-        return Err(Error::input(file.path().display(), problem, format!("name one of {}", known.join(", "))));
-    }
-    let for_all = given.iter().rev().find(|unit| unit.symbol.is_none());
-    let unit = |found: &Found| named(&found.symbol).or(for_all).map_or(found.size_unit(), |given| given.unit);
-    Ok(symbols.iter().map(unit).collect())
 }

@@ -2,16 +2,18 @@
 
 use std::io::BufRead;
 
-use pillion_shm::records::{BidAskPair, flags};
+use pillion_shm::records::{BidAskPair, UNDEF_PRICE, flags};
 
 use super::depth::{Depth, LEVELS, Outcome, Update};
 use super::emit::{self, Stamp};
 use super::line::{Bad, Diff, Event, Line, Quote, Trade};
 use super::lines::Lines;
 use super::survey::Found;
-use super::{Kind, Summary, Unit, decimal};
+use super::units::Units;
+use super::{Kind, Options, Summary, Unit, decimal};
 use crate::Result;
 use crate::cold::data::writer::DbnWriter;
+use crate::hot::grid::{Grid, OffGrid};
 
 /// Most names of events that are counted one by one; Binance has some thirty.
 const NAMES: usize = 64;
@@ -19,6 +21,7 @@ const NAMES: usize = 64;
 /// One symbol on its way through the file.
 struct Symbol {
     unit: u128,
+    grid: Grid,
     trades: bool,
     depth: Depth,
     /// The best levels as last written.
@@ -31,26 +34,32 @@ struct Symbol {
 pub(super) struct Pass {
     symbols: Vec<Symbol>,
     kind: Kind,
+    round: bool,
     summary: Summary,
     last_ns: u64,
 }
 
 impl Pass {
-    pub fn new(found: &[Found], units: &[u128], kind: Kind) -> Self {
-        let symbols = found.iter().zip(units).map(|(found, &unit)| {
-            let depth = Depth::new(!found.depth);
-            Symbol { unit, trades: found.trades, told: depth.top(), depth, last_event_ns: None, book_ns: 0 }
+    pub fn new(found: &[Found], units: &[Units], options: &Options) -> Self {
+        let symbols = found.iter().zip(units).map(|(found, units)| {
+            let (depth, grid) = (Depth::new(!found.depth), Grid::new(units.tick));
+            let (unit, trades) = (units.size, found.trades);
+            Symbol { unit, grid, trades, told: depth.top(), depth, last_event_ns: None, book_ns: 0 }
         });
-        let listed = found.iter().zip(units).zip(1..).map(|((found, &unit), id)| Unit {
+        let listed = found.iter().zip(units).zip(1..).map(|((found, units), id)| Unit {
             id,
             symbol: found.symbol.clone(),
-            tick_size: decimal::text(found.tick_size()),
-            size_unit: decimal::text(unit),
+            tick_size: decimal::text(units.tick.unsigned_abs().into()),
+            size_unit: decimal::text(units.size),
+            guessed: units.guessed,
+            off_grid: OffGrid::default(),
+            rounded: 0,
             whole_from_line: (!found.depth).then_some(1),
             breaks: Default::default(),
         });
         let summary = Summary { units: listed.collect(), ..Summary::default() };
-        Self { symbols: symbols.collect(), kind, summary, last_ns: 0 }
+        let (kind, round) = (options.kind, options.round_sizes);
+        Self { symbols: symbols.collect(), kind, round, summary, last_ns: 0 }
     }
 
     pub fn run<R: BufRead>(mut self, lines: &mut Lines<'_, R>, writer: &mut DbnWriter) -> Result<Summary> {
@@ -116,6 +125,7 @@ impl Pass {
         }
         let size = self.size(at, trade.size, lines)?;
         self.summary.trades += 1;
+        self.summary.units[at].off_grid.trades += u64::from(!self.symbols[at].grid.holds(trade.price));
         self.order(stamp.ts_event_ns);
         writer.write(&emit::trade(&Stamp { sequence: trade.id as u32, ..stamp }, trade, size))
     }
@@ -169,6 +179,8 @@ impl Pass {
         let top = symbol.depth.top();
         if let Some(message) = emit::quotes(&stamp, &symbol.told, &top, doubt) {
             symbol.told = top;
+            let off = |price: i64| price != UNDEF_PRICE && !symbol.grid.holds(price);
+            self.summary.units[at].off_grid.quotes += u64::from(off(top[0].bid_px) || off(top[0].ask_px));
             self.write(&message, writer)?;
         }
         Ok(())
@@ -185,26 +197,39 @@ impl Pass {
         self.last_ns = ts_event_ns;
     }
 
-    fn update<R: BufRead>(&self, at: usize, mut diff: Diff, lines: &Lines<'_, R>) -> Result<Update> {
-        let sized = |quotes: Vec<Quote>| -> Result<Vec<_>> {
+    fn update<R: BufRead>(&mut self, at: usize, mut diff: Diff, lines: &Lines<'_, R>) -> Result<Update> {
+        let mut sized = |quotes: Vec<Quote>| -> Result<Vec<_>> {
             quotes.into_iter().map(|(price, size)| Ok((price, self.size(at, size, lines)?))).collect()
         };
         let (bids, asks) = (std::mem::take(&mut diff.bids), std::mem::take(&mut diff.asks));
         Ok(Update { bids: sized(bids)?, asks: sized(asks)?, diff })
     }
 
-    /// A size in units: exactly, or not at all.
-    fn size<R: BufRead>(&self, at: usize, size: u128, lines: &Lines<'_, R>) -> Result<u32> {
+    /// A size in units: exactly, or, where that is asked for, rounded to the nearest, but never to nothing.
+    fn size<R: BufRead>(&mut self, at: usize, size: u128, lines: &Lines<'_, R>) -> Result<u32> {
         let (unit, symbol) = (self.symbols[at].unit, &self.summary.units[at].symbol);
         let of = || format!("size {} of {symbol}", decimal::text(size));
-        if !size.is_multiple_of(unit) {
+        let rounds = !size.is_multiple_of(unit);
+        if rounds && !self.round {
             let problem = format!("{} is no multiple of the size unit {}", of(), decimal::text(unit));
-            let mend = "give a finer --size-unit, or none: then it is found from the sizes";
-            return Err(lines.wrong(problem, mend));
+            return Err(lines.wrong(problem, "state a finer size unit, or let --round-sizes round to the nearest"));
         }
-        u32::try_from(size / unit).ok().filter(|&units| units < u32::MAX).ok_or_else(|| {
+        let units = if rounds { ((size + unit / 2) / unit).max(1) } else { size / unit };
+        let Some(units) = u32::try_from(units).ok().filter(|&units| units < u32::MAX) else {
             let problem = format!("{} is more than DBN's 4,294,967,294 units of {}", of(), decimal::text(unit));
-            lines.wrong(problem, format!("give a coarser unit that divides every size, like --size-unit {symbol}=1"))
-        })
+            let coarser = decimal::text(coarser(unit, size));
+            let mend = format!("state a coarser unit, --size-unit {symbol}={coarser}, with --round-sizes");
+            return Err(lines.wrong(problem, mend));
+        };
+        self.summary.units[at].rounded += u64::from(rounds);
+        Ok(units)
     }
+}
+
+/// The unit, coarser by the smallest power of ten with which `size` fits.
+fn coarser(mut unit: u128, size: u128) -> u128 {
+    while size / unit >= u128::from(u32::MAX) - 1 {
+        unit *= 10;
+    }
+    unit
 }

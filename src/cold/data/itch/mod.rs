@@ -19,6 +19,10 @@
 //! MAYBE_BAD_BOOK. An order that replaces one of them has no known side (a U does not repeat it), so it is an `N` too.
 //! An execution of such orders is a `T` without a side, where the price is known.
 //!
+//! Definition records ahead of all others state each stock's tick size: 0.01 by the venue's rule (Rule 612 of Regulation NMS:
+//! a cent at $1 and above), unless something else is stated for the symbol. Orders between two cents are counted: stocks
+//! below $1 have finer steps, and stub quotes stand at any price.
+//!
 //! The file is read twice, first for the symbols: DBN's metadata comes first and names them. Keeping the records in memory
 //! or on the disk until the end would cost gigabytes for a day; a second pass costs time.
 //!
@@ -40,9 +44,12 @@ use std::sync::atomic::AtomicU64;
 use dbn::Schema;
 
 use super::calendar::Date;
-use super::emit::Emitter;
+use super::definition::Listed;
+use super::emit::{Emitter, nasdaq};
+use super::facts::Facts;
 use super::raw::{Oddity, RawFile};
 use super::writer::{DbnWriter, FileInfo};
+use crate::hot::grid::{Grid, OffGrid};
 use crate::{Error, Result};
 use frames::{Frame, Frames};
 use orders::Orders;
@@ -57,6 +64,8 @@ pub struct Options {
     pub date: Option<Date>,
     /// Symbols to convert; all when empty.
     pub symbols: Vec<String>,
+    /// What is stated of symbols.
+    pub facts: Facts,
 }
 
 /// What a conversion did.
@@ -86,6 +95,8 @@ pub struct Summary {
     pub skipped: BTreeMap<Bad, Oddity>,
     /// Byte offset of the frame that the file ends in, if it does.
     pub cut: Option<u64>,
+    /// Prices that are no multiple of the tick size that the output states for their stock.
+    pub off_grid: OffGrid,
 }
 
 /// What [`convert_file`] takes, for messages.
@@ -103,17 +114,23 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
     let survey = Survey::read(&file, &mut Frames::new(file.open(done)?))?;
     let chosen = survey.choose(&file, &options.symbols)?;
     let midnight_ns = date.new_york_midnight_ns();
+    let noon_ns = midnight_ns + 43_200_000_000_000;
+    let stock = |(symbol, id)| nasdaq(symbol, id, noon_ns, &options.facts).map(Listed::from);
+    let listed = chosen.symbols.into_iter().map(stock).collect::<Result<Vec<_>>>()?;
+    // By number, as `chosen.by_locate`.
+    let mut grids = vec![Grid::new(0); 1 << 16];
+    listed.iter().for_each(|l| grids[l.instrument.id as usize] = Grid::new(l.instrument.tick_size));
     let info = FileInfo {
         dataset: "XNAS.ITCH".to_owned(),
         schema: (!chosen.status).then_some(Schema::Mbo),
         start_ns: midnight_ns,
         end_ns: midnight_ns + 86_400_000_000_000,
-        symbols: chosen.symbols,
+        instruments: listed,
     };
     let mut writer = DbnWriter::create(output, &info)?;
-    let (instruments, quiet) = (info.symbols.len() as u64, chosen.quiet);
+    let (instruments, quiet) = (info.instruments.len() as u64, chosen.quiet);
     let mut frames = Frames::new(file.open(done)?);
-    let mut summary = events(&file, &mut frames, &chosen.by_locate, midnight_ns, &mut writer)?;
+    let mut summary = events(&file, &mut frames, (&chosen.by_locate, &grids), midnight_ns, &mut writer)?;
     (summary.instruments, summary.quiet, summary.records) = (instruments, quiet, writer.records());
     writer.finish()?;
     Ok(summary)
@@ -123,12 +140,12 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
 fn events<R: BufRead>(
     file: &RawFile,
     frames: &mut Frames<R>,
-    chosen: &[bool],
+    (chosen, grids): (&[bool], &[Grid]),
     midnight_ns: u64,
     writer: &mut DbnWriter,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
-    let (mut orders, mut emitter, mut last_ns) = (Orders::new(), Emitter::new(0), 0);
+    let (mut orders, mut emitter, mut last_ns) = (Orders::new(), Emitter::new(0, Grid::new(0)), 0);
     while let Some(frame) = frames.next().map_err(|e| file.broken(&e, bytes_in(frames.offset)))? {
         let message = match frame {
             Frame::Message(message) => message,
@@ -148,11 +165,12 @@ fn events<R: BufRead>(
             continue;
         }
         emitter.begin(midnight_ns + message.time_ns, frames.number as u32);
-        emitter.of(u32::from(message.locate));
+        emitter.of(u32::from(message.locate), grids[usize::from(message.locate)]);
         if orders.step(&message, &mut emitter, &mut summary) {
             emitter.end(writer)?;
             summary.events += 1;
         }
     }
+    summary.off_grid = emitter.off_grid;
     Ok(summary)
 }

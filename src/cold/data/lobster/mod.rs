@@ -6,6 +6,10 @@
 //! equals the orderbook file after every event, and each message is exactly one event.
 //!
 //! The snapshot tells the state after the first message, and takes that message's place as the first event.
+//!
+//! A definition record ahead of them states the units: the tick size is 0.01 by NASDAQ's rule (Rule 612 of Regulation NMS:
+//! a cent at $1 and above), unless something else is stated for the symbol. Prices between two cents, of hidden executions or of
+//! orders below $1, are counted.
 
 mod book;
 mod csv;
@@ -17,12 +21,18 @@ use std::path::{Path, PathBuf};
 use dbn::Schema;
 
 use super::calendar::Date;
-use super::emit::{Emitter, Trading};
+use super::definition::Listed;
+use super::emit::{Emitter, Trading, nasdaq};
+use super::facts::Facts;
 use super::writer::{DbnWriter, FileInfo};
+use crate::hot::grid::{Grid, OffGrid};
 use crate::{Error, Result};
 use book::Replica;
 use csv::{BookRow, Lines, Message};
 use input::open;
+
+/// A day, in ns.
+const DAY_NS: u64 = 86_400_000_000_000;
 
 /// Set on the ids of the orders that stand for what LOBSTER does not list.
 pub const SYNTHETIC: u64 = 1 << 63;
@@ -36,6 +46,8 @@ pub struct Options {
     pub date: Option<Date>,
     /// Instrument id that the records get.
     pub instrument_id: u32,
+    /// What is stated of the symbol.
+    pub facts: Facts,
 }
 
 /// What a conversion did.
@@ -58,6 +70,10 @@ pub struct Summary {
     pub unexplained: u64,
     /// Line of the first of them, 0 when there is none.
     pub first_unexplained_line: u64,
+    /// Tick size that the file states, in 1e-9.
+    pub tick_size: i64,
+    /// Prices that are no multiple of it.
+    pub off_grid: OffGrid,
 }
 
 /// Converts one zip, or a message and an orderbook file, to a DBN file at `output`.
@@ -69,18 +85,25 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
     };
     let symbol = options.symbol.or(inputs.names.symbol.clone()).ok_or_else(|| missing("symbol", "--symbol"))?;
     let date = options.date.or(inputs.names.date).ok_or_else(|| missing("date", "--date"))?;
-    let halts = inputs.read(|messages, _| messages.any_status())?;
+    let (halts, depth) = inputs.read(|messages, books| {
+        let mut first = BookRow::default();
+        let depth = books.row(&mut first)?.then(|| first.levels()).filter(|&levels| levels > 0);
+        Ok((messages.any_status()?, depth))
+    })?;
     let midnight_ns = date.new_york_midnight_ns();
+    let instrument = nasdaq(symbol, options.instrument_id, midnight_ns + DAY_NS / 2, &options.facts)?;
+    let tick_size = instrument.tick_size;
     let info = FileInfo {
         dataset: "XNAS.ITCH".to_owned(),
         schema: (!halts).then_some(Schema::Mbo),
         start_ns: midnight_ns,
-        end_ns: midnight_ns + 86_400_000_000_000,
-        symbols: vec![(symbol, options.instrument_id)],
+        end_ns: midnight_ns + DAY_NS,
+        instruments: vec![Listed { instrument, depth }],
     };
     let mut writer = DbnWriter::create(output, &info)?;
-    let emitter = Emitter::new(options.instrument_id);
-    let summary = inputs.read(|messages, books| convert(messages, books, midnight_ns, emitter, &mut writer))?;
+    let emitter = Emitter::new(options.instrument_id, Grid::new(tick_size));
+    let mut summary = inputs.read(|messages, books| convert(messages, books, midnight_ns, emitter, &mut writer))?;
+    summary.tick_size = tick_size;
     writer.finish()?;
     Ok(summary)
 }
@@ -119,6 +142,7 @@ fn convert<M: BufRead, B: BufRead>(
         return Err(unequal(messages, books, summary.messages));
     }
     summary.levels = row.levels();
+    summary.off_grid = emitter.off_grid;
     summary.records = writer.records();
     Ok(summary)
 }

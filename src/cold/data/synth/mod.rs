@@ -15,7 +15,9 @@ use dbn::Schema;
 use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 
 use super::calendar::Date;
+use super::definition::Listed;
 use super::writer::{DbnWriter, FileInfo};
+use crate::hot::decode::Instrument;
 use crate::{Error, Result};
 use arrivals::Arrivals;
 use market::{Market, Report};
@@ -70,8 +72,12 @@ impl Plan {
         Ok(())
     }
 
-    fn symbols(&self) -> Vec<(String, u32)> {
-        (1..=self.instruments).map(|id| (format!("SYN{id:04}"), id)).collect()
+    fn listed(&self) -> Vec<Listed> {
+        let one = |id| {
+            Instrument { id, publisher: Some(0), symbol: format!("SYN{id:04}"), tick_size: TICK_SIZE, size_unit: 1.0 }
+                .into()
+        };
+        (1..=self.instruments).map(one).collect()
     }
 }
 
@@ -85,7 +91,7 @@ pub fn write(path: impl AsRef<Path>, plan: &Plan) -> Result<Summary> {
         schema: Some(Schema::Mbo),
         start_ns: opening_ns,
         end_ns: opening_ns + 2 * expected_ns + 86_400_000_000_000,
-        symbols: plan.symbols(),
+        instruments: plan.listed(),
     };
     let mut writer = DbnWriter::create(path, &info)?;
     let summary = Maker::new(plan, opening_ns).run(plan, &mut writer)?;

@@ -68,6 +68,13 @@ impl<'a> Children<'a> {
         pairs.iter().for_each(|(key, value)| {
             command.arg(key).arg(value);
         });
+        // Only where they are given: an older binary may know neither.
+        if let Some(file) = &plan.instruments {
+            command.arg("--instruments").arg(file);
+        }
+        if plan.guess {
+            command.arg("--guess");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
         command
             .spawn()
