@@ -1,5 +1,9 @@
 """From a fitted estimator to a model directory: the graph, golden rows, and the manifest that ties them together."""
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime asks while it is imported, and calls home unless told so
+
 import hashlib
 import json
 import tomllib

@@ -8,6 +8,10 @@ The last makes the models of benches/engines.rs instead. Every file takes `x` an
 that the native engine must refuse stands there with the words that its refusal must have.
 """
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime asks while it is imported, and calls home unless told so
+
 import pathlib
 import sys
 import zlib
