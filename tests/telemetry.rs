@@ -93,7 +93,8 @@ fn a_long_run_neither_calls_nor_writes_home_nor_starts_a_thread_of_another() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pillion"));
     command.arg("run").arg("--config").arg(&config);
     let mut sidecar = Running::start(&mut watched(command, own_home.path()));
-    drop(cnc_of(&mut sidecar, dir.path(), "quiet", State::Run));
+    // It waits for a feed that never comes; its model is loaded.
+    drop(cnc_of(&mut sidecar, dir.path(), "quiet", State::Boot));
     let ran = Instant::now();
     let mut loud = started(&program, loud_home.path(), false, 120);
     let mut quiet = started(&program, quiet_home.path(), true, 120);
