@@ -93,8 +93,14 @@ fn a_long_run_neither_calls_nor_writes_home_nor_starts_a_thread_of_another() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pillion"));
     command.arg("run").arg("--config").arg(&config);
     let mut sidecar = Running::start(&mut watched(command, own_home.path()));
-    // It waits for a feed that never comes; its model is loaded.
     drop(cnc_of(&mut sidecar, dir.path(), "quiet", State::Boot));
+    // Its hot thread starts with a feed, which stays when it has no more to say.
+    let feed_home = home();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pillion"));
+    command.args(["feed", "--lane", "quiet", "--rate", "5000/s", "--linger", "--config"]).arg(&config);
+    command.arg("--input").arg(dir.path().join("synth.dbn.zst"));
+    let mut feed = Running::start(&mut watched(command, feed_home.path()));
+    drop(cnc_of(&mut sidecar, dir.path(), "quiet", State::Run));
     let ran = Instant::now();
     let mut loud = started(&program, loud_home.path(), false, 120);
     let mut quiet = started(&program, quiet_home.path(), true, 120);
@@ -112,7 +118,8 @@ fn a_long_run_neither_calls_nor_writes_home_nor_starts_a_thread_of_another() {
     assert!(quiet.0.try_wait().unwrap().is_none() && threads(quiet.0.id()).len() == 1);
     assert!(entries(quiet_home.path()).is_empty());
     let found = threads(sidecar.0.id());
-    assert!(sidecar.0.try_wait().unwrap().is_none(), "a socket kills it");
+    assert!(sidecar.0.try_wait().unwrap().is_none() && feed.0.try_wait().unwrap().is_none(), "a socket kills them");
+    assert!(entries(feed_home.path()).is_empty());
     assert_eq!(entries(own_home.path()), Vec::<PathBuf>::new());
     let hot: Vec<_> = found.iter().filter(|(name, _)| name.starts_with("hot-")).collect();
     let ours = |name: &str| name == "pillion" || name.starts_with("hot-") || name.starts_with("look-");
@@ -123,7 +130,7 @@ fn a_long_run_neither_calls_nor_writes_home_nor_starts_a_thread_of_another() {
     }
 }
 
-/// A lane of two instruments with a model, whose feed never comes.
+/// A lane of two instruments with a model.
 fn live(dir: &Path) -> PathBuf {
     let recording = data::load(recording(dir)).expect("just written");
     config(dir, &format!("[lane]\n{}", lane_keys("quiet", &recording, &["mlp-k10"])))
