@@ -1,6 +1,10 @@
 """From a fitted estimator to a model directory: the dense net's graph, golden rows, and the manifest that ties all together.
 Trees are exported by pillion_export."""
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime asks while it is imported, and calls home unless told so
+
 import hashlib
 import json
 import tomllib

@@ -9,6 +9,9 @@ that the native engine must refuse stands there with the words that its refusal 
 """
 
 import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime asks while it is imported, and calls home unless told so
+
 import pathlib
 import sys
 import zlib

@@ -79,7 +79,7 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Unread> {
 /// Those of [`read`]; an owner or a mode that is not in order, of the file or of a directory on the way.
 pub fn read_trusted(path: &Path, trust: &Trust, most: u64) -> Result<Vec<u8>, Unread> {
     let plain = std::fs::metadata(path).map_err(|error| Unread::cannot(&error))?;
-    let file = if streams(&plain) { open_stream(path, trust)? } else { open_trusted(path, trust)? };
+    let file = if streams(&plain) { open_stream(path, &plain, trust)? } else { open_trusted(path, trust)? };
     read_open(file, most)
 }
 
@@ -107,25 +107,31 @@ fn streams(metadata: &Metadata) -> bool {
 }
 
 /// A pipe without a name (whoever started this process gave it the descriptor) or a named one or a device.
-fn open_stream(path: &Path, trust: &Trust) -> Result<File, Unread> {
+fn open_stream(path: &Path, found: &Metadata, trust: &Trust) -> Result<File, Unread> {
     // One without a name leads nowhere, as `/proc/self/fd/0 -> pipe:[4711]` does.
     if path.canonicalize().is_ok() {
         trust.check_way(path).map_err(|distrust| distrusted(path, distrust))?;
     }
+    // Before it is opened, which waits for somebody at the other end, and again for what was opened.
+    check_stream(found, trust)?;
     let file = File::open(path).map_err(|error| Unread::cannot(&error))?;
-    let metadata = file.metadata().map_err(|error| Unread::cannot(&error))?;
-    let what = if metadata.file_type().is_fifo() { "a pipe" } else { "a device" };
-    let (uid, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let mend = || Some("give it through a pipe of your own, or as a file of your own".to_owned());
-    if !trust.counts(uid) {
-        return Err(Unread { problem: format!("is not trusted: it is {what} of uid {uid}"), mend: mend() });
-    }
-    // Writing to a device changes nothing of what it gives; a pipe gives what its writers write.
-    if metadata.file_type().is_fifo() && mode & 0o022 != 0 {
-        let problem = format!("is not trusted: it is {what} of uid {uid} that others may write, mode {mode:04o}");
-        return Err(Unread { problem, mend: mend() });
-    }
+    check_stream(&file.metadata().map_err(|error| Unread::cannot(&error))?, trust)?;
     Ok(file)
+}
+
+fn check_stream(metadata: &Metadata, trust: &Trust) -> Result<(), Unread> {
+    let pipe = metadata.file_type().is_fifo();
+    let what = if pipe { "a pipe" } else { "a device" };
+    let (uid, mode) = (metadata.uid(), metadata.mode() & 0o777);
+    let problem = match () {
+        () if !trust.counts(uid) => format!("is not trusted: it is {what} of uid {uid}"),
+        // Writing to a device changes nothing of what it gives; a pipe gives what its writers write.
+        () if pipe && mode & 0o022 != 0 => {
+            format!("is not trusted: it is {what} of uid {uid} that others may write, mode {mode:04o}")
+        }
+        () => return Ok(()),
+    };
+    Err(Unread { problem, mend: Some("give it through a pipe of your own, or as a file of your own".to_owned()) })
 }
 
 /// The bytes of an open file, at most `most` of them.

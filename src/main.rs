@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pillion::cold::cli;
-use pillion_shm::text::shortened;
+use pillion_shm::text::{printable, shortened, unprintable};
 
 /// Most characters of a line of a refusal of arguments.
 const MOST_OF_LINE: usize = 400;
@@ -111,7 +111,13 @@ fn main() -> ExitCode {
 fn usage(refused: &clap::Error) -> ExitCode {
     let code = u8::try_from(refused.exit_code()).unwrap_or(pillion::Error::INPUT);
     if refused.use_stderr() {
-        let text = refused.render().to_string();
+        let mut text = refused.render().to_string();
+        for word in std::env::args_os().map(|word| word.to_string_lossy().into_owned()) {
+            // An end of line in it would forge a line.
+            if unprintable(&word).is_some() {
+                text = text.replace(&word, &printable(&shortened(&word, MOST_OF_LINE / 4)));
+            }
+        }
         text.lines().for_each(|line| pillion::errln!("{}", shortened(line, MOST_OF_LINE)));
     } else {
         match refused.print() {

@@ -202,7 +202,7 @@ fn a_file_that_is_no_model() {
     let mut bytes = fs::read(copy.file("model.onnx")).unwrap();
     bytes.truncate(bytes.len() / 2);
     copy.replace("model.onnx", "onnx_sha256", &bytes);
-    copy.unstartable("model.onnx", &["ONNX Runtime does not take the file: "]);
+    copy.unstartable("model.onnx", &["it is no ONNX file: "]);
     copy.replace("model.onnx", "onnx_sha256", b"");
     copy.unstartable("model.onnx", &["ONNX Runtime does not take the file: "]);
 }

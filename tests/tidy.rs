@@ -126,6 +126,29 @@ fn files_are_small() {
     }
 }
 
+/// Whatever loads ONNX Runtime without this library forbids its telemetry first.
+#[test]
+fn scripts_forbid_telemetry_before_they_load_onnx_runtime() {
+    let mut loading = 0;
+    for (folder, ending) in [("models", ".py"), ("shm/python", ".py"), ("scripts", "fetch-onnxruntime")] {
+        for (path, text) in files(folder, ending) {
+            let loads =
+                ["import onnxruntime", "from onnxruntime", "CDLL("].iter().filter_map(|word| text.find(word)).min();
+            let Some(at) = loads else { continue };
+            // Of a package, the file that Python runs before any other of it will do.
+            let before = fs::read_to_string(root().join(&path).with_file_name("__init__.py")).unwrap_or_default();
+            let forbids = |text: &str| text.contains("os.environ[\"ORT_DISABLE_TELEMETRY\"] = \"1\"");
+            assert!(
+                forbids(&text[..at]) || forbids(&before),
+                "{} loads ONNX Runtime with its telemetry",
+                path.display()
+            );
+            loading += 1;
+        }
+    }
+    assert!(loading >= 3, "{loading}");
+}
+
 /// The README names every command that there is.
 #[test]
 fn the_readme_names_every_command() {

@@ -6,6 +6,7 @@ use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
 use super::model::{Candidate, LoadedModel, Model, Serving};
 use super::report::{EngineTried, FeaturesInUse, LaneReport, ModelInUse, hex};
+use crate::engine::Runtime;
 use crate::error::{Error, Result};
 use crate::hot::book::Limits;
 use crate::hot::decode::{Instrument, Instruments};
@@ -54,6 +55,7 @@ impl Prepared {
             trigger: self.config.trigger.to_string(),
             features: FeaturesInUse { set, hash, columns: self.features.len() },
             models: self.models.iter().map(in_use).collect(),
+            onnxruntime_sha256: Runtime::opened().map(|runtime| runtime.sha256().to_owned()),
             core: self.core,
             state_bytes_per_instrument: state_bytes as u64,
             ..LaneReport::default()

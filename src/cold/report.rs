@@ -228,6 +228,9 @@ pub struct LaneReport {
     pub features: FeaturesInUse,
     /// Models in publishing order.
     pub models: Vec<ModelInUse>,
+    /// SHA-256 of the ONNX Runtime library that was loaded, hex; none where no model needed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnxruntime_sha256: Option<String>,
     /// CPU of the hot thread.
     pub core: usize,
     /// Whether the process's memory was locked.

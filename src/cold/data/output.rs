@@ -34,13 +34,14 @@ enum Sink {
 
 /// Whether an output named so is no file that appears whole, but is written in place.
 pub fn is_stream(target: &Path) -> bool {
-    matches!(place_of(target), Ok(Place::Stdout | Place::InPlace))
+    matches!(place_of(target), Ok(Place::Stdout | Place::Stream))
 }
 
 /// What a name stands for.
 enum Place {
     Stdout,
-    InPlace,
+    /// A pipe or a device, or a file by a descriptor's name.
+    Stream,
     /// A regular file, or none yet, of this name without links.
     File(PathBuf),
 }
@@ -58,7 +59,7 @@ impl OutputFile {
             Place::Stdout => {
                 Sink::Stdout(Some(stdio::take().map_err(|e| cannot(e, "write one output there, and keep it open"))?))
             }
-            Place::InPlace => {
+            Place::Stream => {
                 // At the end of a file that a descriptor stands for: whatever else writes there keeps what it has written.
                 let opened = OpenOptions::new().append(true).open(target);
                 Sink::InPlace(opened.map_err(|e| cannot(e, "name a file, or something that this user may write"))?)
@@ -133,7 +134,7 @@ fn place_of(target: &Path) -> Result<Place> {
         () if kind.is_block_device() => {
             refused("is a block device", "give the name of a file, a pipe or a character device")
         }
-        () if kind.is_char_device() || kind.is_fifo() || is_descriptor(target) => Ok(Place::InPlace),
+        () if kind.is_char_device() || kind.is_fifo() || is_descriptor(target) => Ok(Place::Stream),
         // A file beside the one that standard output goes to would take its name, and what is printed would be lost.
         () if is_stdout(&found) => Ok(Place::Stdout),
         // The file that a link leads to is written anew, and the link stays.

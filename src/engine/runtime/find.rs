@@ -8,6 +8,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use pillion_shm::trust::Distrust;
 use sha2::{Digest, Sha256};
@@ -156,10 +157,18 @@ pub(super) fn allows_unpinned(config: &RuntimeConfig) -> bool {
 /// # Errors
 /// What is wrong with the file, with the mend.
 pub(super) fn check_provider(path: &Path, config: &RuntimeConfig) -> Result<(), String> {
+    /// Those that were held to it already: some have hundreds of megabytes, and every engine asks.
+    static KNOWN: Mutex<Vec<[i64; 5]>> = Mutex::new(Vec::new());
     let file = open(path, config).map_err(|distrust| distrust.to_string())?;
-    let sha256 = sha256(&file).map_err(|error| format!("{}: {error}", path.display()))?;
-    let name = path.file_name().unwrap_or_default();
-    if allows_unpinned(config) || PINS.iter().any(|pin| name == pin.file && pin.sha256 == sha256) {
+    let cannot = |error: io::Error| format!("{}: {error}", path.display());
+    let this = identity(&file.metadata().map_err(cannot)?);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if allows_unpinned(config) || known.contains(&this) {
+        return Ok(());
+    }
+    let (sha256, name) = (sha256(&file).map_err(cannot)?, path.file_name().unwrap_or_default());
+    if PINS.iter().any(|pin| name == pin.file && pin.sha256 == sha256) {
+        known.push(this);
         return Ok(());
     }
     Err(format!("{} has SHA-256 {sha256}, which is of no pinned wheel", path.display()))
