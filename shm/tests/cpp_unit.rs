@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every program of tests/cpp that `unit` below runs.
-const UNITS: [&str; 7] = ["ring", "takeover", "refusals", "signals", "control", "judge", "hot"];
+const UNITS: [&str; 8] = ["ring", "takeover", "refusals", "signals", "control", "judge", "hot", "owners"];
 
 /// What a program ends with that could not look at all it should, having said why: `skipped` of tests/cpp/check.hpp.
 const SKIPPED: i32 = 77;
@@ -52,6 +52,11 @@ fn refusals() {
 #[test]
 fn signals() {
     unit("signals");
+}
+
+#[test]
+fn owners() {
+    unit("owners");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 /// Shared memory as relaxed atomic words, and the two fences of the protocol.
 #pragma once
 
+#include "require.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
