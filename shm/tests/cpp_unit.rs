@@ -85,6 +85,44 @@ fn every_level_and_without_exceptions() {
     }
 }
 
+/// What a user's project is built with: the quick start of the document and every example, at each level of optimisation.
+#[test]
+fn users_flags_bring_no_warning() {
+    let document = std::fs::read_to_string(cxx::shm_root().join("README.md")).unwrap();
+    let code = document.split_once("```cpp\n").and_then(|(_, rest)| rest.split_once("```\n")).unwrap().0;
+    let dir = tempfile::tempdir().unwrap();
+    let quick = dir.path().join("quick_start.cpp");
+    std::fs::write(&quick, code).unwrap();
+    let examples = ["feed", "strategy", "latency"].map(|name| cxx::shm_root().join(format!("examples/{name}.cpp")));
+    for compiler in cxx::compilers() {
+        for level in ["-O0", "-O1", "-O2", "-O3"] {
+            let sources = std::iter::once(&quick).chain(examples.iter().filter(|_| ["-O0", "-O3"].contains(&level)));
+            for source in sources {
+                let mut command = compiler.command();
+                command.args([level, "-Wno-unused-command-line-argument", "-c", "-o", "/dev/null"]).arg(source);
+                let out = command.output().unwrap();
+                let said = String::from_utf8_lossy(&out.stderr);
+                assert!(out.status.success(), "{} at {level} by {}:\n{said}", source.display(), compiler.version);
+            }
+        }
+    }
+}
+
+/// Whoever compiles for an older standard reads first what is wanted.
+#[test]
+fn below_cpp20_one_clear_line() {
+    for compiler in cxx::compilers() {
+        for header in ["shm.hpp", "lane.hpp", "judge.hpp", "records.hpp"] {
+            let mut command = compiler.command();
+            command.args(["-std=c++17", "-fsyntax-only", "-x", "c++"]);
+            let out = command.arg(cxx::shm_root().join("include/pillion").join(header)).output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr);
+            let first = said.lines().find(|line| line.contains("error")).unwrap_or_default();
+            assert!(!out.status.success() && first.contains("Pillion needs C++20"), "{header}: {said}");
+        }
+    }
+}
+
 /// The lines that the header's own page begins with are a program: it compiles, and on a lane that is not there it ends.
 #[test]
 fn the_headers_first_lines_compile() {
