@@ -114,6 +114,8 @@ uint64_t drain(pillion::TickReader& reader) {
             ++read;
             break;
         case pillion::PollStatus::lost: break;
+        case pillion::PollStatus::truncated:
+        case pillion::PollStatus::too_small: give_up("a record that a tick has no room for");
         case pillion::PollStatus::corrupt: give_up("corrupt at " + std::to_string(reader.cursor()));
         }
     }
