@@ -204,9 +204,10 @@ impl Loop {
                 link.cnc.set_state(State::Run);
             }
             Some(Command::Stop) => {
-                // Relaxed: see above.
+                // Relaxed: see above. The cold side answers when the page says STOPPED: who sees the answer sees the state.
                 link.stop.store(true, Ordering::Relaxed);
                 self.stop = true;
+                return;
             }
             None => return link.cnc.answer(&request, Outcome::Unknown),
         }

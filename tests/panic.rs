@@ -81,7 +81,10 @@ fn a_panic_is_a_failed_lane() {
     let _rings = [ring("bad"), ring("good")];
     let bad = cnc_in(dir.path(), "bad", State::Fail);
     let patience = std::time::Duration::from_secs(60);
-    assert_eq!(bad.request(Command::Resume, patience).unwrap(), Outcome::Refused, "a failed lane still answers");
+    assert_eq!(bad.request(Command::Halt, patience).unwrap(), Outcome::Done, "a failed lane still answers");
+    assert!(bad.halted() && bad.state() == State::Fail, "the HALT is for the next sidecar");
+    assert_eq!(bad.request(Command::Resume, patience).unwrap(), Outcome::Done);
+    assert!(!bad.halted() && bad.state() == State::Fail);
     let good = cnc_in(dir.path(), "good", State::Run);
     wait_for("the other lane to go on", || (good.ticks_consumed() == feed.records).then_some(()));
     assert_eq!(bad.request(Command::Stop, patience).unwrap(), Outcome::Done, "and takes the stop of its process");

@@ -89,8 +89,9 @@ fn ls_says_what_lies_there() {
     assert!(out.status.success(), "{}", stderr(&out));
     let text = stdout(&out);
     let pid = std::process::id().to_string();
+    let ids = format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let expected = [
-        ("pillion.es.ticks", vec!["alive", pid.as_str(), "70 published, 64 slots", "8,704"]),
+        ("pillion.es.ticks", vec!["alive", ids.as_str(), "0600", pid.as_str(), "70 published, 64 slots", "8,704"]),
         ("pillion.es.board", vec!["dead", "1 cells"]),
         ("pillion.es.cnc", vec!["dead", "HALT, HALT in force"]),
         ("pillion.clock", vec!["clock 0x"]),
@@ -107,6 +108,8 @@ fn ls_says_what_lies_there() {
     let ticks = row("pillion.es.ticks");
     assert_eq!((ticks["lane"].as_str(), ticks["kind"].as_str()), (Some("es"), Some("ticks")));
     assert_eq!((ticks["head"].as_u64(), ticks["in_use"].as_bool()), (Some(70), Some(true)));
+    assert_eq!((ticks["mode"].as_str(), ticks["distrust"].as_str()), (Some("0600"), None));
+    assert_eq!(ticks["uid"].as_u64(), Some(u64::from(rustix::process::geteuid().as_raw())));
     assert_eq!(ticks["mapped_by"][0].as_u64(), Some(u64::from(std::process::id())));
     assert_eq!(
         (row("pillion.es.cnc")["halted"].as_bool(), row("pillion.es.cnc")["state"].as_str()),
@@ -114,6 +117,30 @@ fn ls_says_what_lies_there() {
     );
     assert_eq!(row(".pillion.es.board.77.next")["beside"].as_bool(), Some(true));
     assert!(row("pillion.junk.ticks")["problem"].as_str().unwrap().contains("4 bytes"));
+}
+
+/// Whose region it is, and that it is not used, stands beside what it holds.
+#[test]
+fn ls_says_what_is_not_used_and_why() {
+    let place = place();
+    let path = place.lane("es").path(Kind::Board);
+    drop(place.board("es"));
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o606)).unwrap();
+    let text = stdout(&place.shm(&["ls"]));
+    for fact in ["0606", "1 cells; not used: everybody may write it"] {
+        assert!(line(&text, "pillion.es.board").contains(fact), "no {fact:?} in {text}");
+    }
+    if std::os::unix::fs::chown(&path, Some(65_534), Some(65_533)).is_ok() {
+        let text = stdout(&place.shm(&["ls"]));
+        for fact in ["65534:65533", "not used: it belongs to uid 65534"] {
+            assert!(line(&text, "pillion.es.board").contains(fact), "no {fact:?} in {text}");
+        }
+        let out = place.shm(&["ls", "--json"]);
+        let rows = stdout(&out).lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let row = rows.into_iter().find(|row| row["kind"] == "board").unwrap();
+        assert_eq!((row["uid"].as_u64(), row["gid"].as_u64()), (Some(65_534), Some(65_533)));
+        assert!(row["distrust"].as_str().unwrap().contains("uid 65534"), "{row}");
+    }
 }
 
 #[test]
@@ -184,7 +211,8 @@ fn rm_takes_a_broken_file_only_by_its_path() {
     let unrelated = place.dir.path().join("unrelated");
     std::fs::write(&unrelated, "mine").unwrap();
     place.removes(&["--all"], &["kept", "pillion.junk.ticks is not a Pillion region"]);
-    place.refuses(&["junk"], &["no region of lane"]);
+    place.refuses(&["junk"], &["pillion.junk.ticks is not a Pillion region", "name its path"]);
+    place.refuses(&["none"], &["no region of lane \"none\""]);
     place.refuses(&["pillion.link.ticks"], &["symbolic link"]);
     place.refuses(&[unrelated.to_str().unwrap()], &["not named like a region"]);
     assert!(junk.exists());

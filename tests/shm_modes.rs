@@ -81,6 +81,11 @@ fn each_region_has_the_mode_of_its_kind() {
     let listed = ask(&MEMBER, &["shm", "ls", "--dir"]);
     assert!(stdout(&listed).contains("not allowed to open it as uid 65534"), "{}", stdout(&listed));
     assert!(stdout(&listed).contains("HALT in force"), "{}", stdout(&listed));
+    assert!(stdout(&listed).contains("not known: not allowed") && !stdout(&listed).contains("no region"), "{listed:?}");
+    let seen = ask(&MEMBER, &["status", "modes", "--shm-dir"]);
+    assert!(stdout(&seen).contains("feed      not known: not allowed to open"), "{}", stdout(&seen));
+    let denied = ask(&STRANGER, &["shm", "rm", "modes", "--dir"]);
+    assert!(stderr(&denied).contains("this user may not open it"), "{}", stderr(&denied));
     let kept = ask(&MEMBER, &["shm", "rm", "modes", "--halted", "--dir"]);
     assert_eq!(kept.status.code(), Some(2), "{}", stdout(&kept));
 

@@ -5,6 +5,7 @@
 #include <pillion/result.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -54,7 +55,7 @@
 
 /// The value of `result`, or the end of the program with its reason.
 template <class T> [[nodiscard]] T must(pillion::Result<T> result) {
-    if (!result) {
+    if (!result.has_value()) {
         die(result.error().message, 2);
     }
     return std::move(result).value();
@@ -103,6 +104,11 @@ public:
     /// The same as a time: `unit_ns` is what the option counts in. At most 31 years, so that sums of times fit.
     [[nodiscard]] std::uint64_t time_ns(const std::string& name, double otherwise, double unit_ns) {
         return static_cast<std::uint64_t>(number(name, otherwise, 1e18 / unit_ns) * unit_ns);
+    }
+
+    /// The same as a duration.
+    [[nodiscard]] std::chrono::nanoseconds duration(const std::string& name, double otherwise, double unit_ns) {
+        return std::chrono::nanoseconds{static_cast<std::int64_t>(time_ns(name, otherwise, unit_ns))};
     }
 
     /// The same as a whole number from 0 to `most`.

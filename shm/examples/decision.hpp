@@ -13,8 +13,7 @@
 
 /// What a strategy decides by.
 struct Rules {
-    std::uint64_t max_age_ns = 0;   ///< Age of a score's tick from which it is history.
-    std::uint64_t heartbeat_ns = 0; ///< Age of the sidecar's heartbeat from which it counts as hung.
+    pillion::Limits limits{};       ///< Ages from which the sidecar counts as hung and a score's tick is history.
     std::string buy;                ///< Name of the output that speaks for buying.
     std::string sell;               ///< Name of the output that speaks for selling.
     double edge = 0;                ///< By how much one must be above the other.
@@ -113,7 +112,7 @@ public:
             return;
         }
         const std::uint64_t now_ns = clock_.now_ns();
-        const auto judgement = pillion::judge(sidecar, rules_.heartbeat_ns, signal, now_ns, rules_.max_age_ns);
+        const auto judgement = pillion::judge(sidecar, signal, now_ns, rules_.limits);
         ++reasons_[static_cast<std::size_t>(judgement.reason)];
         const double edge = static_cast<double>(signal.outputs[outputs->buy] - signal.outputs[outputs->sell]);
         const Intent intent = !judgement.usable()     ? Intent::stand_aside
@@ -136,8 +135,7 @@ public:
         const std::uint64_t now_ns = clock_.now_ns();
         for (Stance& stance : meaning.stances()) {
             if (stance.open()) {
-                const auto judgement =
-                    pillion::judge(sidecar, rules_.heartbeat_ns, stance.score, now_ns, rules_.max_age_ns);
+                const auto judgement = pillion::judge(sidecar, stance.score, now_ns, rules_.limits);
                 if (!judgement.usable()) {
                     // Scores grow old all day in a quiet market; the rest an operator wants to read each time.
                     const bool always = judgement.reason != pillion::Reason::stale;

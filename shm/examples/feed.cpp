@@ -71,6 +71,14 @@ struct Feed {
     std::optional<pillion::Control> sidecar; ///< With --lossless: whom to wait for.
     std::uint64_t snapshot = 0;              ///< Records of a snapshot published.
     std::uint64_t latest_ns = 0;             ///< Longest delay of a record behind its due time.
+    std::uint64_t refused = 0;               ///< Records that the ring has no room for.
+
+    /// What became of a record: one that the ring has no room for is counted, and the feed goes on.
+    void send(const std::optional<std::uint64_t>& number, std::size_t bytes) {
+        if (!number && refused++ == 0) {
+            print("refused    a record of ", bytes, " bytes in a ring for ", ring.record_bytes(), "\n");
+        }
+    }
 
     /// Publishes a clear of each instrument that has orders in the file.
     void clear_books(const DbnFile& file) {
@@ -85,7 +93,7 @@ struct Feed {
                 clear.action = 'R';
                 clear.side = 'N';
                 clear.ts_recv = header.ts_event;
-                ring.publish(clear);
+                send(ring.publish(clear), sizeof clear);
             }
         }
     }
@@ -112,7 +120,7 @@ struct Feed {
             if (interrupted != 0) {
                 return;
             }
-            ring.publish_bytes(record.bytes);
+            send(ring.publish_bytes(record.bytes), record.bytes.size());
         }
     }
 
@@ -202,6 +210,9 @@ int main(int argc, char** argv) {
           grouped(static_cast<std::uint64_t>(static_cast<double>(published) / seconds)), " a second; ",
           grouped(feed.snapshot), " of a snapshot, not paced",
           cleared == 0 ? "" : "; " + grouped(cleared) + " clear records before them", "\n");
+    if (feed.refused > 0) {
+        print("refused    ", grouped(feed.refused), " records too long for the ring\n");
+    }
     if (rate.speed > 0 || rate.per_second > 0) {
         print("pace       at most ", fixed(static_cast<double>(feed.latest_ns) / 1e6, 3), " ms behind it\n");
     }

@@ -92,6 +92,13 @@ template <class Msg> struct Side {
     }
 };
 
+/// Ends the program where a record did not fit its ring, which is made for it.
+void send(const std::optional<std::uint64_t>& number) {
+    if (!number) {
+        die("the ring has no room for its own records");
+    }
+}
+
 /// The answering side: sends each record back, with the time it took in ts_recv. A size of 1 is the end.
 template <class Msg> void answer(const Options& options) {
     pin(options.there);
@@ -101,7 +108,7 @@ template <class Msg> void answer(const Options& options) {
         side.record.ts_recv = side.clock.now_ns() - side.tick.stamp_ns;
         side.record.sequence = got.sequence;
         end = got.size == 1;
-        side.out.publish(side.record);
+        send(side.out.publish(side.record));
     }
     static_cast<void>(side.out.unlink());
 }
@@ -131,7 +138,7 @@ template <class Msg> void measure(const Options& options) {
         side.record.sequence = static_cast<std::uint32_t>(i);
         side.record.size = i + 1 == warm + options.count ? 1 : 0;
         const std::uint64_t sent_ns = side.clock.now_ns();
-        side.out.publish_at(side.record, sent_ns);
+        send(side.out.publish_at(side.record, sent_ns));
         const Msg& got = side.next();
         const std::uint64_t now_ns = side.clock.now_ns();
         if (got.sequence != side.record.sequence) {

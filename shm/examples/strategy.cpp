@@ -96,6 +96,13 @@ bool renew(pillion::Control& control, const pillion::Lane& lane, const pillion::
     return static_cast<bool>(next); // Else the old page stays, whose heartbeat has stopped: judge() says stand down.
 }
 
+/// Touches every page of the ring, so that the first lap does not fault on the path, and locks them if the limit allows it.
+void lock_pages(pillion::SignalReader& signals) {
+    if (const pillion::Status touched = signals.touch_and_lock(); !touched) {
+        die(touched.error().message);
+    }
+}
+
 constexpr const char* restarted = "stand down: the sidecar was restarted, this score is its predecessor's";
 constexpr const char* scribbled_over = "stand down: somebody scribbles over the signals";
 constexpr const char* ends = "stand down: the strategy ends";
@@ -103,6 +110,7 @@ constexpr const char* ends = "stand down: the strategy ends";
 void follow_ring(const pillion::Lane& lane, const pillion::Clock& clock, const Options& options, pillion::Start start) {
     auto control = wait_for("a sidecar", [&] { return pillion::Control::attach(lane, clock); });
     auto signals = wait_for("its signals", [&] { return pillion::SignalReader::attach(lane, clock, start); });
+    lock_pages(signals);
     Meaning meaning{signals.tables(), options.rules};
     Strategy strategy{options.rules, clock};
     std::uint64_t read = 0;
@@ -124,6 +132,8 @@ void follow_ring(const pillion::Lane& lane, const pillion::Clock& clock, const O
             strategy.stand_aside("stand down: signals were lost, this score is history", meaning);
             break;
         case pillion::PollStatus::corrupt:
+        case pillion::PollStatus::truncated: // Not of signals: their slots are made for them.
+        case pillion::PollStatus::too_small:
         case pillion::PollStatus::empty: // A strategy with a core of its own spins here.
             sleep_for(std::chrono::microseconds{50});
             break;
@@ -152,11 +162,13 @@ void follow_ring(const pillion::Lane& lane, const pillion::Clock& clock, const O
             strategy.stand_aside(restarted, meaning);
         }
         // A ring that was taken over is read to its end first; its dead writer cannot keep us there.
-        auto followed = status == pillion::PollStatus::record ? pillion::Result<bool>{false} : signals.follow();
-        if (!followed) {
+        auto followed = status == pillion::PollStatus::record ? pillion::Result<pillion::Follow>{pillion::Follow::stayed}
+                                                              : signals.follow();
+        if (!followed.has_value()) {
             strategy.stand_aside("stand down: the restarted sidecar's signals cannot be read", meaning);
         }
-        if (must(std::move(followed))) {
+        if (must(std::move(followed)) == pillion::Follow::followed) {
+            lock_pages(signals);
             ++restarts;
             scribbled = false;
             strategy.stand_aside(restarted, meaning);
@@ -227,8 +239,8 @@ int main(int argc, char** argv) {
     const std::string lane_name = args.text("--lane", "");
     const std::string dir = args.text("--dir", pillion::default_dir);
     Options options;
-    options.rules.max_age_ns = args.time_ns("--max-age", 5, 1e6);
-    options.rules.heartbeat_ns = args.time_ns("--heartbeat", 1'000, 1e6);
+    options.rules.limits.tick = args.duration("--max-age", 5, 1e6);
+    options.rules.limits.heartbeat = args.duration("--heartbeat", 1'000, 1e6);
     options.rules.buy = args.text("--buy", "up");
     options.rules.sell = args.text("--sell", "down");
     options.rules.edge = args.number("--edge", 0.2);
@@ -247,7 +259,8 @@ int main(int argc, char** argv) {
     std::signal(SIGINT, [](int) { interrupted = 1; });
     std::signal(SIGTERM, [](int) { interrupted = 1; });
     const auto lane = must(pillion::Lane::in_dir(dir, lane_name));
-    const auto clock = must(pillion::Clock::attach_or_create(dir));
+    // Whoever makes the first region makes the clock: a strategy waits for it.
+    const auto clock = wait_for("a clock", [&] { return pillion::Clock::attach(lane); });
     if (board) {
         watch_board(lane, clock, options);
     } else {

@@ -267,6 +267,7 @@ impl CncClient {
             let left = deadline.saturating_duration_since(Instant::now());
             let gone = match self.request(command, left) {
                 Err(gone @ Error::NoOwner { .. }) => gone,
+                Err(Error::NoAnswer { .. }) => return Err(self.no_answer(command, timeout)),
                 other => return other,
             };
             if self.superseded() {

@@ -22,7 +22,7 @@ pub enum Command {
     Halt = 1,
     /// End a halt.
     Resume = 2,
-    /// End the process.
+    /// End the lane.
     Stop = 3,
 }
 
@@ -30,7 +30,7 @@ pub enum Command {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, and visible on the page.
+    /// Done, and visible on the page: HALT is in force, or ended, or the state is STOPPED (or FAIL).
     Done = 1,
     /// Not done: it makes no sense in this state.
     Refused = 2,

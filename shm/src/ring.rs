@@ -92,19 +92,17 @@ impl<M: Words> Producer<M> {
         producer
     }
 
-    /// Publishes `record` with a stamp and returns its number. Never waits, never fails.
+    /// Publishes `record` with a stamp and returns its number; `None`, and nothing is published, when it is longer than a
+    /// slot's record. Never waits.
     ///
     /// A record shorter than the slot leaves the slot's tail as it was: its own header tells its length.
-    ///
-    /// # Panics
-    /// If `record` is longer than a slot's record.
     #[inline]
-    pub fn publish(&mut self, record: &[u64], stamp_ns: u64) -> u64 {
+    pub fn publish(&mut self, record: &[u64], stamp_ns: u64) -> Option<u64> {
         let n = self.next;
         let words = self.memory.words();
         let slot = self.shape.slot(words, n);
         let (stamp, words_before) = slot.split_last().expect("a slot has more than one word");
-        let target = &words_before[RECORD..RECORD + record.len()];
+        let target = words_before.get(RECORD..RECORD + record.len())?;
         if kept(Site::Mark) {
             // Mark–Recheck, first half: the fence keeps every word below behind this mark.
             slot[SEQ].store(2 * n + 1, Ordering::Relaxed);
@@ -124,7 +122,7 @@ impl<M: Words> Producer<M> {
         // Head–Head, first half: whoever sees n+1 sees record n committed.
         words[self.shape.head].store(n + 1, at(Site::HeadStore, Ordering::Release));
         crash::point("ring: head");
-        n
+        Some(n)
     }
 
     /// Records published so far: the number of the next one.

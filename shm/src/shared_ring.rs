@@ -60,21 +60,16 @@ impl RingWriter {
         Ok(Self { ring: Producer::new(region, shape), clock: *clock })
     }
 
-    /// Publishes `record`, stamped with now, and returns its number. Never waits, allocates or calls the system.
-    ///
-    /// # Panics
-    /// If `record` is longer than the ring's records.
+    /// Publishes `record`, stamped with now, and returns its number; `None`, and nothing is published, when it is longer than
+    /// [`RingWriter::record_words`]. Never waits, allocates or calls the system.
     #[inline]
-    pub fn publish(&mut self, record: &[u64]) -> u64 {
+    pub fn publish(&mut self, record: &[u64]) -> Option<u64> {
         self.publish_at(record, self.clock.now_ns())
     }
 
     /// [`RingWriter::publish`] with a stamp of the caller's, ns since the epoch on the ring's clock.
-    ///
-    /// # Panics
-    /// If `record` is longer than the ring's records.
     #[inline]
-    pub fn publish_at(&mut self, record: &[u64], stamp_ns: u64) -> u64 {
+    pub fn publish_at(&mut self, record: &[u64], stamp_ns: u64) -> Option<u64> {
         self.ring.publish(record, stamp_ns)
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every program of tests/cpp that `unit` below runs.
-const UNITS: [&str; 7] = ["ring", "takeover", "refusals", "signals", "control", "judge", "hot"];
+const UNITS: [&str; 8] = ["ring", "takeover", "refusals", "signals", "control", "judge", "hot", "owners"];
 
 /// What a program ends with that could not look at all it should, having said why: `skipped` of tests/cpp/check.hpp.
 const SKIPPED: i32 = 77;
@@ -55,6 +55,11 @@ fn signals() {
 }
 
 #[test]
+fn owners() {
+    unit("owners");
+}
+
+#[test]
 fn control() {
     unit("control");
 }
@@ -76,6 +81,44 @@ fn every_level_and_without_exceptions() {
     for compiler in cxx::compilers() {
         for level in [&["-O0"][..], &["-O3"], &["-O1", "-fno-exceptions", "-fno-rtti"]] {
             run(&compiler, &compiler.build("tests/cpp/unit_hot.cpp", &[&more, level].concat()));
+        }
+    }
+}
+
+/// What a user's project is built with: the quick start of the document and every example, at each level of optimisation.
+#[test]
+fn users_flags_bring_no_warning() {
+    let document = std::fs::read_to_string(cxx::shm_root().join("README.md")).unwrap();
+    let code = document.split_once("```cpp\n").and_then(|(_, rest)| rest.split_once("```\n")).unwrap().0;
+    let dir = tempfile::tempdir().unwrap();
+    let quick = dir.path().join("quick_start.cpp");
+    std::fs::write(&quick, code).unwrap();
+    let examples = ["feed", "strategy", "latency"].map(|name| cxx::shm_root().join(format!("examples/{name}.cpp")));
+    for compiler in cxx::compilers() {
+        for level in ["-O0", "-O1", "-O2", "-O3"] {
+            let sources = std::iter::once(&quick).chain(examples.iter().filter(|_| ["-O0", "-O3"].contains(&level)));
+            for source in sources {
+                let mut command = compiler.command();
+                command.args([level, "-Wno-unused-command-line-argument", "-c", "-o", "/dev/null"]).arg(source);
+                let out = command.output().unwrap();
+                let said = String::from_utf8_lossy(&out.stderr);
+                assert!(out.status.success(), "{} at {level} by {}:\n{said}", source.display(), compiler.version);
+            }
+        }
+    }
+}
+
+/// Whoever compiles for an older standard reads first what is wanted.
+#[test]
+fn below_cpp20_one_clear_line() {
+    for compiler in cxx::compilers() {
+        for header in ["shm.hpp", "lane.hpp", "judge.hpp", "records.hpp"] {
+            let mut command = compiler.command();
+            command.args(["-std=c++17", "-fsyntax-only", "-x", "c++"]);
+            let out = command.arg(cxx::shm_root().join("include/pillion").join(header)).output().unwrap();
+            let said = String::from_utf8_lossy(&out.stderr);
+            let first = said.lines().find(|line| line.contains("error")).unwrap_or_default();
+            assert!(!out.status.success() && first.contains("Pillion needs C++20"), "{header}: {said}");
         }
     }
 }

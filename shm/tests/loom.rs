@@ -37,7 +37,7 @@ fn lapped(no_corrupt: bool) {
         let mut reader = Consumer::new(memory.clone(), SHAPE, From::Next);
         let writer = thread::spawn(move || {
             let mut ring = Producer::new(memory, SHAPE);
-            (0..WRITES).for_each(|n| assert_eq!(ring.publish(&[100 + n], 100 + n), n));
+            (0..WRITES).for_each(|n| assert_eq!(ring.publish(&[100 + n], 100 + n), Some(n)));
         });
         let (mut read, mut lost) = (0, 0);
         for _ in 0..WRITES {
@@ -69,7 +69,7 @@ fn batches() {
         let mut reader = Consumer::new(memory.clone(), SHAPE, From::Next);
         let writer = thread::spawn(move || {
             let mut ring = Producer::new(memory, SHAPE);
-            (0..WRITES).for_each(|n| assert_eq!(ring.publish(&[100 + n], 100 + n), n));
+            (0..WRITES).for_each(|n| assert_eq!(ring.publish(&[100 + n], 100 + n), Some(n)));
         });
         for _ in 0..2 {
             let (cursor, mut words, mut stamps) = (reader.cursor(), [0; 2], [0; 2]);

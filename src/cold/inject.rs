@@ -7,7 +7,7 @@ use pillion_shm::RingWriter;
 
 use super::data::Feed;
 use super::pace::{Due, Pace, Rate};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Ticks that may be on their way when the sidecar sets the pace: enough to hide the hop, few enough to stay in cache.
 const WINDOW: u64 = 128;
@@ -107,7 +107,10 @@ pub fn inject(
             break;
         }
         let now = wait(due, writer, clock, peer)?;
-        writer.publish_at(record, now);
+        if writer.publish_at(record, now).is_none() {
+            let problem = format!("a record of {} bytes in a ring for {}", 8 * record.len(), 8 * writer.record_words());
+            return Err(Error::run("feed", problem, "report this as a bug: the ring is made for the longest record"));
+        }
         tally.count(due, now);
         peer.published(due.time(now), now);
         // Relaxed: only a progress bar reads it.

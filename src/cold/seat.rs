@@ -191,9 +191,13 @@ impl Seat {
         let outcome = match request.command {
             Some(Command::Stop) => {
                 self.link.stop.store(true, Ordering::Relaxed);
+                if !over {
+                    // Answered when the page says STOPPED: who sees the answer sees the state.
+                    return;
+                }
                 Outcome::Done
             }
-            Some(_) if over => Outcome::Refused,
+            // Also for a lane that is over: the word is for the next sidecar.
             Some(order) => {
                 self.link.cnc.set_halted(order == Command::Halt);
                 Outcome::Done
@@ -247,6 +251,12 @@ impl Seat {
     /// The hot thread has ended: counts what was left in its hands.
     fn finish(&mut self) {
         let Phase::Hot(thread) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
+        self.end_hot(thread);
+        // A stop that the hot thread left for now, when the page shows it.
+        self.answer();
+    }
+
+    fn end_hot(&mut self, thread: JoinHandle<Result<hot::Lane>>) {
         if let Some(full) = self.link.full.take() {
             self.take(&full);
         }
@@ -290,6 +300,7 @@ impl Seat {
         self.report.end = end.into();
         self.report.stages = self.totals.stages();
         self.link.cnc.set_state(state);
+        self.answer();
     }
 }
 

@@ -59,15 +59,15 @@ void pillion_writer_free(pillion::TickWriter* writer) {
 }
 
 void pillion_publish_8(pillion::TickWriter* writer, const std::uint64_t* words) {
-    writer->publish_at(*reinterpret_cast<const Payload<8>*>(words), words[0]);
+    static_cast<void>(writer->publish_at(*reinterpret_cast<const Payload<8>*>(words), words[0]));
 }
 
 void pillion_publish_46(pillion::TickWriter* writer, const std::uint64_t* words) {
-    writer->publish_at(*reinterpret_cast<const Payload<46>*>(words), words[0]);
+    static_cast<void>(writer->publish_at(*reinterpret_cast<const Payload<46>*>(words), words[0]));
 }
 
 void pillion_publish_stamped_8(pillion::TickWriter* writer, const std::uint64_t* words) {
-    writer->publish(*reinterpret_cast<const Payload<8>*>(words));
+    static_cast<void>(writer->publish(*reinterpret_cast<const Payload<8>*>(words)));
 }
 
 Reader* pillion_reader(const char* dir, const char* lane) {

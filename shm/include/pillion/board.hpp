@@ -16,6 +16,17 @@ enum class BoardStatus : std::uint8_t {
     no_such_cell, ///< The board has no such instrument or model.
 };
 
+/// The word that stands for `status`.
+[[nodiscard]] constexpr const char* board_status_name(BoardStatus status) noexcept {
+    switch (status) {
+    case BoardStatus::value: return "value";
+    case BoardStatus::never: return "never";
+    case BoardStatus::busy: return "busy";
+    case BoardStatus::no_such_cell: return "no_such_cell";
+    }
+    return "unknown";
+}
+
 /// Row of an instrument and row of a model: looked up once, used for every read.
 struct Cell {
     std::uint32_t instrument = 0;
@@ -125,8 +136,11 @@ public:
                                       "1 to 2^32 cells");
         }
         constexpr std::uint64_t stride = detail::Board::cell_bytes;
+        if (Status same = clock.check_lane(lane); !same) {
+            return same.error();
+        }
         Result<detail::Region> region = detail::Region::build(
-            detail::Plan{path, Kind::board, clock.id(), clock.now_ns(), stride, cells,
+            detail::Plan{path, lane.trust(), Kind::board, clock.id(), clock.now_ns(), stride, cells,
                          static_cast<std::uint32_t>(tables.models.size()), std::move(*bytes), stride * cells, access});
         if (!region) {
             return region.error();
@@ -165,7 +179,7 @@ class SignalBoard {
 public:
     /// Attaches to the board of `lane`, which must be of this layout and `clock`.
     [[nodiscard]] static Result<SignalBoard> attach(const Lane& lane, const Clock& clock) {
-        auto region = detail::Region::attach(lane.path(Kind::board), Kind::board, clock.id(), false);
+        auto region = detail::Region::attach(lane.path(Kind::board), Kind::board, clock.id(), false, lane.trust());
         if (!region) {
             return region.error();
         }

@@ -1,8 +1,9 @@
 /// @file
 /// One clock for all processes of a boot: the invariant counter, and one conversion to ns that everybody shares.
 ///
-/// Whoever comes first calibrates and leaves the numbers in `pillion.clock`; the others read them. So stamps of
-/// different processes differ by no more than their counters do, and a step of the wall clock moves nothing. Against the wall
+/// Whoever makes the first region calibrates and leaves the numbers in `pillion.clock`; the others read them. Every rule about
+/// age rests on that file, so it is believed only of an owner who counts, and only if it runs as fast as the kernel's clock
+/// does. So stamps of different processes differ by no more than their counters do, and a step of the wall clock moves nothing. Against the wall
 /// clock they drift by the calibration's error of about a ppm.
 #pragma once
 
@@ -10,7 +11,6 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
-#include <x86intrin.h>
 #endif
 
 namespace pillion {
@@ -36,8 +36,33 @@ enum class Counter : std::uint64_t {
 /// The conversion from the raw counter to ns since the epoch. Plain numbers, copied freely.
 class Clock {
 public:
-    /// The clock of this boot in `dir`, made if nobody has made it yet (which takes some 150 ms).
-    [[nodiscard]] static Result<Clock> attach_or_create(const std::string& dir = default_dir);
+    /// The clock of this boot in `dir`: for whoever reads. Who makes a region makes the clock: wait for one, or say that there
+    /// is none. Fails with absent (nobody has made one since the machine started: try again), untrusted, not_a_region (also for
+    /// one that does not run as fast as CLOCK_MONOTONIC_RAW does), mismatch (of another counter), denied, io.
+    [[nodiscard]] static Result<Clock> attach(const std::string& dir = default_dir) { return attach(dir, Trust::own()); }
+    /// The same in the directory of `lane`, of those whom it trusts.
+    [[nodiscard]] static Result<Clock> attach(const Lane& lane) { return attach(lane.dir(), lane.trust()); }
+
+    /// The clock of this boot in `dir`, made if nobody has made it yet (which takes some 150 ms): for whoever makes regions.
+    /// Fails as `attach`, and with no_space.
+    [[nodiscard]] static Result<Clock> attach_or_create(const std::string& dir = default_dir) {
+        return attach_or_create(dir, Trust::own());
+    }
+    /// The same in the directory of `lane`, of those whom it trusts.
+    [[nodiscard]] static Result<Clock> attach_or_create(const Lane& lane) {
+        return attach_or_create(lane.dir(), lane.trust());
+    }
+
+    /// Whether the clock that stands in the directory of `lane` now is this one. Fails with absent when it is gone, mismatch
+    /// when another has its place, or as `attach`.
+    [[nodiscard]] Status check_lane(const Lane& lane) const;
+
+    /// ns that this clock is ahead of the wall clock now; less than 0 behind it. It was set by the wall clock when it was made,
+    /// and steps of that since show here.
+    [[nodiscard]] std::int64_t offset_ns() const noexcept {
+        const Look now = look(CLOCK_REALTIME, check_readings);
+        return static_cast<std::int64_t>(ns(now.raw) - now.ns);
+    }
 
     /// Now, in ns since the epoch. No system call; some 10 to 20 ns.
     [[nodiscard]] std::uint64_t now_ns() const noexcept { return ns(raw()); }
@@ -46,7 +71,7 @@ public:
     [[nodiscard]] std::uint64_t raw() const noexcept {
 #if defined(__x86_64__)
         if (counter_ == Counter::tsc) [[likely]] {
-            return __rdtsc();
+            return __builtin_ia32_rdtsc();
         }
 #elif defined(__aarch64__)
         if (counter_ == Counter::cntvct) [[likely]] {
@@ -83,14 +108,22 @@ private:
         std::uint64_t ns;
     };
 
+    /// Readings per look at a clock that somebody else calibrated.
+    static constexpr int check_readings = 20;
+
     Clock() = default;
+    [[nodiscard]] static Result<Clock> attach(const std::string& dir, const Trust& trust);
+    [[nodiscard]] static Result<Clock> attach_or_create(const std::string& dir, const Trust& trust);
+    [[nodiscard]] static Result<std::optional<detail::Region>> find(const std::string& path, const Trust& trust);
     [[nodiscard]] static Clock calibrate() noexcept;
-    [[nodiscard]] Look look(clockid_t reference) const noexcept;
+    [[nodiscard]] Look look(clockid_t reference, int readings = 200) const noexcept;
+    [[nodiscard]] Status check_rate(const detail::Region& region) const;
     void convert(std::uint64_t counts, std::uint64_t ns) noexcept;
     [[nodiscard]] std::uint64_t fingerprint() const noexcept {
         return layout::fnv1a(layout::fnv_basis, {base_raw_, base_ns_, mult_, shift_}) | 1U;
     }
-    [[nodiscard]] Status offer(const std::string& path, const std::array<unsigned char, 16>& boot) const;
+    [[nodiscard]] Status offer(const std::string& path, const std::array<unsigned char, 16>& boot,
+                               const Trust& trust) const;
     [[nodiscard]] static Result<Clock> read(const detail::Region& region);
 
     Counter counter_ = Counter::unsaid;
@@ -133,10 +166,10 @@ inline Clock Clock::calibrate() noexcept {
 }
 
 /// Counter and reference at the same moment, as well as one can tell: the reading with the least time around it.
-inline Clock::Look Clock::look(clockid_t reference) const noexcept {
+inline Clock::Look Clock::look(clockid_t reference, int readings) const noexcept {
     Look best{0, 0};
     std::uint64_t least = UINT64_MAX;
-    for (int reading = 0; reading < 200; ++reading) {
+    for (int reading = 0; reading < readings; ++reading) {
         const std::uint64_t before = raw();
         const std::uint64_t ns = detail::system_ns(reference);
         const std::uint64_t after = raw();
@@ -162,9 +195,9 @@ inline void Clock::convert(std::uint64_t counts, std::uint64_t ns) noexcept {
 }
 
 /// Puts this clock under `path`, unless one of this boot is there.
-inline Status Clock::offer(const std::string& path, const std::array<unsigned char, 16>& boot) const {
+inline Status Clock::offer(const std::string& path, const std::array<unsigned char, 16>& boot, const Trust& trust) const {
     // Readable for all: it is no secret, and every user's stamps must be on the same clock.
-    const detail::Plan plan{path, Kind::clock, id_, now_ns(), 0, 0, 0, {}, layout::clock::bytes,
+    const detail::Plan plan{path, trust, Kind::clock, id_, now_ns(), 0, 0, 0, {}, layout::clock::bytes,
                             Access{0644, -1, LockMemory::no}};
     Result<detail::Region> region = detail::Region::build(plan);
     if (!region) {
@@ -206,10 +239,77 @@ inline Result<Clock> Clock::read(const detail::Region& region) {
             region.path(), "counter", counter_name(counter), counter_name(static_cast<std::uint64_t>(clock.counter_)),
             "run all processes of a boot on one kind of virtual machine, or remove the file once none runs");
     }
+    if (Status runs = clock.check_rate(region); !runs) {
+        return runs.error();
+    }
     return clock;
 }
 
-inline Result<Clock> Clock::attach_or_create(const std::string& dir) {
+/// Refuses a conversion that does not run as fast as CLOCK_MONOTONIC_RAW: by it a dead sidecar would look alive.
+inline Status Clock::check_rate(const detail::Region& region) const {
+    // Calibration errs by some 1e-6 and two looks 2 ms apart by some 1e-4; a counter whose rate changed when its machine moved
+    // deviates not at all, since the kernel's clock counts it too. This finds what stands still, crawls or races.
+    constexpr double most_deviation = 0.1;
+    double rate = 0;
+    for (int tries = 0; tries < 3; ++tries) {
+        const Look from = look(CLOCK_MONOTONIC_RAW, check_readings);
+        detail::sleep_ns(2'000'000);
+        const Look to = look(CLOCK_MONOTONIC_RAW, check_readings);
+        const std::uint64_t raw = to.ns > from.ns ? to.ns - from.ns : 1;
+        rate = static_cast<double>(ns(to.raw) - ns(from.raw)) / static_cast<double>(raw);
+        if (rate >= 1 - most_deviation && rate <= 1 + most_deviation) {
+            return {};
+        }
+    }
+    return region.header().contradiction(
+        region.path(), "a clock that runs " + std::to_string(rate) + " times as fast as CLOCK_MONOTONIC_RAW");
+}
+
+/// The clock's region, if it was made since the machine started.
+inline Result<std::optional<detail::Region>> Clock::find(const std::string& path, const Trust& trust) {
+    auto boot = detail::boot_id();
+    if (!boot) {
+        return boot.error();
+    }
+    Result<detail::Region> region = detail::Region::attach(path, Kind::clock, 0, false, trust);
+    // Absent, or left over from another boot where the directory outlives one.
+    if (region ? region->header().boot_id != *boot : region.error().code == Errc::absent) {
+        return std::optional<detail::Region>{};
+    }
+    return region ? Result<std::optional<detail::Region>>{std::optional{std::move(*region)}}
+                  : Result<std::optional<detail::Region>>{region.error()};
+}
+
+inline Result<Clock> Clock::attach(const std::string& dir, const Trust& trust) {
+    const std::string path = dir + "/pillion.clock";
+    Result<std::optional<detail::Region>> found = find(path, trust);
+    if (!found) {
+        return found.error();
+    }
+    if (*found) {
+        return read(**found);
+    }
+    return Error{Errc::absent, path + " does not exist; mend: start its owner first, or check the lane's name"};
+}
+
+inline Status Clock::check_lane(const Lane& lane) const {
+    const std::string path = lane.path(Kind::clock);
+    Result<std::optional<detail::Region>> found = find(path, lane.trust());
+    if (!found) {
+        return found.error();
+    }
+    if (!*found) {
+        return Error{Errc::absent, path + " does not exist; mend: start its owner first, or check the lane's name"};
+    }
+    const detail::Header& header = (*found)->header();
+    if (header.clock_id == id_) {
+        return {};
+    }
+    return header.mismatch(path, "clock id", detail::hex(header.clock_id), detail::hex(id_),
+                           "take the clock of the lane's directory; restart whoever started before it was replaced");
+}
+
+inline Result<Clock> Clock::attach_or_create(const std::string& dir, const Trust& trust) {
     const std::string path = dir + "/pillion.clock";
     auto boot = detail::boot_id();
     if (!boot) {
@@ -218,18 +318,17 @@ inline Result<Clock> Clock::attach_or_create(const std::string& dir) {
     std::optional<Clock> own;
     Error refused{Errc::contended, path + " changed hands 100 times; mend: see who removes it"};
     for (int attempt = 0; attempt < 100; ++attempt) {
-        Result<detail::Region> region = detail::Region::attach(path, Kind::clock, 0, false);
-        if (region && region->header().boot_id == *boot) {
-            return read(*region);
+        Result<std::optional<detail::Region>> found = find(path, trust);
+        if (!found) {
+            return found.error();
         }
-        // Absent, or left over from another boot where the directory outlives one: then it is made anew.
-        if (!region && region.error().code != Errc::absent) {
-            return region.error();
+        if (*found) {
+            return read(**found);
         }
         if (!own) {
             own = calibrate();
         }
-        if (Status offered = own->offer(path, *boot); !offered) {
+        if (Status offered = own->offer(path, *boot, trust); !offered) {
             // Held or denied: another process, perhaps another user's, has just made it, and the next look finds it.
             if (offered.error().code != Errc::held && offered.error().code != Errc::denied) {
                 return offered.error();

@@ -109,11 +109,20 @@ public:
     /// Attaches to the page of `lane` for reading.
     /// Fails with absent (no sidecar yet: try again), mismatch, not_a_region, size, denied, io.
     [[nodiscard]] static Result<Control> attach(const Lane& lane, const Clock& clock) {
-        return open(lane, clock, false);
+        return open(lane.path(Kind::cnc), lane.trust(), clock, clock.id(), false);
     }
-    /// Attaches to the page of `lane` as an operator, who may use the mailbox: needs write access to the file.
+    /// Attaches to the page of `lane` for reading, whatever clock it is on: the state stands for itself, ages are unknown.
+    [[nodiscard]] static Result<Control> attach_any_clock(const Lane& lane) {
+        return open(lane.path(Kind::cnc), lane.trust(), std::nullopt, 0, false);
+    }
+    /// Attaches to the page of `lane` as an operator, who may give orders: needs write access to the file. Orders need no clock:
+    /// whatever became of the clock's file, a lane can be halted. Ages are unknown.
+    [[nodiscard]] static Result<Control> attach_operator(const Lane& lane) {
+        return open(lane.path(Kind::cnc), lane.trust(), std::nullopt, 0, true);
+    }
+    /// The same for who has a clock too: ages are reckoned by it if the page is on it.
     [[nodiscard]] static Result<Control> attach_operator(const Lane& lane, const Clock& clock) {
-        return open(lane, clock, true);
+        return open(lane.path(Kind::cnc), lane.trust(), clock, 0, true);
     }
 
     /// The state that the page says, whether or not anybody still keeps it: see `alive`.
@@ -124,26 +133,30 @@ public:
     [[nodiscard]] std::uint64_t heartbeat_ns() const noexcept {
         return detail::load(page_.at(layout::cnc::heartbeat));
     }
-    /// ns since the last heartbeat; `no_heartbeat` before the first, and for one from the future (by more than
-    /// `max_ahead_ns`): somebody scribbled it, and it would count as fresh until then.
+    /// ns since the last heartbeat; `no_heartbeat` before the first, without a clock, and for one from the future (by more
+    /// than `max_ahead_ns`): somebody scribbled it, and it would count as fresh until then.
     [[nodiscard]] std::uint64_t heartbeat_age_ns() const noexcept {
+        if (!clock_) {
+            return no_heartbeat;
+        }
         const std::uint64_t beat = heartbeat_ns();
-        const std::uint64_t now = clock_.now_ns();
+        const std::uint64_t now = clock_->now_ns();
         if (beat == 0 || (beat > now && beat - now > max_ahead_ns)) {
             return no_heartbeat;
         }
         return now > beat ? now - beat : 0;
     }
-    /// Whether there is a heartbeat, at most `max_age_ns` old.
-    [[nodiscard]] bool beats(std::uint64_t max_age_ns) const noexcept {
+    /// Whether there is a heartbeat, at most `max_age` old.
+    [[nodiscard]] bool beats(std::chrono::nanoseconds max_age) const noexcept {
         const std::uint64_t age = heartbeat_age_ns();
-        return age != no_heartbeat && age <= max_age_ns;
+        return age != no_heartbeat && within(age, max_age);
     }
-    /// Whether the sidecar beats and has not ended: its heartbeat is at most `max_age_ns` old and its state BOOT, RUN or
-    /// HALT. It says nothing of what may be traded: that takes RUN, no HALT, and `judge`. No system call.
-    [[nodiscard]] bool alive(std::uint64_t max_age_ns) const noexcept {
+    /// Whether the sidecar has said so lately: its heartbeat is at most `max_age` old and its state BOOT, RUN or HALT. One that
+    /// was killed is alive by this for another `max_age`: `owner_alive` asks the kernel. It says nothing of what may be traded:
+    /// that takes RUN, no HALT, and `judge`. No system call.
+    [[nodiscard]] bool alive(std::chrono::nanoseconds max_age) const noexcept {
         const State now = state();
-        return now != State::fail && now != State::stopped && beats(max_age_ns);
+        return now != State::fail && now != State::stopped && beats(max_age);
     }
     /// Whether the sidecar's process lives: a look at its lock (system call). It may live and hang: see `alive`.
     [[nodiscard]] bool owner_alive() const noexcept { return page_.region().owner_alive(); }
@@ -175,21 +188,27 @@ public:
         return look == detail::Look::value ? std::optional{stages} : std::nullopt;
     }
 
-    /// Asks the sidecar to publish nothing tradable, and waits for its answer. The HALT outlives the sidecar.
-    /// Fails with no_owner (it is gone), no_answer (in this time: it may still obey later), answer_lost (eight others were
-    /// answered meanwhile), denied (attached for reading).
+    /// Has the lane publish nothing tradable, whether its sidecar lives or not. The HALT outlives the sidecar: the next one
+    /// starts halted. See `order`.
     [[nodiscard]] Result<Outcome> halt(std::chrono::nanoseconds timeout = default_timeout) {
-        return request(Command::halt, timeout);
+        return order(Command::halt, timeout);
     }
-    /// Asks the sidecar to end a HALT. Fails as `halt`.
+    /// Ends a HALT, whether the sidecar lives or not. See `order`.
     [[nodiscard]] Result<Outcome> resume(std::chrono::nanoseconds timeout = default_timeout) {
-        return request(Command::resume, timeout);
+        return order(Command::resume, timeout);
     }
-    /// Asks the sidecar to end. Fails as `halt`.
+    /// Asks the sidecar to end the lane; `done` when the page says so. Fails as `order`, and with no_owner when it is gone.
     [[nodiscard]] Result<Outcome> stop(std::chrono::nanoseconds timeout = default_timeout) {
-        return request(Command::stop, timeout);
+        return order(Command::stop, timeout);
     }
-    /// Asks `command`, looking for the answer every 200 µs. Several operators may ask at once; each gets its own answer.
+    /// Gives an order. A live sidecar is asked through its mailbox (`request`). Where it is dead, HALT and RESUME are written on
+    /// its page while the dead owner's lock is held, under which the next sidecar reads the word. Where a successor has taken the
+    /// name over meanwhile, this goes over to its page.
+    /// Fails with no_answer (in this time: it may still obey later), answer_lost (eight others were answered meanwhile), denied
+    /// (attached for reading), absent (the page has been removed), no_owner (STOP alone).
+    [[nodiscard]] Result<Outcome> order(Command command, std::chrono::nanoseconds timeout = default_timeout);
+    /// Asks a live sidecar `command`, looking for the answer every 200 µs. Several operators may ask at once; each gets its own
+    /// answer. Fails as `order`, and with no_owner when the sidecar is gone.
     [[nodiscard]] Result<Outcome> request(Command command, std::chrono::nanoseconds timeout);
 
     /// Process id of the sidecar, in its own pid namespace: for messages.
@@ -208,15 +227,31 @@ public:
     }
 
 private:
-    Control(detail::Page page, const Clock& clock) : page_{std::move(page)}, clock_{clock} {}
+    Control(detail::Page page, std::optional<Clock> clock) : page_{std::move(page)}, clock_{clock} {}
 
-    [[nodiscard]] static Result<Control> open(const Lane& lane, const Clock& clock, bool writable) {
-        auto region = detail::Region::attach(lane.path(Kind::cnc), Kind::cnc, clock.id(), writable);
+    /// `clock_id` 0 takes a page on any clock; then `clock` is kept only if it is that one.
+    [[nodiscard]] static Result<Control> open(const std::string& path, const Trust& trust, std::optional<Clock> clock,
+                                              std::uint64_t clock_id, bool writable) {
+        auto region = detail::Region::attach(path, Kind::cnc, clock_id, writable, trust);
         if (!region) {
             return region.error();
         }
+        if (clock && region->header().clock_id != clock->id()) {
+            clock.reset();
+        }
         Result<detail::Page> page = detail::Page::over(std::move(*region));
         return page ? Result<Control>{Control{std::move(*page), clock}} : Result<Control>{page.error()};
+    }
+
+    [[nodiscard]] static constexpr bool within(std::uint64_t age_ns, std::chrono::nanoseconds limit) noexcept {
+        return limit.count() >= 0 && age_ns <= static_cast<std::uint64_t>(limit.count());
+    }
+
+    [[nodiscard]] Error no_answer(Command command, std::chrono::nanoseconds timeout) const {
+        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
+        return Error{Errc::no_answer, page_.region().path() + ": process " + std::to_string(pid()) + " did not answer " +
+                                          command_name(command) + " within " + std::to_string(ms) +
+                                          " ms; mend: look at its heartbeat and log"};
     }
 
     [[nodiscard]] std::uint64_t acquire(std::size_t offset) const noexcept {
@@ -227,8 +262,52 @@ private:
     }
 
     detail::Page page_;
-    Clock clock_;
+    std::optional<Clock> clock_;
 };
+
+inline Result<Outcome> Control::order(Command command, std::chrono::nanoseconds timeout) {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    for (;;) {
+        const auto left = std::max<std::chrono::nanoseconds>(deadline - std::chrono::steady_clock::now(), {});
+        Result<Outcome> said = request(command, left);
+        if (!said && said.error().code == Errc::no_answer) {
+            return no_answer(command, timeout);
+        }
+        if (said || said.error().code != Errc::no_owner) {
+            return said;
+        }
+        if (superseded()) {
+            const detail::Region& old = page_.region();
+            Result<Control> next = open(old.path(), old.trust(), clock_, 0, true);
+            if (!next) {
+                return next.error();
+            }
+            *this = std::move(*next);
+            continue;
+        }
+        if (command == Command::stop) {
+            return said;
+        }
+        // The next sidecar reads the word under this lock: it finds the order, or is there already to be asked.
+        Result<bool> written = page_.region().with_dead_lock([&] {
+            const bool ours = !superseded();
+            if (ours) {
+                detail::store(page_.at_mut(layout::cnc::halted), command == Command::halt ? 1 : 0);
+            }
+            return ours;
+        });
+        if (!written) {
+            return written.error();
+        }
+        if (*written) {
+            return Outcome::done;
+        }
+        if (left.count() == 0) {
+            return no_answer(command, timeout);
+        }
+        detail::sleep_ns(200'000);
+    }
+}
 
 inline Result<Outcome> Control::request(Command command, std::chrono::nanoseconds timeout) {
     const std::string& path = page_.region().path();
@@ -242,7 +321,6 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
     const auto ending = detail::ask_and_wait(page_.at_mut(layout::cnc::request), page_.at(layout::cnc::answers), command,
                                              timeout, outcome, alive);
     const std::string owner = std::string{"process "} + std::to_string(pid());
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
     switch (ending) {
     case detail::Ending::answered: break;
     case detail::Ending::overwritten:
@@ -251,8 +329,7 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
     case detail::Ending::no_owner:
         return Error{Errc::no_owner, path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
     case detail::Ending::no_answer:
-        return Error{Errc::no_answer, path + ": " + owner + " did not answer " + name + " within " + std::to_string(ms) +
-                                          " ms; mend: look at its heartbeat and log"};
+        return no_answer(command, timeout);
     }
     return outcome;
 }

@@ -13,7 +13,10 @@ public:
     /// over; a predecessor of another layout, whose HALT cannot be read, counts as halted.
     [[nodiscard]] static Result<ControlOwner> create(const Lane& lane, const Clock& clock, const Access& access = {}) {
         const std::string path = lane.path(Kind::cnc);
-        auto region = detail::Region::build(detail::Plan{path, Kind::cnc, clock.id(), clock.now_ns(), 0, 0, 0, {},
+        if (Status same = clock.check_lane(lane); !same) {
+            return same.error();
+        }
+        auto region = detail::Region::build(detail::Plan{path, lane.trust(), Kind::cnc, clock.id(), clock.now_ns(), 0, 0, 0, {},
                                                          layout::cnc::bytes, access});
         if (!region) {
             return region.error();

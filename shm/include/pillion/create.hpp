@@ -29,13 +29,16 @@ inline constexpr unsigned lock_looks = 50;
         return spec_error(plan.path, "table", std::to_string(plan.table.size()) + " bytes", "at most 128 MiB");
     }
     const std::uint32_t mode = plan.access.mode;
-    if ((mode & ~0777U) == 0 && (mode & 0002U) == 0 && (mode & 0600U) == 0600U) {
+    const std::uint32_t others = plan.kind == Kind::cnc ? 0002U : 0022U;
+    if ((mode & ~0777U) == 0 && (mode & others) == 0 && (mode & 0600U) == 0600U) {
         return {};
     }
     char octal[24];
     std::snprintf(octal, sizeof octal, "0%o", mode);
     return spec_error(plan.path, "file mode", octal,
-                      "readable and writable by its owner and not writable by others, such as 0600 or 0640");
+                      plan.kind == Kind::cnc
+                          ? "readable and writable by its owner and not writable by everybody, such as 0600 or 0660"
+                          : "readable and writable by its owner and writable by nobody else, such as 0600 or 0640");
 }
 
 /// Locks `old`, whose owner must be dead, and reads its header.
@@ -59,13 +62,17 @@ inline constexpr unsigned lock_looks = 50;
 }
 
 /// Refuses early, before a large file is made for nothing.
-[[nodiscard]] inline Status refuse_if_held(const std::string& path) {
+[[nodiscard]] inline Status refuse_if_held(const Plan& plan, const Trust& trust) {
+    const std::string& path = plan.path;
     Result<Fd> old = open_file(path, O_RDWR, "take over");
     if (!old) {
         return old.error();
     }
     if (!*old) {
         return {};
+    }
+    if (Status owned = check_owner(old->get(), path, static_cast<std::uint32_t>(plan.kind), trust); !owned) {
+        return owned;
     }
     Result<Header> dead = lock_dead(old->get(), path);
     return dead ? Status{} : Status{dead.error()};
@@ -93,8 +100,7 @@ inline constexpr unsigned lock_looks = 50;
 /// A file without a name, of `bytes` that are really there, locked by us.
 [[nodiscard]] inline Result<Fd> allocate(const Plan& plan, std::uint64_t bytes) {
     const std::string& path = plan.path;
-    const std::size_t slash = path.rfind('/');
-    const std::string dir = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+    const std::string dir = directory_of(path);
     Fd file{::open(dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)};
     if (!file) {
         return failed("create", path, errno);
@@ -128,7 +134,11 @@ inline Result<Region> Region::build(const Plan& plan) {
     if (Status sound = check_access(plan); !sound) {
         return sound.error();
     }
-    if (Status free = refuse_if_held(plan.path); !free) {
+    Result<Trust> trust = plan.trust.in_dir(directory_of(plan.path));
+    if (!trust) {
+        return trust.error();
+    }
+    if (Status free = refuse_if_held(plan, *trust); !free) {
         return free.error();
     }
     auto boot = boot_id();
@@ -161,7 +171,7 @@ inline Result<Region> Region::build(const Plan& plan) {
         !write_at(file->get(), plan.table.data(), plan.table.size(), layout::header_bytes)) {
         return failed("write", plan.path, errno);
     }
-    Result<Region> region = map(std::move(*file), plan.path, header, true, MAP_POPULATE);
+    Result<Region> region = map(std::move(*file), plan.path, *trust, header, true, MAP_POPULATE);
     if (region) {
         if (Status locked = region->touch_and_lock(plan.access.lock); !locked) {
             return locked.error();
@@ -217,6 +227,10 @@ template <class Prepare> Result<bool> Region::install(Prepare&& prepare) {
                 return failed("link", path_, error);
             }
             continue;
+        }
+        // What stands in a page that others wrote is nothing to carry over.
+        if (Status owned = check_owner(file->get(), path_, header_.kind, trust_); !owned) {
+            return owned.error();
         }
         Result<Header> header = lock_dead(file->get(), path_);
         if (!header) {

@@ -5,17 +5,9 @@
 #include "clock.hpp"
 #include "ring.hpp"
 
-#include <cstdio>
-#include <cstdlib>
+#include <optional>
 
 namespace pillion::detail {
-
-/// Ends the process: a program that publishes a record its ring has no room for is wrong in every run.
-[[noreturn]] PILLION_COLD inline void record_too_long(std::size_t bytes, std::size_t limit) noexcept {
-    std::fprintf(stderr, "pillion: a record of %zu bytes in a ring for %zu; mend: create it with record_bytes = %zu\n",
-                 bytes, limit, bytes);
-    std::abort();
-}
 
 /// A ring that this process writes, and its region.
 class OwnedRing {
@@ -32,7 +24,10 @@ public:
                               "a power of two of slots, for records of 1 to 524288 bytes");
         }
         const std::uint64_t stride = layout::stride_bytes(record_bytes);
-        Result<Region> region = Region::build(Plan{path, kind, clock.id(), clock.now_ns(), stride, capacity, 0,
+        if (Status same = clock.check_lane(lane); !same) {
+            return same.error();
+        }
+        Result<Region> region = Region::build(Plan{path, lane.trust(), kind, clock.id(), clock.now_ns(), stride, capacity, 0,
                                                    std::move(table), stride * capacity, access});
         if (!region) {
             return region.error();
@@ -45,18 +40,21 @@ public:
         return OwnedRing{std::move(*region), clock, ring};
     }
 
-    /// Publishes `Bytes` bytes at `from`, a multiple of 8; unrolled.
-    template <std::size_t Bytes> PILLION_HOT std::uint64_t publish(const void* from, std::uint64_t stamp_ns) noexcept {
+    /// Publishes `Bytes` bytes at `from`, a multiple of 8; unrolled. Nothing, and no record, when they do not fit a slot.
+    template <std::size_t Bytes>
+    [[nodiscard]] PILLION_HOT std::optional<std::uint64_t> publish(const void* from, std::uint64_t stamp_ns) noexcept {
         if (Bytes / 8 > ring_.record_words()) [[unlikely]] {
-            record_too_long(Bytes, 8 * ring_.record_words());
+            return std::nullopt;
         }
         return ring_.publish(stamp_ns, [from](Word* to) noexcept { store_words<Bytes / 8>(to, from); });
     }
 
-    /// Publishes `bytes` bytes at `from`; a last word that is not full is filled with zeros.
-    std::uint64_t publish(const void* from, std::size_t bytes, std::uint64_t stamp_ns) noexcept {
+    /// Publishes `bytes` bytes at `from`; a last word that is not full is filled with zeros. Nothing, and no record, when they
+    /// do not fit a slot.
+    [[nodiscard]] std::optional<std::uint64_t> publish(const void* from, std::size_t bytes,
+                                                       std::uint64_t stamp_ns) noexcept {
         if (bytes > 8 * ring_.record_words()) [[unlikely]] {
-            record_too_long(bytes, 8 * ring_.record_words());
+            return std::nullopt;
         }
         return ring_.publish(stamp_ns, [from, bytes](Word* to) noexcept {
             store_words(to, from, bytes / 8);
@@ -85,8 +83,8 @@ private:
 class AttachedRing {
 public:
     [[nodiscard]] static Result<AttachedRing> attach(const std::string& path, Kind kind, std::uint64_t clock_id,
-                                                     Start start) {
-        Result<Region> region = Region::attach(path, kind, clock_id, false);
+                                                     Start start, const Trust& trust) {
+        Result<Region> region = Region::attach(path, kind, clock_id, false, trust);
         if (!region) {
             return region.error();
         }
@@ -117,7 +115,7 @@ public:
             return std::optional<AttachedRing>{};
         }
         const auto kind = static_cast<Kind>(region.header().kind);
-        Result<AttachedRing> found = attach(region.path(), kind, region.header().clock_id, Start::first);
+        Result<AttachedRing> found = attach(region.path(), kind, region.header().clock_id, Start::first, region.trust());
         if (!found) {
             // Its name is gone: the successor may still come.
             return found.error().code == Errc::absent ? Result<std::optional<AttachedRing>>{std::nullopt}

@@ -60,14 +60,13 @@ struct Header {
 
     /// Reads the header of `fd`; refuses what is no region at all.
     [[nodiscard]] static Result<Header> read(int fd, const std::string& path) {
-        const auto foreign = [&](const std::string& found) {
-            return Error{Errc::not_a_region,
-                         path + " is not a Pillion region: " + found + "; mend: `pillion shm rm " + path + "` if nothing needs it"};
-        };
         struct stat stat {};
         if (::fstat(fd, &stat) != 0) {
             return failed("stat", path, errno);
         }
+        const auto foreign = [&](const std::string& found) {
+            return not_a_region(path, found + "; it belongs to uid " + std::to_string(stat.st_uid));
+        };
         if (!S_ISREG(stat.st_mode)) {
             return foreign("not a regular file");
         }
@@ -107,8 +106,7 @@ struct Header {
     }
 
     [[nodiscard]] Error contradiction(const std::string& path, const std::string& found) const {
-        return Error{Errc::not_a_region, path + " is not a Pillion region: " + found + " (made by " + maker() +
-                                             "); mend: `pillion shm rm " + path + "` if nothing needs it"};
+        return not_a_region(path, found + " (made by " + maker() + ")");
     }
 
     /// Whether this build knows the layout of a region that shall be of `wanted`: this version, or the one before.

@@ -26,6 +26,17 @@ enum class Advice : std::uint8_t {
     stand_down, ///< Open nothing on this source and pull what rests on it.
 };
 
+/// The word that stands for `advice`.
+[[nodiscard]] constexpr const char* advice_name(Advice advice) noexcept {
+    switch (advice) {
+    case Advice::use: return "use";
+    case Advice::use_warily: return "use_warily";
+    case Advice::ignore: return "ignore";
+    case Advice::stand_down: return "stand_down";
+    }
+    return "unknown";
+}
+
 /// Why.
 enum class Reason : std::uint8_t {
     fresh,          ///< Nothing speaks against it.
@@ -82,9 +93,17 @@ struct Judgement {
     return age_ns(signal, signal.signal_ns);
 }
 
-/// Applies the rules for a signal: the gravest reason wins. `now_ns` is Clock::now_ns(), and `max_age_ns` the age of the
-/// tick from which the score is history to you.
-[[nodiscard]] constexpr Judgement judge(const Signal& signal, std::uint64_t now_ns, std::uint64_t max_age_ns) noexcept {
+/// How old what a strategy acts on may be. Named, so that the two cannot be mistaken for each other:
+/// `Limits{.heartbeat = 1s, .tick = 5ms}`.
+struct Limits {
+    std::chrono::nanoseconds heartbeat; ///< Age of the sidecar's heartbeat from which it counts as hanging or dead.
+    std::chrono::nanoseconds tick;      ///< Age of a signal's tick from which the score is history to you.
+};
+
+/// Applies the rules for a signal: the gravest reason wins. `now_ns` is Clock::now_ns(), and `max_age` the age of the tick
+/// from which the score is history to you.
+[[nodiscard]] constexpr Judgement judge(const Signal& signal, std::uint64_t now_ns,
+                                        std::chrono::nanoseconds max_age) noexcept {
     namespace flag = signal_flags;
     const std::uint32_t flags = signal.flags;
     if ((flags & flag::halted) != 0) {
@@ -95,7 +114,7 @@ struct Judgement {
         (latest > now_ns && latest - now_ns > max_ahead_ns)) {
         return {Advice::stand_down, Reason::malformed};
     }
-    if (age_ns(signal, now_ns) > max_age_ns) {
+    if (max_age.count() < 0 || age_ns(signal, now_ns) > static_cast<std::uint64_t>(max_age.count())) {
         return {Advice::stand_down, Reason::stale};
     }
     if ((flags & flag::after_gap) != 0) {
@@ -119,8 +138,8 @@ struct Judgement {
     return {Advice::use, Reason::fresh};
 }
 
-/// Applies the rules for a sidecar: use only in RUN, not halted, with a heartbeat at most `max_age_ns` old.
-[[nodiscard]] inline Judgement judge(const Control& control, std::uint64_t max_age_ns) noexcept {
+/// Applies the rules for a sidecar: use only in RUN, not halted, with a heartbeat at most `max_age` old.
+[[nodiscard]] inline Judgement judge(const Control& control, std::chrono::nanoseconds max_age) noexcept {
     const State state = control.state();
     if (control.halted() || state == State::halt) {
         return {Advice::stand_down, Reason::halted};
@@ -128,17 +147,17 @@ struct Judgement {
     if (state != State::run) {
         return {Advice::stand_down, Reason::not_running};
     }
-    if (!control.beats(max_age_ns)) {
+    if (!control.beats(max_age)) {
         return {Advice::stand_down, Reason::heartbeat_lost};
     }
     return {Advice::use, Reason::fresh};
 }
 
 /// Both: the sidecar first, since a dead one cannot set a flag.
-[[nodiscard]] inline Judgement judge(const Control& control, std::uint64_t max_heartbeat_age_ns, const Signal& signal,
-                                     std::uint64_t now_ns, std::uint64_t max_age_ns) noexcept {
-    const Judgement sidecar = judge(control, max_heartbeat_age_ns);
-    return sidecar.usable() ? judge(signal, now_ns, max_age_ns) : sidecar;
+[[nodiscard]] inline Judgement judge(const Control& control, const Signal& signal, std::uint64_t now_ns,
+                                     const Limits& limits) noexcept {
+    const Judgement sidecar = judge(control, limits.heartbeat);
+    return sidecar.usable() ? judge(signal, now_ns, limits.tick) : sidecar;
 }
 
 } // namespace pillion

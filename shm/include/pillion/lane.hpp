@@ -4,9 +4,11 @@
 
 #include "layout.hpp"
 #include "result.hpp"
+#include "trust.hpp"
 
 #include <string>
 #include <string_view>
+#include <sys/vfs.h>
 #include <utility>
 
 namespace pillion {
@@ -28,13 +30,14 @@ struct Access {
     LockMemory lock = LockMemory::attempt; ///< Whether its pages are locked.
 };
 
-/// A lane: a name, and the directory that its regions stand in.
+/// A lane: a name, the directory that its regions stand in, and whose regions are used.
 class Lane {
 public:
     /// The lane `name` in /dev/shm. Fails (name) unless it is 1 to 32 characters of a-z, 0-9, _ and -.
     [[nodiscard]] static Result<Lane> named(std::string_view name) { return in_dir(default_dir, name); }
 
-    /// The lane `name` in `dir`, which must be a tmpfs.
+    /// The lane `name` in `dir`, which must be a tmpfs: on a disk, writing pages back stops who publishes (see `on_tmpfs`).
+    /// Regions are used of those whom Trust::own names and of the directory's owner (see Trust::in_dir).
     [[nodiscard]] static Result<Lane> in_dir(std::string_view dir, std::string_view name) {
         const auto plain = [](char c) {
             return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -50,6 +53,29 @@ public:
         return Lane{std::string{dir}, std::string{name}};
     }
 
+    /// This lane, which also uses regions that the user `uid` owns: a sidecar's or a feed's that runs as another user.
+    [[nodiscard]] Lane trusting(std::uint32_t uid) const { return with_trust(trust_.with_uid(uid)); }
+    /// This lane, which also uses a control page that the group `gid` may write.
+    [[nodiscard]] Lane trusting_group(std::uint32_t gid) const { return with_trust(trust_.with_gid(gid)); }
+    /// This lane with `trust` in place of Trust::own().
+    [[nodiscard]] Lane with_trust(Trust trust) const {
+        Lane lane = *this;
+        lane.trust_ = std::move(trust);
+        return lane;
+    }
+    /// Whose regions are used, the directory's owner apart.
+    [[nodiscard]] const Trust& trust() const noexcept { return trust_; }
+
+    /// Whether its directory lies on a tmpfs (system call); also true where nobody can tell.
+    [[nodiscard]] bool on_tmpfs() const noexcept {
+        struct statfs room {};
+        constexpr std::uint64_t tmpfs = 0x0102'1994;
+        constexpr std::uint64_t ramfs = 0x8584'58f6;
+        const bool told = ::statfs(dir_.c_str(), &room) == 0;
+        const std::uint64_t type = static_cast<std::uint64_t>(room.f_type) & 0xffff'ffffU;
+        return !told || type == tmpfs || type == ramfs;
+    }
+
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const std::string& dir() const noexcept { return dir_; }
 
@@ -63,6 +89,7 @@ private:
 
     std::string dir_;
     std::string name_;
+    Trust trust_ = Trust::own();
 };
 
 } // namespace pillion

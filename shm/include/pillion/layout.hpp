@@ -5,6 +5,8 @@
 /// All integers are native-endian. Extend only at the end, and raise `layout::version`.
 #pragma once
 
+#include "require.hpp"
+
 #include "records.hpp"
 
 #include <cstddef>

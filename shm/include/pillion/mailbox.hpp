@@ -18,15 +18,25 @@ namespace pillion {
 enum class Command : std::uint8_t {
     halt = 1,   ///< Publish nothing tradable until resumed, also over restarts.
     resume = 2, ///< End a halt.
-    stop = 3,   ///< End the process.
+    stop = 3,   ///< End the lane.
 };
 
 /// What the owner made of a request.
 enum class Outcome : std::uint8_t {
-    done = 1,    ///< Done, and visible on the page.
+    done = 1,    ///< Done, and visible on the page: HALT is in force, or ended, or the state is STOPPED (or FAIL).
     refused = 2, ///< Not done: it makes no sense in this state.
     unknown = 3, ///< Not a command of its version.
 };
+
+/// The word that stands for `outcome`.
+[[nodiscard]] constexpr const char* outcome_name(Outcome outcome) noexcept {
+    switch (outcome) {
+    case Outcome::done: return "done";
+    case Outcome::refused: return "refused";
+    case Outcome::unknown: return "unknown";
+    }
+    return "unknown";
+}
 
 /// A request as the owner finds it.
 struct Request {

@@ -5,6 +5,8 @@
 /// times are ns since the UNIX epoch, sizes are in the instrument's size unit.
 #pragma once
 
+#include "require.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -133,16 +135,16 @@ inline constexpr std::uint32_t shadow = 64;      ///< From a model that only sha
 
 /// One score of one model for one instrument, 112 bytes.
 struct Signal {
-    std::uint64_t ring_seq;                 ///< Number in the tick ring of the event's last record.
-    std::uint64_t ts_event;                 ///< That record's matching-engine time, ns since the epoch.
-    std::uint64_t tick_ns;                  ///< That record's publish stamp, ns since the epoch on the shared clock.
-    std::uint64_t signal_ns;                ///< This signal's publish stamp, ns since the epoch on the shared clock.
-    std::uint32_t instrument;               ///< Row in SignalTables::instruments.
-    std::uint16_t model;                    ///< Row in SignalTables::models.
-    std::uint16_t outputs_len;              ///< How many of `outputs` count, at most 16.
-    std::uint32_t revision;                 ///< Revision of the model.
-    std::uint32_t flags;                    ///< Bits of signal_flags.
-    std::array<float, max_outputs> outputs; ///< In the model's order (Model::outputs names them); 0 past outputs_len.
+    std::uint64_t ring_seq = 0;             ///< Number in the tick ring of the event's last record.
+    std::uint64_t ts_event = 0;             ///< That record's matching-engine time, ns since the epoch.
+    std::uint64_t tick_ns = 0;              ///< That record's publish stamp, ns since the epoch on the shared clock.
+    std::uint64_t signal_ns = 0;            ///< This signal's publish stamp, ns since the epoch on the shared clock.
+    std::uint32_t instrument = 0;           ///< Row in SignalTables::instruments.
+    std::uint16_t model = 0;                ///< Row in SignalTables::models.
+    std::uint16_t outputs_len = 0;          ///< How many of `outputs` count, at most 16.
+    std::uint32_t revision = 0;             ///< Revision of the model.
+    std::uint32_t flags = 0;                ///< Bits of signal_flags.
+    std::array<float, max_outputs> outputs{}; ///< In the model's order (Model::outputs names them); 0 past outputs_len.
 
     /// The outputs that count.
     [[nodiscard]] std::span<const float> scores() const noexcept {

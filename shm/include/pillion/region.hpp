@@ -19,6 +19,7 @@ namespace pillion::detail {
 /// What a new region shall be.
 struct Plan {
     std::string path;
+    Trust trust; ///< Whose directory it may stand in, and whose region it may succeed.
     Kind kind;
     std::uint64_t clock_id;
     std::uint64_t created_ns;
@@ -49,9 +50,10 @@ struct Predecessor {
 /// A mapped region. Its header was copied and checked at attach, and is not read from shared memory again.
 class Region {
 public:
-    /// Maps the region at `path` for reading, or also for writing, after checking all that its header says.
+    /// Maps the region at `path` for reading, or also for writing, after checking
+    /// whose it is and all that its header says. `clock_id` 0 takes any clock.
     [[nodiscard]] static Result<Region> attach(const std::string& path, Kind kind, std::uint64_t clock_id,
-                                               bool writable);
+                                               bool writable, const Trust& trust);
 
     /// Makes a whole region that has no name yet, locked by us, its memory allocated, mapped and, if asked, locked.
     [[nodiscard]] static Result<Region> build(const Plan& plan);
@@ -62,6 +64,8 @@ public:
 
     [[nodiscard]] const Header& header() const noexcept { return header_; }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    /// Whose regions are used; of a region that was built, with the directory's owner.
+    [[nodiscard]] const Trust& trust() const noexcept { return trust_; }
     [[nodiscard]] bool locked() const noexcept { return locked_; }
     [[nodiscard]] bool writable() const noexcept { return writable_; }
 
@@ -98,6 +102,17 @@ public:
         return errno == EWOULDBLOCK;
     }
 
+    /// Calls `act` while it holds the lock of a dead owner, as a creator does who takes the name over; nobody takes it over
+    /// meanwhile. False while somebody else holds the lock (system calls).
+    template <class Act> [[nodiscard]] Result<bool> with_dead_lock(Act&& act) const {
+        if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
+            return errno == EWOULDBLOCK ? Result<bool>{false} : Result<bool>{failed("lock", path_, errno)};
+        }
+        const bool done = act();
+        ::flock(file_.get(), LOCK_UN);
+        return done;
+    }
+
     /// Whether a successor marked this region (no system call).
     [[nodiscard]] bool successor() const noexcept {
         // Relaxed: the mark says only that there is something to attach to; attaching is a system call of its own.
@@ -122,11 +137,12 @@ public:
     }
 
 private:
-    Region(Map map, Fd file, std::string path, const Header& header, bool writable)
-        : map_{std::move(map)}, file_{std::move(file)}, path_{std::move(path)}, header_{header}, writable_{writable} {}
+    Region(Map map, Fd file, std::string path, Trust trust, const Header& header, bool writable)
+        : map_{std::move(map)}, file_{std::move(file)}, path_{std::move(path)}, trust_{std::move(trust)},
+          header_{header}, writable_{writable} {}
 
-    [[nodiscard]] static Result<Region> map(Fd file, const std::string& path, const Header& header, bool writable,
-                                            int flags);
+    [[nodiscard]] static Result<Region> map(Fd file, const std::string& path, const Trust& trust, const Header& header,
+                                            bool writable, int flags);
     [[nodiscard]] int link(const std::string& to) const;
     [[nodiscard]] Status set_generation(std::uint64_t generation);
     [[nodiscard]] Result<bool> exchange(const Predecessor& old) const;
@@ -134,22 +150,39 @@ private:
     Map map_;
     Fd file_;
     std::string path_;
+    Trust trust_;
     Header header_;
     bool locked_ = false;
     bool writable_ = false;
 };
 
-inline Result<Region> Region::map(Fd file, const std::string& path, const Header& header, bool writable, int flags) {
+inline Result<Region> Region::map(Fd file, const std::string& path, const Trust& trust, const Header& header,
+                                  bool writable, int flags) {
     const auto bytes = static_cast<std::size_t>(header.region_bytes);
     const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
     void* at = ::mmap(nullptr, bytes, protection, MAP_SHARED | flags, file.get(), 0);
     if (at == MAP_FAILED) {
         return failed("map", path, errno);
     }
-    return Region{Map{at, bytes}, std::move(file), path, header, writable};
+    return Region{Map{at, bytes}, std::move(file), path, trust, header, writable};
 }
 
-inline Result<Region> Region::attach(const std::string& path, Kind kind, std::uint64_t clock_id, bool writable) {
+/// Whether the opened file is one that `trust`, which knows the directory's owner, lets be used. What is no regular file is
+/// left to Header::read.
+[[nodiscard]] inline Status check_owner(int fd, const std::string& path, std::uint32_t kind, const Trust& trust) {
+    struct stat stat {};
+    if (::fstat(fd, &stat) != 0) {
+        return failed("stat", path, errno);
+    }
+    if (!S_ISREG(stat.st_mode)) {
+        return {};
+    }
+    const bool page = kind == static_cast<std::uint32_t>(Kind::cnc);
+    return trust.check_file(path, stat, page ? Writers::group : Writers::owner);
+}
+
+inline Result<Region> Region::attach(const std::string& path, Kind kind, std::uint64_t clock_id, bool writable,
+                                     const Trust& trust) {
     Result<Fd> file =
         open_file(path, writable ? O_RDWR : O_RDONLY, writable ? "open for writing" : "open");
     if (!file) {
@@ -158,6 +191,13 @@ inline Result<Region> Region::attach(const std::string& path, Kind kind, std::ui
     if (!*file) {
         return Error{Errc::absent,
                      path + " does not exist; mend: start its owner first, or check the lane's name"};
+    }
+    Result<Trust> all = trust.in_dir(directory_of(path));
+    if (!all) {
+        return all.error();
+    }
+    if (Status owned = check_owner(file->get(), path, static_cast<std::uint32_t>(kind), *all); !owned) {
+        return owned.error();
     }
     Result<Header> header = Header::read(file->get(), path);
     if (!header) {
@@ -170,7 +210,7 @@ inline Result<Region> Region::attach(const std::string& path, Kind kind, std::ui
     if (Status sound = header->check(path, static_cast<std::uint64_t>(stat.st_size), kind, clock_id); !sound) {
         return sound.error();
     }
-    return map(std::move(*file), path, *header, writable, 0);
+    return map(std::move(*file), path, trust, *header, writable, 0);
 }
 
 inline Status Region::touch_and_lock(LockMemory lock) {

@@ -3,12 +3,15 @@
 /// expected and found, and the mend. Nothing here throws; nothing on the path of a record can fail this way.
 #pragma once
 
+#include "require.hpp"
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace pillion {
@@ -32,13 +35,15 @@ enum class Errc : std::uint8_t {
     no_owner,     ///< The sidecar is gone: nobody will answer.
     no_answer,    ///< The sidecar did not answer in time; it may still obey later.
     answer_lost,  ///< The answer came and was overwritten by eight later ones.
+    untrusted,    ///< Somebody who does not count owns it, or may write it or put another file in its place.
 };
 
 /// The word that stands for `code`.
 [[nodiscard]] constexpr const char* errc_name(Errc code) noexcept {
     constexpr const char* names[] = {"none",      "name",         "spec",   "absent",   "held",  "contended",
                                      "not_a_region", "size",      "mismatch", "no_space", "denied", "lock",
-                                     "io",        "table",        "no_owner", "no_answer", "answer_lost"};
+                                     "io",        "table",        "no_owner", "no_answer", "answer_lost",
+                                     "untrusted"};
     return static_cast<std::size_t>(code) < std::size(names) ? names[static_cast<std::size_t>(code)] : "unknown";
 }
 
@@ -48,14 +53,33 @@ struct Error {
     std::string message; ///< One line for a person: region, expected, found, mend.
 };
 
+/// What a `follow` did.
+enum class Follow : std::uint8_t {
+    stayed,   ///< There is no other region, or something is left to be read here.
+    followed, ///< The reader reads another generation now: what was looked up in its tables has to be looked up again.
+};
+
+/// The word that stands for `follow`.
+[[nodiscard]] constexpr const char* follow_name(Follow follow) noexcept {
+    return follow == Follow::followed ? "followed" : "stayed";
+}
+
 /// A value, or why there is none.
 template <class T> class [[nodiscard]] Result {
 public:
     Result(T value) : value_{std::move(value)} {}
     Result(Error error) : error_{std::move(error)} {}
 
-    /// Whether there is a value.
-    [[nodiscard]] explicit operator bool() const noexcept { return value_.has_value(); }
+    /// Whether there is a value. Not of a `follow`, where it would be taken for whether the reader went over: there ask
+    /// `has_value()`, and then the value.
+    [[nodiscard]] explicit operator bool() const noexcept
+        requires(!std::is_same_v<T, Follow>)
+    {
+        return value_.has_value();
+    }
+    explicit operator bool() const noexcept
+        requires(std::is_same_v<T, Follow>)
+    = delete;
     [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
     /// Why there is none; code `none` when there is one.
     [[nodiscard]] const Error& error() const noexcept { return error_; }

@@ -26,7 +26,22 @@ enum class PollStatus : std::uint8_t {
     lost,    ///< Records were overwritten before they were read (`last_lost()` says how many): poll again.
     corrupt, ///< Slot and head contradict each other: some process scribbled over the region. The cursor stays; this
              ///< ends when the writer overwrites the slot. Trade on nothing from this ring until then.
+    truncated, ///< A record was taken that a Tick has no room for: its first bytes are there. `poll_as` takes it whole.
+    too_small, ///< `poll_as<T>`: the ring's slots are smaller than a T, so none will ever come. Nothing was taken.
 };
+
+/// The word that stands for `status`.
+[[nodiscard]] constexpr const char* poll_status_name(PollStatus status) noexcept {
+    switch (status) {
+    case PollStatus::empty: return "empty";
+    case PollStatus::record: return "record";
+    case PollStatus::lost: return "lost";
+    case PollStatus::corrupt: return "corrupt";
+    case PollStatus::truncated: return "truncated";
+    case PollStatus::too_small: return "too_small";
+    }
+    return "unknown";
+}
 
 /// What one poll_batch or visit found: first `lost` records overwritten, then `records` whole ones.
 struct Batch {
@@ -34,6 +49,7 @@ struct Batch {
     std::uint64_t first = 0;   ///< Number in the ring of the first record.
     std::size_t records = 0;   ///< Records taken.
     bool corrupt = false;      ///< As PollStatus::corrupt; then nothing was taken.
+    std::size_t truncated = 0; ///< Of the records, those that a Tick had no room for (`Tick::truncated`).
 };
 
 namespace detail {

@@ -1,14 +1,16 @@
 /// @file
 /// Pillion's shared memory for C++20: rings of ticks and signals, a board of last scores, a control page, one clock.
 ///
-/// Header-only; needs the standard library and Linux (g++ >= 12 or clang++ >= 14, -std=c++20). No daemon, no broker, no
+/// Header-only; needs the standard library and Linux (g++ >= 11 or clang++ >= 14, -std=c++20). No daemon, no broker, no
 /// locks, and no system call, allocation or exception on the path of a record. Create and attach return a Result whose error
 /// names the region, what was expected and found, and the mend.
 ///
 /// @code
+/// using namespace std::chrono_literals;
 /// auto lane = pillion::Lane::named("es");
-/// auto clock = pillion::Clock::attach_or_create();
-/// if (!lane || !clock) { return 1; }
+/// if (!lane) { return 1; }
+/// auto clock = pillion::Clock::attach(*lane); // Who makes regions makes the clock: attach_or_create.
+/// if (!clock) { return 1; }
 /// auto board = pillion::SignalBoard::attach(*lane, *clock);
 /// auto control = pillion::Control::attach(*lane, *clock);
 /// if (!board || !control) {
@@ -19,7 +21,7 @@
 /// if (!cell) { return 1; }
 /// pillion::Signal signal;
 /// if (board->latest(*cell, signal) == pillion::BoardStatus::value) {
-///     const auto verdict = pillion::judge(*control, 1'000'000'000, signal, clock->now_ns(), 5'000'000);
+///     const auto verdict = pillion::judge(*control, signal, clock->now_ns(), {.heartbeat = 1s, .tick = 5ms});
 ///     const auto* model = board->tables().model_of(signal); // nullptr: of another revision
 ///     const auto up = model ? model->output("up") : std::nullopt;
 ///     if (up && verdict.usable()) { std::printf("up %.3f\n", double{signal.outputs[*up]}); }
@@ -28,6 +30,8 @@
 ///
 /// The protocol, the byte tables, the promises and what a strategy must do stand in shm/README.md.
 #pragma once
+
+#include "require.hpp"
 
 #include "control_owner.hpp"
 #include "judge.hpp"

@@ -28,14 +28,14 @@ public:
         return ring ? Result<SignalWriter>{SignalWriter{std::move(*ring)}} : Result<SignalWriter>{ring.error()};
     }
 
-    /// Publishes `signal`, its signal_ns and the slot's stamp set to now; returns its number.
+    /// Publishes `signal`, its signal_ns and the slot's stamp set to now; returns its number. The ring's slots are made for it.
     std::uint64_t publish(Signal signal) noexcept {
         signal.signal_ns = ring_.now_ns();
         return publish_at(signal, signal.signal_ns);
     }
     /// Publishes `signal` as it is, with a stamp of the caller's in the slot.
     std::uint64_t publish_at(const Signal& signal, std::uint64_t stamp_ns) noexcept {
-        return ring_.publish<sizeof(Signal)>(&signal, stamp_ns);
+        return ring_.publish<sizeof(Signal)>(&signal, stamp_ns).value_or(0);
     }
 
     /// Signals published so far.
@@ -59,7 +59,8 @@ public:
     /// Attaches to the ring of `lane`, which must be of this layout and `clock`.
     /// Fails with absent (no sidecar yet: try again), mismatch, not_a_region, table, size, denied, io.
     [[nodiscard]] static Result<SignalReader> attach(const Lane& lane, const Clock& clock, Start start = Start::next) {
-        auto ring = detail::AttachedRing::attach(lane.path(Kind::signals), Kind::signals, clock.id(), start);
+        auto ring = detail::AttachedRing::attach(lane.path(Kind::signals), Kind::signals, clock.id(), start,
+                                                lane.trust());
         if (!ring) {
             return ring.error();
         }
@@ -94,14 +95,14 @@ public:
             [&](std::size_t, std::uint64_t) noexcept { visit(static_cast<const Signal&>(signal)); });
     }
 
-    /// Once this ring is drained: goes over to the one that stands under its name now, from its first signal, and says so
-    /// with true. Then the tables are new as well: look up rows and outputs again. False while there is no other, and while
+    /// Once this ring is drained: goes over to the one that stands under its name now, from its first signal, and says
+    /// `followed`. Then the tables are new as well: look up rows and outputs again. `stayed` while there is no other, and while
     /// something is left here (`pending()`): poll on and call again, or give it up with `skip_to_next()`. On an error ring and
     /// tables are the old ones still: call again later (system calls).
-    [[nodiscard]] Result<bool> follow() {
+    [[nodiscard]] Result<Follow> follow() {
         Result<std::optional<detail::AttachedRing>> next = ring_.next();
         if (!next || !*next) {
-            return next ? Result<bool>{false} : Result<bool>{next.error()};
+            return next ? Result<Follow>{Follow::stayed} : Result<Follow>{next.error()};
         }
         Result<SignalTables> tables = read_tables(**next);
         if (!tables) {
@@ -109,7 +110,7 @@ public:
         }
         ring_ = std::move(**next);
         tables_ = std::move(*tables);
-        return true;
+        return Follow::followed;
     }
 
 private:

@@ -78,16 +78,28 @@ private:
     return text;
 }
 
+/// Whose file has the name, for messages: "it belongs to uid 1002" behind `before`; nothing where that cannot be seen.
+[[nodiscard]] inline std::string belongs(const std::string& path, const char* before) {
+    struct stat named {};
+    return ::lstat(path.c_str(), &named) == 0 ? before + ("it belongs to uid " + std::to_string(named.st_uid)) : "";
+}
+
 /// The error of a system call that failed with `number` at `action` ("open", "lock", ...) on `path`.
 [[nodiscard]] inline Error failed(const char* action, const std::string& path, int number) {
     if (number == EACCES || number == EPERM) {
         return Error{Errc::denied, std::string{"not allowed to "} + action + " " + path + " as uid " +
-                                       std::to_string(::geteuid()) +
-                                       "; mend: run as its owner, or give it a group this user is in"};
+                                       std::to_string(::geteuid()) + belongs(path, ", ") +
+                                       "; mend: run as its owner, or have the owner give it to a group that this user is in"};
     }
     return Error{Errc::io, std::string{"cannot "} + action + " " + path + ": " + std::strerror(number) +
                                " (os error " + std::to_string(number) +
                                "); mend: see that its directory is a tmpfs with room, such as /dev/shm"};
+}
+
+/// What stands under a region's name and is none.
+[[nodiscard]] inline Error not_a_region(const std::string& path, const std::string& found) {
+    return Error{Errc::not_a_region, path + " is not a Pillion region: " + found + "; mend: `pillion shm rm " + path +
+                                         "` as its owner or root if nothing needs it, or use a directory of your own"};
 }
 
 /// Opens `path` without following a link. Without a file and without an error when it does not exist.
@@ -98,6 +110,9 @@ private:
     }
     if (errno == ENOENT) {
         return Fd{};
+    }
+    if (errno == ELOOP) {
+        return not_a_region(path, "a symbolic link, which is not followed" + belongs(path, "; "));
     }
     return failed(action, path, errno);
 }

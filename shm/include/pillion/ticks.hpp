@@ -24,8 +24,9 @@ struct Tick {
 
     std::uint64_t ring_seq = 0; ///< Its number in the ring, from 0.
     std::uint64_t stamp_ns = 0; ///< Its publish stamp, ns since the epoch on the shared clock.
-    std::size_t words = 0;      ///< 8-byte words copied: all that a slot holds. Those past the record's own length are
-                                ///< left over from earlier records.
+    std::size_t words = 0;      ///< 8-byte words copied: all that a slot holds, and at most `max_words`. Those past the
+                                ///< record's own length are left over from earlier records.
+    bool truncated = false;     ///< The slot holds more than was copied, and the record does not say that it is short.
 
     /// The bytes copied.
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data, 8 * words}; }
@@ -72,20 +73,24 @@ public:
     }
 
     /// Publishes `record`, stamped with now, and returns its number. Never waits, allocates or calls the system.
-    /// A record longer than the ring's record_bytes ends the process with a message.
-    template <Record T> PILLION_HOT std::uint64_t publish(const T& record) noexcept { return publish_at(record, ring_.now_ns()); }
+    /// Nothing, and no record, when it is longer than the ring's `record_bytes()`.
+    template <Record T> [[nodiscard]] PILLION_HOT std::optional<std::uint64_t> publish(const T& record) noexcept {
+        return publish_at(record, ring_.now_ns());
+    }
 
     /// The same with a stamp of the caller's, ns since the epoch on the shared clock.
-    template <Record T> PILLION_HOT std::uint64_t publish_at(const T& record, std::uint64_t stamp_ns) noexcept {
+    template <Record T>
+    [[nodiscard]] PILLION_HOT std::optional<std::uint64_t> publish_at(const T& record, std::uint64_t stamp_ns) noexcept {
         return ring_.publish<sizeof(T)>(&record, stamp_ns);
     }
 
     /// A record of any type as its bytes, such as one read from a .dbn file, stamped with now.
-    std::uint64_t publish_bytes(std::span<const std::byte> record) noexcept {
+    [[nodiscard]] std::optional<std::uint64_t> publish_bytes(std::span<const std::byte> record) noexcept {
         return ring_.publish(record.data(), record.size(), ring_.now_ns());
     }
     /// The same with a stamp of the caller's.
-    std::uint64_t publish_bytes_at(std::span<const std::byte> record, std::uint64_t stamp_ns) noexcept {
+    [[nodiscard]] std::optional<std::uint64_t> publish_bytes_at(std::span<const std::byte> record,
+                                                                std::uint64_t stamp_ns) noexcept {
         return ring_.publish(record.data(), record.size(), stamp_ns);
     }
 
@@ -116,22 +121,31 @@ public:
     /// Attaches to the ring of `lane`, which must be of this layout and `clock`.
     /// Fails with absent (no feed yet: try again), mismatch, not_a_region, size, denied, io.
     [[nodiscard]] static Result<TickReader> attach(const Lane& lane, const Clock& clock, Start start = Start::next) {
-        auto ring = detail::AttachedRing::attach(lane.path(Kind::ticks), Kind::ticks, clock.id(), start);
+        auto ring = detail::AttachedRing::attach(lane.path(Kind::ticks), Kind::ticks, clock.id(), start,
+                                                lane.trust());
         return ring ? Result<TickReader>{TickReader{std::move(*ring)}} : Result<TickReader>{ring.error()};
     }
 
-    /// Takes the next record. `tick` is whole only after PollStatus::record. Never waits, allocates or calls the system.
+    /// Takes the next record. `tick` is whole only after PollStatus::record. In a ring whose slots hold more than a Tick does
+    /// (`record_bytes() > 368`), a record that does not itself say that it is short comes as PollStatus::truncated. Never
+    /// waits, allocates or calls the system.
     PILLION_HOT PollStatus poll(Tick& tick) noexcept {
         tick.ring_seq = cursor();
         tick.words = words_;
-        return take(tick.stamp_ns, [&](const detail::Word* from) noexcept { copy(tick, from); });
+        tick.truncated = false;
+        const PollStatus status = take(tick.stamp_ns, [&](const detail::Word* from) noexcept { copy(tick, from); });
+        if (wider() && status == PollStatus::record) [[unlikely]] {
+            tick.truncated = cut(tick);
+            return tick.truncated ? PollStatus::truncated : status;
+        }
+        return status;
     }
 
     /// Takes the next record as the bytes of a `T`, whatever its type: the quickest for rings of one type. Its number is
-    /// `cursor() - 1`. A `T` longer than the ring's record_bytes never comes: check that once after attach.
+    /// `cursor() - 1`. PollStatus::too_small, for ever, where a `T` is longer than the ring's `record_bytes()`.
     template <Record T> PILLION_HOT PollStatus poll_as(T& record, std::uint64_t& stamp_ns) noexcept {
         if (sizeof(T) > record_bytes()) [[unlikely]] {
-            return PollStatus::empty;
+            return PollStatus::too_small;
         }
         return take(stamp_ns, [&](const detail::Word* from) noexcept {
             detail::load_words<sizeof(T) / 8>(&record, from);
@@ -141,13 +155,18 @@ public:
     /// Takes up to `ticks.size()` records at once. A loss comes alone, before the records behind it.
     Batch poll_batch(std::span<Tick> ticks) noexcept {
         const std::uint64_t first = cursor();
-        return take_many(
+        std::size_t truncated = 0;
+        Batch batch = take_many(
             ticks.size(), [&](std::size_t i, const detail::Word* from) noexcept { copy(ticks[i], from); },
             [&](std::size_t i, std::uint64_t stamp_ns) noexcept {
                 ticks[i].ring_seq = first + i;
                 ticks[i].stamp_ns = stamp_ns;
                 ticks[i].words = words_;
+                ticks[i].truncated = wider() && cut(ticks[i]);
+                truncated += ticks[i].truncated ? 1U : 0U;
             });
+        batch.truncated = truncated;
+        return batch;
     }
 
     /// Calls `visit(const Tick&)` for up to `max` records, each copied out first, so that none is ever torn.
@@ -156,27 +175,32 @@ public:
         Tick tick;
         tick.words = words_;
         const std::uint64_t first = cursor();
-        return take_many(
+        std::size_t truncated = 0;
+        Batch batch = take_many(
             max, [&](std::size_t, const detail::Word* from) noexcept { copy(tick, from); },
             [&](std::size_t i, std::uint64_t stamp_ns) noexcept {
                 tick.ring_seq = first + i;
                 tick.stamp_ns = stamp_ns;
+                tick.truncated = wider() && cut(tick);
+                truncated += tick.truncated ? 1U : 0U;
                 visit(static_cast<const Tick&>(tick));
             });
+        batch.truncated = truncated;
+        return batch;
     }
 
-    /// Once this ring is drained: goes over to the one that stands under its name now, from its first record, and says so
-    /// with true; how much was lost in between is unknown. False while there is no other, and while something is left here
+    /// Once this ring is drained: goes over to the one that stands under its name now, from its first record, and says
+    /// `followed`; how much was lost in between is unknown. `stayed` while there is no other, and while something is left here
     /// (`pending()`): a dead writer's last record may have come after the poll that found none. Poll on and call again, or
     /// give it up with `skip_to_next()`. On an error nothing has changed: call again later (system calls).
-    [[nodiscard]] Result<bool> follow() {
+    [[nodiscard]] Result<Follow> follow() {
         Result<std::optional<detail::AttachedRing>> next = ring_.next();
         if (!next || !*next) {
-            return next ? Result<bool>{false} : Result<bool>{next.error()};
+            return next ? Result<Follow>{Follow::stayed} : Result<Follow>{next.error()};
         }
         ring_ = std::move(**next);
         words_ = copied_words();
-        return true;
+        return Follow::followed;
     }
 
 private:
@@ -184,6 +208,15 @@ private:
 
     [[nodiscard]] std::size_t copied_words() const noexcept {
         return std::min(record_bytes() / 8, Tick::max_words);
+    }
+
+    /// Whether a slot holds more than a Tick does.
+    [[nodiscard]] PILLION_HOT bool wider() const noexcept { return record_bytes() > 8 * Tick::max_words; }
+
+    /// Whether a record of such a slot may go on behind what was copied: market data says how long it is.
+    [[nodiscard]] PILLION_COLD static bool cut(const Tick& tick) noexcept {
+        return tick.as<MboMsg>() == nullptr && tick.as<TradeMsg>() == nullptr && tick.as<Mbp1Msg>() == nullptr &&
+               tick.as<Mbp10Msg>() == nullptr && tick.as<StatusMsg>() == nullptr;
     }
 
     PILLION_HOT void copy(Tick& tick, const detail::Word* from) const noexcept {

@@ -14,13 +14,17 @@ pub struct Clock {
 impl Clock {
     #[new]
     fn new(py: Python<'_>, dir: PathBuf) -> Result<Self> {
-        // Detached: whoever comes first calibrates for some 150 ms.
-        let clock = py.detach(|| pillion_shm::Clock::attach_or_create(&dir))?;
+        // Detached: its rate is looked at for some ms.
+        let clock = py.detach(|| pillion_shm::Clock::attach(&dir))?;
         Ok(Self { clock })
     }
 
     fn now_ns(&self) -> u64 {
         self.clock.now_ns()
+    }
+
+    fn offset_ns(&self) -> i64 {
+        self.clock.offset_ns()
     }
 
     #[getter]

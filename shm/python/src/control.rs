@@ -1,8 +1,8 @@
 //! The control page: what a sidecar says of itself, and the operator's mailbox.
 
 use crate::fault::{Fault, Result, lock, open};
-use crate::place::{access, place};
-use pillion_shm::{CncClient, CncOwner, Command, Counters, Outcome, STAGES, StageSummary, State};
+use crate::place::{access, place, place_to_write};
+use pillion_shm::{CncClient, CncOwner, Command, Counters, Lane, Outcome, STAGES, StageSummary, State};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ type Stage = (&'static str, [u64; 7]);
 #[pyclass(frozen)]
 pub struct Control {
     page: Mutex<CncClient>,
-    clock: pillion_shm::Clock,
+    /// Of an operator only if it is the page's: orders need none.
+    clock: Option<pillion_shm::Clock>,
 }
 
 #[pymethods]
@@ -24,9 +25,15 @@ impl Control {
     #[new]
     fn new(py: Python<'_>, lane: &str, dir: PathBuf, operator: bool) -> Result<Self> {
         py.detach(|| {
-            let (lane, clock) = place(lane, dir)?;
-            let attach = if operator { CncClient::attach_operator } else { CncClient::attach };
-            Ok(Self { page: Mutex::new(attach(&lane, &clock)?), clock })
+            if !operator {
+                let (lane, clock) = place(lane, dir)?;
+                return Ok(Self { page: Mutex::new(CncClient::attach(&lane, &clock)?), clock: Some(clock) });
+            }
+            let lane = Lane::in_dir(dir, lane)?;
+            let page = CncClient::attach_operator(&lane)?;
+            let clock = pillion_shm::Clock::attach_by(lane.dir(), lane.trust()).ok();
+            let clock = clock.filter(|clock| clock.id() == page.clock_id());
+            Ok(Self { page: Mutex::new(page), clock })
         })
     }
 
@@ -42,8 +49,9 @@ impl Control {
         lock(&self.page).heartbeat_ns()
     }
 
-    fn now_ns(&self) -> u64 {
-        self.clock.now_ns()
+    /// Now on the page's clock; none where that is not to be had.
+    fn now_ns(&self) -> Option<u64> {
+        self.clock.as_ref().map(pillion_shm::Clock::now_ns)
     }
 
     fn counters(&self) -> [(&'static str, u64); 8] {
@@ -105,7 +113,7 @@ impl Control {
         };
         let timeout = Duration::try_from_secs_f64(timeout_s)
             .map_err(|_| PyValueError::new_err(format!("timeout_s is {timeout_s}, but must be 0 or more seconds")))?;
-        let outcome = py.detach(|| lock(&self.page).request(command, timeout))?;
+        let outcome = py.detach(|| lock(&self.page).order(command, timeout))?;
         Ok(match outcome {
             Outcome::Done => "done",
             Outcome::Refused => "refused",
@@ -125,7 +133,7 @@ pub struct ControlOwner {
 impl ControlOwner {
     #[new]
     fn new(lane: &str, dir: PathBuf, mode: u32) -> Result<Self> {
-        let (lane, clock) = place(lane, dir)?;
+        let (lane, clock) = place_to_write(lane, dir)?;
         let page = CncOwner::create(&lane, &clock, &access(mode, None, "try")?)?;
         Ok(Self { page: Mutex::new(Some(page)), clock })
     }

@@ -54,6 +54,7 @@ fn class_of(error: &Error) -> &'static str {
         Error::Held { .. } | Error::Contended { .. } => "HeldError",
         Error::NotARegion { .. } | Error::Size { .. } | Error::Mismatch { .. } => "MismatchError",
         Error::Denied { .. } => "DeniedError",
+        Error::Untrusted(_) => "UntrustedError",
         Error::NoOwner { .. } => "NoOwnerError",
         Error::NoAnswer { .. } | Error::AnswerLost { .. } => "NoAnswerError",
         Error::Name { .. } | Error::Spec { .. } | Error::Table { .. } => "ArgumentError",

@@ -5,10 +5,17 @@ use pillion_shm::{Access, Clock, From, Kind, Lane, LockMemory};
 use pyo3::exceptions::PyValueError;
 use std::path::PathBuf;
 
-/// The lane `name` in `dir` and the clock there, made if nobody has made it yet.
+/// The lane `name` in `dir` and the clock there: for whoever reads.
 pub fn place(name: &str, dir: PathBuf) -> Result<(Lane, Clock)> {
     let lane = Lane::in_dir(dir, name)?;
-    let clock = Clock::attach_or_create(lane.dir())?;
+    let clock = Clock::attach_by(lane.dir(), lane.trust())?;
+    Ok((lane, clock))
+}
+
+/// The lane `name` in `dir` and the clock there, made if nobody has made it yet: for whoever makes a region.
+pub fn place_to_write(name: &str, dir: PathBuf) -> Result<(Lane, Clock)> {
+    let lane = Lane::in_dir(dir, name)?;
+    let clock = Clock::attach_or_create_by(lane.dir(), lane.trust())?;
     Ok((lane, clock))
 }
 

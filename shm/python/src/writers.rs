@@ -1,7 +1,7 @@
 //! Writing ends: a feed of ticks, and the sidecar's ring and board for tests of what reads them.
 
 use crate::fault::{Result, open};
-use crate::place::{access, kind, place};
+use crate::place::{access, kind, place_to_write};
 use numpy::PyReadonlyArray1;
 use pillion_shm::{BoardSpec, RingSpec, Signal};
 use pyo3::exceptions::PyValueError;
@@ -33,7 +33,7 @@ impl RingWriter {
         lock: &str,
     ) -> Result<Self> {
         let (kind, access) = (kind(kind_name)?, access(mode, gid, lock)?);
-        let (lane, clock) = place(lane, dir)?;
+        let (lane, clock) = place_to_write(lane, dir)?;
         let spec = RingSpec { capacity, record_words: record_bytes.div_ceil(8), table };
         let ring = pillion_shm::RingWriter::create(&lane, kind, &spec, &clock, &access)?;
         Ok(Self { ring: Mutex::new(Some(ring)) })
@@ -125,7 +125,7 @@ impl BoardWriter {
         mode: u32,
         gid: Option<u32>,
     ) -> Result<Self> {
-        let (lane, clock) = place(lane, dir)?;
+        let (lane, clock) = place_to_write(lane, dir)?;
         let access = access(mode, gid, "try")?;
         let spec = BoardSpec { instruments, models, table };
         let board = pillion_shm::BoardWriter::create(&lane, &spec, &clock, &access)?;

@@ -1,5 +1,6 @@
 """Signals, board, tables and the control page, against a stand-in for the sidecar."""
 
+import os
 import threading
 import time
 
@@ -234,8 +235,28 @@ def test_operators_are_answered_or_told_why_not(place, tables):
         control.halt(-1.0)
     sidecar.close()
     with pytest.raises(shm.NoOwnerError, match="is gone; mend: start the sidecar again"):
-        control.halt(30.0)
+        control.stop(30.0)
     assert not control.owner_alive
+
+
+def test_a_dead_sidecars_lane_is_halted_without_a_clock(place, tables):
+    sidecar = MockSidecar("es", tables, dir=place)
+    sidecar.beat()
+    operator, look = shm.Control("es", dir=place, operator=True), shm.Control("es", dir=place)
+    assert operator.alive(60_000_000_000)
+    sidecar.close()
+    os.unlink(os.path.join(place, "pillion.clock"))
+    assert operator.halt() is shm.Outcome.DONE and look.halted and not look.owner_alive
+    with pytest.raises(shm.NoOwnerError, match="is gone; mend: start the sidecar again"):
+        operator.stop()
+    with pytest.raises(shm.AbsentError, match=r"pillion\.clock does not exist"):
+        shm.Clock(place)
+    late = shm.Control("es", dir=place, operator=True)
+    assert late.heartbeat_age_ns is None and not late.alive() and late.halted
+    assert late.resume() is shm.Outcome.DONE and not look.halted
+    os.chmod(os.path.join(place, "pillion.es.cnc"), 0o602)
+    with pytest.raises(shm.UntrustedError, match="everybody may write it"):
+        shm.Control("es", dir=place, operator=True)
 
 
 def test_a_frame_of_signals(place, tables):

@@ -19,9 +19,10 @@ use crate::header::Header;
 use crate::lane::Lane;
 use crate::layout::{Kind, cnc, header as at};
 use crate::owner;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use crate::trust::{Distrust, Trust, Writers};
+use rustix::fs::{Access, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,11 +40,21 @@ pub struct Found {
     pub bytes: u64,
     /// Whether it is a plain file: nothing else is ever removed.
     pub regular: bool,
+    /// Whose it is.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Why nobody of [`Trust::own`] uses it: its owner does not count, or others may write it. `None` when it may be used.
+    pub distrust: Option<String>,
+    /// Whether this user may not open it, so that what it holds is not known.
+    pub denied: bool,
     /// Processes that map it, as far as this one can see; the owner is among them.
     pub mapped_by: Vec<u32>,
     /// Whether somebody holds its owner's lock.
     pub owner_alive: bool,
-    /// What it is, or why it is no region.
+    /// What it is, or why it is no region, as far as this user may tell: see [`Found::denied`].
     pub what: std::result::Result<Region, String>,
 }
 
@@ -143,6 +154,13 @@ fn parse(path: &Path) -> Option<(Option<String>, Kind, bool)> {
     Lane::new(lane).ok().map(|lane| (Some(lane.name().to_owned()), kind, beside))
 }
 
+impl Found {
+    /// The lane and the kind that its name says, whatever it holds; the clock has no lane.
+    pub fn named(&self) -> Option<(Option<String>, Kind)> {
+        parse(&self.path).map(|(lane, kind, _)| (lane, kind))
+    }
+}
+
 /// What one file is, without who maps it, and the file's device and inode.
 fn look(path: &Path) -> Option<(Found, (u64, u64))> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
@@ -154,8 +172,28 @@ fn look(path: &Path) -> Option<(Found, (u64, u64))> {
         Ok(region(&file, path, &header, (lane, kind, beside)))
     });
     let (path, bytes, regular) = (path.to_owned(), metadata.len(), metadata.is_file());
-    let found = Found { path, bytes, regular, mapped_by: Vec::new(), owner_alive, what };
+    let denied = regular && rustix::fs::access(&path, Access::READ_OK).is_err_and(|error| error == Errno::ACCESS);
+    let distrust = (regular && is_ours(&path.file_name().unwrap_or_default().to_string_lossy()))
+        .then(|| distrust(&path, &metadata))
+        .flatten();
+    let (uid, gid, mode) = (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777);
+    let mapped_by = Vec::new();
+    let found = Found { path, bytes, regular, uid, gid, mode, distrust, denied, mapped_by, owner_alive, what };
     Some((found, (metadata.dev(), metadata.ino())))
+}
+
+/// Why an attach would not use the file, if it would not for its owner, its mode or its directory.
+fn distrust(path: &Path, metadata: &Metadata) -> Option<String> {
+    let writers = match parse(path) {
+        Some((_, Kind::Cnc, _)) => Writers::Group,
+        _ => Writers::Owner,
+    };
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let checked = Trust::own().in_dir(dir).and_then(|trust| trust.check_file(path, metadata, writers));
+    match checked.err()? {
+        Distrust::Refused { path: at, found, .. } if at == path => Some(found),
+        error => error.to_string().split_once("; mend: ").map(|(reason, _)| reason.to_owned()),
+    }
 }
 
 fn region(file: &File, path: &Path, header: &Header, name: (Option<String>, Kind, bool)) -> Region {

@@ -91,6 +91,14 @@ pub enum Refusal {
         /// What was found instead.
         found: String,
     },
+    /// This user may not open it: what it holds, and whether it is in use, is not known.
+    #[error("{path} belongs to uid {owner}, and this user may not open it; mend: run as uid {owner} or root")]
+    Denied {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// It is no plain file.
     #[error("{path} is {found}; mend: remove it by hand if nothing needs it")]
     NotAFile {
@@ -136,6 +144,7 @@ pub fn check(found: &Found, all: &[Found], allow: &Allow) -> Result<(), Refusal>
             Err(Refusal::Name { path })
         }
         Err(reason) if !found.regular => Err(Refusal::NotAFile { path, found: reason.clone() }),
+        Err(_) if found.denied => Err(Refusal::Denied { path, owner: found.uid }),
         Err(reason) if !allow.broken => Err(Refusal::Foreign { path, found: reason.clone() }),
         Ok(region) if region.kind == Kind::Clock && !region.beside => {
             let known = region.problem.is_none();

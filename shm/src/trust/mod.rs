@@ -117,9 +117,9 @@ impl Trust {
         &self.uids
     }
 
-    /// Whether what `uid` owns may be used.
+    /// Whether what `uid` owns may be used. The effective user always counts, also after a process has become another one.
     pub fn counts(&self, uid: u32) -> bool {
-        self.uids.contains(&uid)
+        uid == geteuid().as_raw() || self.uids.contains(&uid)
     }
 
     /// Whether the group `gid` may write a control page.

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
     pillion::MboMsg sent{};
     sent.hd = {sizeof sent / 4, pillion::rtype::mbo, 1, 17077, 0};
     sent.order_id = 42;
-    writer->publish(sent);
+    static_cast<void>(writer->publish(sent));
     pillion::Tick tick;
     const bool got = reader->poll(tick) == pillion::PollStatus::record && tick.as<pillion::MboMsg>() != nullptr;
     std::printf("order %llu\n", got ? static_cast<unsigned long long>(tick.as<pillion::MboMsg>()->order_id) : 0ULL);

@@ -181,7 +181,7 @@ template <class Reader, class Item> void read_ring(Bench& bench, Result<Reader> 
             static_cast<void>(reader.check());
             static_cast<void>(reader.skip_to_next());
             static_cast<void>(reader.successor() || reader.superseded() || reader.owner_alive());
-            if (auto followed = reader.follow(); !followed) {
+            if (auto followed = reader.follow(); !followed.has_value()) {
                 bench.refuse(followed.error());
                 return;
             }
@@ -205,7 +205,7 @@ void read_board(Bench& bench, int fd, std::size_t bytes, Random& random) {
         static_cast<void>(board->latest(0, 0, signal));
         expect(board->latest(board->instruments(), 0, signal) == BoardStatus::no_such_cell, "no cell past the last");
         static_cast<void>(board->latest(static_cast<std::uint32_t>(random.word()), static_cast<std::uint32_t>(random.word()), signal));
-        static_cast<void>(judge(signal, bench.clock.now_ns(), 1'000));
+        static_cast<void>(judge(signal, bench.clock.now_ns(), std::chrono::microseconds{1}));
         static_cast<void>(board->find("ES1", "mlp"));
         scribble(fd, bytes, random);
     }
@@ -219,13 +219,13 @@ void read_page(Bench& bench, int fd, std::size_t bytes, Random& random) {
     ++bench.attached;
     for (int step = 0; step < 8; ++step) {
         static_cast<void>(control->state());
-        static_cast<void>(control->halted() || control->alive(1'000) || control->owner_alive());
+        static_cast<void>(control->halted() || control->alive(std::chrono::microseconds{1}) || control->owner_alive());
         static_cast<void>(control->heartbeat_age_ns());
         static_cast<void>(control->counters());
         static_cast<void>(control->stages());
         static_cast<void>(control->consumed_of(random.word()));
-        static_cast<void>(judge(*control, 1'000));
-        if (auto outcome = control->halt(std::chrono::nanoseconds{0}); !outcome) {
+        static_cast<void>(judge(*control, std::chrono::microseconds{1}));
+        if (auto outcome = control->request(Command::halt, std::chrono::nanoseconds{0}); !outcome) {
             expect(outcome.error().message.find("mend:") != std::string::npos, outcome.error().message);
         }
         scribble(fd, bytes, random);
@@ -283,14 +283,14 @@ std::vector<std::pair<Kind, Bytes>> honest(const Bench& bench) {
     {
         auto ring = made(TickWriter::create(bench.lane, bench.clock, {.capacity = 8, .record_bytes = 112}));
         for (int n = 0; n < 19; ++n) {
-            ring.publish(std::array<std::uint64_t, 7>{});
+            static_cast<void>(ring.publish(std::array<std::uint64_t, 7>{}));
         }
         keep(Kind::ticks);
     }
     {
         auto ring = made(SignalWriter::create(bench.lane, bench.clock, tables(), {.capacity = 4}));
         for (int n = 0; n < 6; ++n) {
-            ring.publish(Signal{});
+            static_cast<void>(ring.publish(Signal{}));
         }
         keep(Kind::signals);
     }

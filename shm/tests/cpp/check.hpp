@@ -61,7 +61,7 @@ inline void check_says(const char* file, int line, const pillion::Error& error, 
 
 /// The value, or the end of the test with the error's message.
 template <class T> T must(pillion::Result<T> result) {
-    if (!result) {
+    if (!result.has_value()) {
         std::cerr << "failed: " << result.error().message << std::endl;
         std::_Exit(1);
     }
@@ -75,9 +75,14 @@ inline void must(const pillion::Status& status) {
     }
 }
 
+/// Whether a `follow`, which must not fail, went over to another region.
+inline bool went_over(pillion::Result<pillion::Follow> followed) {
+    return must(std::move(followed)) == pillion::Follow::followed;
+}
+
 /// The error of what must have failed.
 template <class T> pillion::Error refused(const pillion::Result<T>& result) {
-    CHECK(!result);
+    CHECK(!result.has_value());
     return result.error();
 }
 

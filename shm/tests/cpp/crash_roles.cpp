@@ -28,7 +28,7 @@ using Record = std::array<uint64_t, 14>;
 }
 
 template <class T> T must(pillion::Result<T> result) {
-    if (!result) {
+    if (!result.has_value()) {
         give_up(result.error().message);
     }
     return std::move(result).value();
@@ -92,7 +92,7 @@ pillion::SignalTables tables() {
 void publish(pillion::TickWriter& ring, uint64_t count) {
     for (uint64_t i = 0; i < count; ++i) {
         const uint64_t n = ring.published();
-        ring.publish_at(record(n), n + 7);
+        static_cast<void>(ring.publish_at(record(n), n + 7));
     }
 }
 
@@ -114,6 +114,8 @@ uint64_t drain(pillion::TickReader& reader) {
             ++read;
             break;
         case pillion::PollStatus::lost: break;
+        case pillion::PollStatus::truncated:
+        case pillion::PollStatus::too_small: give_up("a record that a tick has no room for");
         case pillion::PollStatus::corrupt: give_up("corrupt at " + std::to_string(reader.cursor()));
         }
     }
@@ -305,7 +307,7 @@ void Victim::endless(const std::string& what) const {
         say("ready");
         for (;;) {
             drain(from);
-            static_cast<void>(from.follow());
+            static_cast<void>(from.follow().has_value());
         }
     } else if (what == "operate") {
         pillion::Control control = must(pillion::Control::attach_operator(lane, clock));

@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
         die("wants DIR LANE FILE");
     }
     const auto lane = must(pillion::Lane::in_dir(argv[1], argv[2]));
-    const auto clock = must(pillion::Clock::attach_or_create(argv[1]));
+    const auto clock = must(pillion::Clock::attach(lane));
     const auto control = must(pillion::Control::attach(lane, clock));
     auto reader = wait_for([&] { return pillion::SignalReader::attach(lane, clock, pillion::Start::first); });
     const auto board = wait_for([&] { return pillion::SignalBoard::attach(lane, clock); });

@@ -183,7 +183,7 @@ template <class Reader> void follow(Reader& reader) {
     const bool marked = reader.successor();
     const bool superseded = reader.superseded();
     auto followed = reader.follow();
-    std::cout << "marked " << marked << " superseded " << superseded << " followed " << (followed && *followed)
+    std::cout << "marked " << marked << " superseded " << superseded << " followed " << (followed.has_value() && *followed == pillion::Follow::followed)
               << " generation " << reader.generation() << '\n';
 }
 
@@ -213,7 +213,7 @@ void Peer::rings(const std::string& word, uint64_t n) {
     } else if (word == "publish-ticks") {
         for (uint64_t i = 0; i < n; ++i) {
             const uint64_t next = tick_writer->published();
-            with_record(next, [&](const auto& record) { return tick_writer->publish_at(record, next + 7); });
+            with_record(next, [&](const auto& record) { return tick_writer->publish_at(record, next + 7).value(); });
         }
         std::cout << "published " << tick_writer->published() << '\n';
     } else if (word == "tick-reader" &&

@@ -14,15 +14,15 @@ void a_page_says_what_its_owner_said() {
     ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
     const Control control = must(Control::attach(place.lane, place.clock));
     CHECK(control.state() == State::boot && !control.halted() && !owner.start_halted());
-    CHECK(control.heartbeat_ns() == 0 && control.heartbeat_age_ns() == UINT64_MAX && !control.alive(UINT64_MAX));
+    CHECK(control.heartbeat_ns() == 0 && control.heartbeat_age_ns() == UINT64_MAX && !control.alive(std::chrono::nanoseconds::max()));
     const std::uint64_t second = 1'000'000'000;
     for (const State state : {State::boot, State::run, State::halt, State::fail, State::stopped}) {
         owner.set_state(state);
         owner.beat(place.clock.now_ns());
         CHECK(control.state() == state && owner.state() == state);
-        CHECK_EQ(control.alive(60 * second), state != State::fail && state != State::stopped);
+        CHECK_EQ(control.alive(1min), state != State::fail && state != State::stopped);
         owner.beat(place.clock.now_ns() - 2 * second);
-        CHECK(!control.alive(second) && control.heartbeat_age_ns() >= 2 * second);
+        CHECK(!control.alive(1s) && control.heartbeat_age_ns() >= 2 * second);
     }
     CHECK(control.halted());
     owner.set_state(State::run);
@@ -61,7 +61,7 @@ public:
 
 private:
     void run(ControlOwner& owner, std::uint64_t now_ns) {
-        owner.set_state(State::run);
+        owner.set_state(owner.halted() ? State::halt : State::run);
         owner.beat(now_ns);
         while (!stop_) {
             if (const auto request = owner.poll_mailbox()) {
@@ -191,7 +191,8 @@ void who_is_not_answered_is_told_why() {
     CHECK(detail::answered(answers, 4, outcome) == detail::Waiting::overwritten);
     CHECK(detail::answered(answers, 13, outcome) == detail::Waiting::pending);
     owner.reset();
-    CHECK_SAYS(refused(control.halt(10s)), Errc::no_owner, place.file(Kind::cnc), pid, "start the sidecar");
+    CHECK_SAYS(refused(control.request(Command::halt, 10s)), Errc::no_owner, place.file(Kind::cnc), pid, "start the sidecar");
+    CHECK_SAYS(refused(control.stop(10s)), Errc::no_owner, place.file(Kind::cnc), pid, "start the sidecar");
 }
 
 /// An owner that answers and ends as asked between the operator's look and its question who lives has answered; so has one
@@ -274,6 +275,77 @@ void a_halt_outlives_its_sidecar() {
     CHECK(owner->start_halted() && owner->halted());
 }
 
+/// The kill switch when the sidecar is down: the next one starts halted, or not, as was ordered.
+void a_dead_sidecars_lane_is_halted_and_resumed() {
+    const Place place;
+    std::optional<ControlOwner> owner = must(ControlOwner::create(place.lane, place.clock));
+    owner->set_state(State::run);
+    owner->beat(place.clock.now_ns());
+    owner.reset();
+    Control control = must(Control::attach_operator(place.lane));
+    const Control look = must(Control::attach(place.lane, place.clock));
+    CHECK(judge(look, 1h).reason == Reason::fresh);
+    CHECK(must(control.halt()) == Outcome::done && control.halted() && look.halted() && !look.owner_alive());
+    CHECK(look.state() == State::run && judge(look, 1h).reason == Reason::halted);
+    owner = must(ControlOwner::create(place.lane, place.clock));
+    CHECK(owner->start_halted() && owner->state() == State::boot);
+    CHECK(judge(must(Control::attach(place.lane, place.clock)), 1h).reason == Reason::halted);
+    owner.reset();
+    // This operator's page has been taken over since: the order reaches whoever has the name.
+    CHECK(must(control.resume()) == Outcome::done && control.generation() == 2);
+    owner = must(ControlOwner::create(place.lane, place.clock));
+    CHECK(!owner->start_halted() && owner->generation() == 3);
+    Sidecar sidecar{*owner, place.clock.now_ns()};
+    CHECK(must(control.halt(10s)) == Outcome::done && control.generation() == 3 && owner->halted());
+    CHECK_EQ(sidecar.end(), 1);
+    owner.reset();
+    CHECK(::unlink(place.file(Kind::cnc).c_str()) == 0);
+    CHECK_SAYS(refused(control.halt()), Errc::absent, place.file(Kind::cnc));
+}
+
+/// A HALT and a take-over at once: whoever comes first, the sidecar that has the name at the end is halted.
+void a_halt_is_never_lost_between_two_sidecars() {
+    const Place place;
+    for (int round = 0; round < 100; ++round) {
+        {
+            ControlOwner before = must(ControlOwner::create(place.lane, place.clock));
+            before.set_halted(false);
+        }
+        Control control = must(Control::attach_operator(place.lane));
+        std::optional<ControlOwner> next;
+        std::optional<Sidecar> sidecar;
+        std::thread heir{[&] {
+            next = must(ControlOwner::create(place.lane, place.clock));
+            sidecar.emplace(*next, place.clock.now_ns());
+        }};
+        CHECK(must(control.halt(20s)) == Outcome::done);
+        heir.join();
+        CHECK(next->halted());
+        sidecar->end();
+    }
+}
+
+/// Whatever became of the clock's file, orders are taken; only ages are unknown.
+void orders_need_no_clock() {
+    const Place place;
+    ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
+    owner.beat(place.clock.now_ns());
+    Sidecar sidecar{owner, place.clock.now_ns()};
+    CHECK(::unlink(place.file(Kind::clock).c_str()) == 0);
+    CHECK_SAYS(refused(Clock::attach(place.lane)), Errc::absent, place.file(Kind::clock));
+    Control control = must(Control::attach_operator(place.lane));
+    CHECK(must(control.halt(10s)) == Outcome::done && control.heartbeat_age_ns() == Control::no_heartbeat);
+    const Clock other = must(Clock::attach_or_create(place.lane));
+    CHECK(other.id() != place.clock.id());
+    CHECK_SAYS(place.clock.check_lane(place.lane).error(), Errc::mismatch, place.file(Kind::clock), "clock id");
+    CHECK_SAYS(refused(Control::attach(place.lane, other)), Errc::mismatch, "clock id");
+    Control late = must(Control::attach_operator(place.lane, other));
+    CHECK(must(late.resume(10s)) == Outcome::done && !late.beats(1h) && !late.halted());
+    CHECK(must(Control::attach_any_clock(place.lane)).state() == State::run);
+    CHECK(must(Control::attach_operator(place.lane, place.clock)).beats(1h));
+    CHECK_EQ(sidecar.end(), 2);
+}
+
 void a_page_too_small_is_refused() {
     const Place place;
     { const ControlOwner owner = must(ControlOwner::create(place.lane, place.clock)); }
@@ -294,6 +366,9 @@ int main() {
     behind_the_last_ticket_comes_the_first();
     a_lost_answer_is_told();
     a_halt_outlives_its_sidecar();
+    a_dead_sidecars_lane_is_halted_and_resumed();
+    a_halt_is_never_lost_between_two_sidecars();
+    orders_need_no_clock();
     a_page_too_small_is_refused();
     return 0;
 }

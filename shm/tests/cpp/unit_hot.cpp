@@ -32,8 +32,8 @@ static_assert(noexcept(any<TickReader>().successor()) && noexcept(any<TickReader
 static_assert(noexcept(any<SignalWriter>().publish(any<Signal>())) && noexcept(any<SignalReader>().poll(any<Signal>())));
 static_assert(noexcept(any<SignalReader>().poll_batch({})) && noexcept(any<BoardWriter>().set(0, 0, any<Signal>())));
 static_assert(noexcept(any<SignalBoard>().latest(Cell{}, any<Signal>())) && noexcept(any<Clock>().now_ns()));
-static_assert(noexcept(any<Control>().alive(1)) && noexcept(any<ControlOwner>().poll_mailbox()));
-static_assert(noexcept(judge(any<Control>(), 1, any<Signal>(), 1, 1)));
+static_assert(noexcept(any<Control>().alive({})) && noexcept(any<ControlOwner>().poll_mailbox()));
+static_assert(noexcept(judge(any<Control>(), any<Signal>(), 1, Limits{})));
 
 struct Handles {
     TickWriter writer;
@@ -58,8 +58,8 @@ std::size_t all_hot_calls(Handles& h, const Clock& clock) {
     std::size_t records = 0;
     for (std::uint64_t n = 0; n < 1'000; ++n) {
         for (std::uint64_t i = 0; i < n % 13; ++i) {
-            h.writer.publish(mbo);
-            h.writer.publish_bytes(std::as_bytes(std::span{&mbo, 1}));
+            static_cast<void>(h.writer.publish(mbo));
+            static_cast<void>(h.writer.publish_bytes(std::as_bytes(std::span{&mbo, 1})));
             signal.tick_ns = clock.now_ns();
             h.signals.publish(signal);
             h.board.set(0, 0, signal);
@@ -74,8 +74,8 @@ std::size_t all_hot_calls(Handles& h, const Clock& clock) {
         records += h.last.latest(Cell{0, 0}, signal) == BoardStatus::value ? 1U : 0U;
         h.owner.beat(clock.now_ns());
         h.owner.set_ticks_consumed(n);
-        CHECK(h.control.alive(UINT64_MAX) && !h.reader.successor() && h.reader.check() && !h.owner.poll_mailbox());
-        CHECK(!judge(h.control, 1, signal, clock.now_ns(), 0).usable() && h.control.counters().events == 0);
+        CHECK(h.control.alive(std::chrono::hours{1}) && !h.reader.successor() && h.reader.check() && !h.owner.poll_mailbox());
+        CHECK(!judge(h.control, signal, clock.now_ns(), Limits{}).usable() && h.control.counters().events == 0);
     }
     return records;
 }

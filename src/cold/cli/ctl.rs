@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !problem.is_empty() {
         return Err(Error::run(format!("lane {}", args.lane), problem, mend));
     }
-    // A stop is answered at once and done when the process lets go of its page.
+    // A stop is answered when the page says STOPPED; the process lets go of its page a moment later.
     let start = Instant::now();
     while command == Command::Stop && cnc.owner_alive() && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(2));

@@ -70,6 +70,14 @@ pub fn run(args: &Args) -> Result<()> {
 struct Row {
     path: String,
     bytes: u64,
+    uid: u32,
+    gid: u32,
+    /// Permission bits, octal.
+    mode: String,
+    /// Why it is not used, for its owner or mode, by whoever lists it.
+    distrust: Option<String>,
+    /// Whether whoever lists it may not open it.
+    denied: bool,
     in_use: bool,
     owner_alive: bool,
     /// Processes seen to map it, the owner among them.
@@ -101,13 +109,21 @@ impl Row {
         let row = Self {
             path: found.path.display().to_string(),
             bytes: found.bytes,
+            uid: found.uid,
+            gid: found.gid,
+            mode: format!("{:04o}", found.mode),
+            distrust: found.distrust.clone(),
+            denied: found.denied,
             in_use: found.in_use(),
             owner_alive: found.owner_alive,
             mapped_by: found.mapped_by.clone(),
             ..Self::default()
         };
         match &found.what {
-            Err(reason) => Self { problem: Some(reason.clone()), ..row },
+            Err(reason) => {
+                let (lane, kind) = found.named().map_or((None, None), |(lane, kind)| (lane, Some(kind.name())));
+                Self { problem: Some(reason.clone()), lane, kind, ..row }
+            }
             Ok(region) => row.with(region),
         }
     }
@@ -147,7 +163,9 @@ fn ls(args: &LsArgs) -> Result<()> {
         crate::outln!("no region in {}", args.dir.display());
         return Ok(());
     }
-    let mut rows = vec![["file", "gen", "owner", "mapped by", "age", "bytes", "holds"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["file", "uid:gid", "mode", "gen", "owner", "mapped by", "age", "bytes", "holds"].map(str::to_owned).to_vec(),
+    ];
     rows.extend(found.iter().map(columns));
     crate::out!("{}", table::columns(&rows));
     Ok(())
@@ -157,11 +175,16 @@ fn columns(found: &Found) -> Vec<String> {
     let name = found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let pids: Vec<_> = found.mapped_by.iter().map(u32::to_string).collect();
     let mapped = if pids.is_empty() { "-".to_owned() } else { pids.join(" ") };
+    let (ids, mode) = (format!("{}:{}", found.uid, found.gid), format!("{:04o}", found.mode));
+    let refused = found.distrust.as_ref().map_or(String::new(), |reason| format!("; not used: {reason}"));
     match &found.what {
         Err(reason) => {
             let owner = if found.owner_alive { "alive" } else { "-" };
             let dash = || "-".to_owned();
-            vec![name, dash(), owner.to_owned(), mapped, dash(), thousands(found.bytes), format!("no region: {reason}")]
+            // What this user may not open may be a region as good as any.
+            let said = if found.denied { "not known" } else { "no region" };
+            let holds = format!("{said}: {reason}{refused}");
+            vec![name, ids, mode, dash(), owner.to_owned(), mapped, dash(), thousands(found.bytes), holds]
         }
         Ok(region) => {
             // Whoever makes the clock lets go of it at once: it has no owner that could live.
@@ -171,7 +194,7 @@ fn columns(found: &Found) -> Vec<String> {
                 (_, false) => format!("{} dead", region.owner_pid),
             };
             let (generation, bytes) = (region.generation.to_string(), thousands(found.bytes));
-            vec![name, generation, owner, mapped, age(region.age_s), bytes, holds(region)]
+            vec![name, ids, mode, generation, owner, mapped, age(region.age_s), bytes, holds(region) + &refused]
         }
     }
 }
@@ -281,7 +304,8 @@ fn at(dir: &Path, target: &str) -> Result<Found> {
 
 fn of_lane(dir: &Path, name: &str) -> Result<Vec<Found>> {
     Lane::in_dir(dir, name)?;
-    let of_it = |found: &Found| found.what.as_ref().is_ok_and(|region| region.lane.as_deref() == Some(name));
+    // By its name: what this user may not open, or what is none, is there all the same.
+    let of_it = |found: &Found| found.named().is_some_and(|(lane, _)| lane.as_deref() == Some(name));
     let found: Vec<_> = leftovers::list(dir)?.into_iter().filter(of_it).collect();
     if found.is_empty() {
         let problem = format!("no region of lane {name:?} in {}", dir.display());

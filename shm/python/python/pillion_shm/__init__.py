@@ -16,6 +16,7 @@ from ._errors import (
     NoOwnerError,
     RevisionError,
     UnknownNameError,
+    UntrustedError,
 )
 from ._records import (
     BY_RTYPE,
@@ -85,6 +86,7 @@ __all__ = [
     "TickReader",
     "TickWriter",
     "UnknownNameError",
+    "UntrustedError",
     "columns",
     "in_row",
     "new",

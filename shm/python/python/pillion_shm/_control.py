@@ -17,12 +17,21 @@ class Clock:
     """The clock of this boot: all stamps, of all processes, are on it. ns since the UNIX epoch; never runs backwards."""
 
     def __init__(self, dir: str | os.PathLike[str] = SHM) -> None:
-        """Attaches to the clock in ``dir``, or makes it (some 150 ms) if nobody has yet."""
+        """Attaches to the clock in ``dir``. Who makes the first region makes the clock; readers wait for it.
+
+        Raises:
+            AbsentError: nobody has made one since the machine started.
+            UntrustedError: it is somebody's who does not count.
+        """
         self._native = _native.Clock(os.fspath(dir))
 
     def now_ns(self) -> int:
         """Now, ns since the epoch."""
         return self._native.now_ns()
+
+    def offset_ns(self) -> int:
+        """ns that it is ahead of the wall clock now; less than 0 behind it."""
+        return self._native.offset_ns()
 
     @property
     def id(self) -> int:
@@ -49,7 +58,7 @@ class Outcome(str, Enum):
     """What the sidecar made of a request."""
 
     DONE = "done"
-    """Done, and visible on the page."""
+    """Done, and visible on the page: HALT is in force, or ended, or the state is STOPPED (or FAIL)."""
     REFUSED = "refused"
     """Not done: it makes no sense in this state."""
     UNKNOWN = "unknown"
@@ -84,7 +93,7 @@ class Stage:
 
 
 class Control:
-    """A look at a sidecar's page. With ``operator=True`` it may halt, resume and stop it."""
+    """A look at a sidecar's page. With ``operator=True`` it may halt, resume and stop it, and needs no clock."""
 
     def __init__(self, lane: str, *, dir: str | os.PathLike[str] = SHM, operator: bool = False) -> None:
         """Attaches to the page of ``lane`` in ``dir``, for reading only unless ``operator``.
@@ -112,10 +121,13 @@ class Control:
 
     @property
     def heartbeat_age_ns(self) -> int | None:
-        """ns since the last heartbeat; None before the first, and for one more than ``MAX_AHEAD_NS`` in the future: a
+        """ns since the last heartbeat; None before the first, where there is no clock, and for one more than ``MAX_AHEAD_NS`` in the future: a
         scribbler's, which would count as fresh for ever."""
         beat = self._native.heartbeat_ns()
-        age = self._native.now_ns() - beat
+        now = self._native.now_ns()
+        if now is None:
+            return None
+        age = now - beat
         return max(0, age) if beat and age >= -MAX_AHEAD_NS else None
 
     def alive(self, max_age_ns: int = 1_000_000_000) -> bool:
@@ -172,19 +184,19 @@ class Control:
         return self._native.generation()
 
     def halt(self, timeout_s: float = 1.0) -> Outcome:
-        """Publish nothing tradable until resumed.
+        """Publish nothing tradable until resumed, whether the sidecar lives or not: the next one starts halted.
 
         Raises:
             NoAnswerError: no answer within ``timeout_s``; it may still be obeyed later.
-            NoOwnerError: the sidecar is gone.
+            AbsentError: the page has been removed.
             DeniedError: attached without ``operator=True``.
         """
         return Outcome(self._native.request("halt", timeout_s))
 
     def resume(self, timeout_s: float = 1.0) -> Outcome:
-        """End a HALT; raises as :meth:`halt` does."""
+        """End a HALT, whether the sidecar lives or not; raises as :meth:`halt` does."""
         return Outcome(self._native.request("resume", timeout_s))
 
     def stop(self, timeout_s: float = 1.0) -> Outcome:
-        """End the process; raises as :meth:`halt` does."""
+        """End the lane; raises as :meth:`halt` does, and NoOwnerError when the sidecar is gone."""
         return Outcome(self._native.request("stop", timeout_s))

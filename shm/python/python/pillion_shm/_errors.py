@@ -21,6 +21,10 @@ class DeniedError(Error, PermissionError):
     """The kernel, or a handle attached for reading only, forbids it."""
 
 
+class UntrustedError(Error, PermissionError):
+    """Somebody who does not count owns it, or may write it or put another file in its place."""
+
+
 class NoOwnerError(Error):
     """The sidecar that should answer is gone."""
 
