@@ -16,8 +16,6 @@ import pathlib
 import sys
 import zlib
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the library is loaded: its official builds report to their maker
-
 import numpy as np
 import onnx
 import onnxruntime
