@@ -358,6 +358,19 @@ fn a_trigger_that_is_not_said_or_only_differs_is_told() {
     for file in ["model.onnx", "golden.json", "manifest.toml"] {
         std::fs::copy(model("mlp-k10").join(file), vector.join(file)).unwrap();
     }
+    // Nobody says anything of a directory made without rows, and it says so itself.
+    let onnx = bench.write("window.onnx", rows_models::onnx("window"));
+    let mut new = pillion();
+    new.args(["model", "new"]).arg(&onnx).args(["--features", "book", "-o"]).arg(bench.path("unsaid"));
+    let out = output(&mut new);
+    assert!(out.status.success(), "{}", stderr(&out));
+    for words in
+        ["trigger    not said (--trigger); a lane whose trigger is not", "nothing was compared with the estimator"]
+    {
+        assert!(stdout(&out).contains(words), "`{words}` is not in: {}", stdout(&out));
+    }
+    let manifest = bench.manifest("unsaid");
+    assert!(manifest.get("trigger").is_none() && manifest.get("expected").is_none(), "{manifest}");
     let [window, ..] = rows_models::fixtures(&bench.set);
     let window = rows_models::write(bench.dir.path(), &bench.set, &window);
     let said = |models: &Path, trigger: &str| {

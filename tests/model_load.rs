@@ -60,6 +60,19 @@ fn bundled_models_were_trained_on_the_bundled_set_as_it_is() {
     }
 }
 
+/// The trainer held each graph against its estimator on every row of the day, and would not have written one that differs.
+#[test]
+fn bundled_models_answer_as_their_estimators_on_rows_of_every_event() {
+    for dir in model_support::bundled() {
+        let model = Model::read(&dir).unwrap();
+        let manifest = model.manifest();
+        assert_eq!(manifest.trigger, Some(pillion::hot::Trigger::EventEnd), "{}", manifest.name);
+        let expected = manifest.expected.unwrap();
+        assert_eq!((expected.rows, expected.differ, expected.decisions), (147_915, 0, 0), "{}", manifest.name);
+        assert!(expected.largest <= 1e-6, "{}: {}", manifest.name, expected.largest);
+    }
+}
+
 #[test]
 fn the_readme_has_the_manifests_figures() {
     let readme = std::fs::read_to_string(model_support::root().join("models/README.md")).unwrap();

@@ -265,6 +265,8 @@ def test_a_frame_becomes_one_packed_input(data):
         (fact,) = graph.metadata_props
         assert (fact.key, json.loads(fact.value)) == ("pillion.features", names)
         assert pillion_export.answers(made, x).shape == (ROWS, 1)
+    # Of a pipeline that takes all columns as they stand nothing is cut out and put together again.
+    assert not {node.op_type for node in graph.graph.node} & {"Gather", "Concat", "FeatureVectorizer"}
     with pytest.raises(ValueError, match="differ at number 0"):
         pillion_export.sklearn(model, frame, names=names[::-1])
 

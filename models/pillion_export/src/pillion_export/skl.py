@@ -81,7 +81,7 @@ def _pack(made: onnx.ModelProto, names: list[str]) -> None:
             raise Refused(f"the graph's inputs {inputs} are not the columns {names}")
     del made.graph.input[:]
     for node in list(made.graph.node):
-        if node.op_type == "Concat" and list(node.input) == names:
+        if node.op_type in ("Concat", "FeatureVectorizer") and list(node.input) == names:
             for other in made.graph.node:
                 other.input[:] = [INPUT if value == node.output[0] else value for value in other.input]
             made.graph.node.remove(node)

@@ -166,8 +166,8 @@ impl Sample {
         let share = 100.0 * compared.differ as f64 / compared.rows.max(1) as f64;
         cause(
             format!(
-                "{share:.2} % of the rows take another branch of some tree: thresholds that the library holds in float64 (LightGBM, \
-                 scikit-learn) were rounded to the nearest float32, or missing values go the other way"
+                "{share:.2} % of the rows take another branch of some tree: thresholds that the library holds in float64 (LightGBM) \
+                 were rounded to the nearest float32, or missing values go the other way"
             ),
             "export with pillion_export (models/pillion_export), which rounds thresholds so that float32 rows take the same \
              branches; a graph by hand wants the largest float32 that is not above each threshold",
