@@ -4,6 +4,7 @@ mod features_common;
 
 use features_common::limits;
 use features_common::streams::{CENT, add, tick};
+use pillion::hot::book::NotWhole;
 use pillion::hot::decode::{Body, Side, Tick};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
@@ -53,7 +54,7 @@ fn features_restart_at_a_clear_at_a_gap_and_when_the_book_is_whole_again() {
         take(&mut state, add(order, Side::Bid, order, 100, 1));
     }
     assert!(state.features.warm());
-    state.gap();
+    state.gap(NotWhole::Gap);
     assert!(state.book.suspect() && !state.features.warm());
     for order in 5..9 {
         take(&mut state, add(order, Side::Bid, order, 100, 1));

@@ -129,6 +129,7 @@ inline constexpr std::uint32_t halted = 8;       ///< The sidecar is halted.
 inline constexpr std::uint32_t over_budget = 16; ///< It took longer than its budget.
 inline constexpr std::uint32_t conflated = 32;   ///< Ticks were skipped before it, to catch up.
 inline constexpr std::uint32_t shadow = 64;      ///< From a model that only shadows.
+inline constexpr std::uint32_t catching_up = 128; ///< About a tick of before the sidecar's start.
 } // namespace signal_flags
 
 /// One score of one model for one instrument, 112 bytes.
