@@ -96,3 +96,24 @@ fn a_restart_leaves_nothing_behind() {
     };
     assert!(rows(0) == rows(3_000));
 }
+
+/// An event that is earlier than the one before it takes no time: features of time stand still until the feed catches up.
+#[test]
+fn an_event_from_the_past_takes_no_time() {
+    let set = FeatureSet::bundled("all").unwrap();
+    let rows = |times: [u64; 5]| {
+        let (mut state, mut row) = (State::new(limits(), &set, CENT), vec![0.0; set.len()]);
+        let mut rows = Vec::new();
+        for (order, time) in times.into_iter().enumerate() {
+            let side = if order % 2 == 0 { Side::Bid } else { Side::Ask };
+            let price = if order % 2 == 0 { 100 } else { 102 + order as i64 };
+            assert!(take(&mut state, add(time, side, order as u64, price, 5)));
+            state.features.write(&mut row);
+            rows.push(row.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+        }
+        rows
+    };
+    let second = 1_000_000_000;
+    assert!(rows([5, 9, 4, 7, 12].map(|s| s * second)) == rows([5, 9, 9, 9, 12].map(|s| s * second)));
+    assert!(rows([5, 9, 9, 9, 12].map(|s| s * second)) != rows([5, 9, 9, 10, 12].map(|s| s * second)));
+}

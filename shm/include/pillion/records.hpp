@@ -123,7 +123,7 @@ inline constexpr std::size_t max_outputs = 16;
 /// Bits of Signal::flags; the rules for each stand in judge.hpp.
 namespace signal_flags {
 inline constexpr std::uint32_t warming = 1;      ///< Features have not seen enough events yet.
-inline constexpr std::uint32_t after_gap = 2;    ///< Ticks were lost and the book is not whole again.
+inline constexpr std::uint32_t after_gap = 2;    ///< The book is not whole; shm/FEED.md says why.
 inline constexpr std::uint32_t invalid = 4;      ///< An output was not finite; such outputs are 0.
 inline constexpr std::uint32_t halted = 8;       ///< The sidecar is halted.
 inline constexpr std::uint32_t over_budget = 16; ///< It took longer than its budget.

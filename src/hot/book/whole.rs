@@ -1,9 +1,8 @@
 //! Whether a book is whole, and why it is not. A book built from orders is whole from a clear on, or from the end of a
 //! snapshot that was seen from its beginning to its end.
 //!
-//! A snapshot is the run of an instrument's records with F_SNAPSHOT. It begins at a clear, or at the first such record
-//! behind a live record of the instrument, behind a snapshot's end, or at the
-//! feed's start. It ends with F_LAST, or, where
+//! A snapshot is the run of an instrument's records with F_SNAPSHOT. It begins at a clear, or at the first such order behind
+//! a live record of the instrument, behind half of another snapshot, or at the feed's start. It ends with F_LAST, or, where
 //! the feed does not mark ends, at the first live record. Where that cannot be told, the book stays in doubt.
 
 /// Why a book is not whole.
