@@ -38,9 +38,9 @@ enum Command {
     Sweep(cli::sweep::Args),
     /// Replay in every load model, sweep to the knee, and put it all in one report
     Lab(cli::lab::Args),
-    /// Make a page, or HdrHistogram's files, of what a replay, a sweep or a lab wrote as JSON
+    /// Make a page, or HdrHistogram's files, of the JSON of a replay, live run, sweep or lab
     Report(cli::report::Args),
-    /// Hold two replays' reports against each other
+    /// Hold the reports of two replays, or of two live runs, against each other
     #[command(after_help = cli::compare::EXIT_CODES)]
     Compare(cli::compare::Args),
     /// Replay with two binaries in pairs and say whether one is slower, and in which stage

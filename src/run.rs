@@ -80,6 +80,7 @@ pub fn run(lane: &mut Lane, link: &Link) {
     let clock = lane.clock();
     let period_raw = clock.raw_span(HOUSEKEEPING_NS);
     let mut loop_ = Loop { step: 0, stop: false, consumed: 0, regimes_raw: [0; 4] };
+    lane.start();
     lane.set_halted(link.cnc.halted());
     link.cnc.set_state(if lane.halted() { State::Halt } else { State::Run });
     tell_ring(lane, link);

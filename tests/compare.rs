@@ -8,7 +8,7 @@ use std::process::Output;
 
 use common::*;
 use pillion::cold::lab::compare::Comparison;
-use pillion::cold::report::ReplayReport;
+use pillion::cold::report::{LaneReport, ReplayReport, SidecarReport};
 use reports_made::*;
 
 fn compare(dir: &Path, a: &ReplayReport, b: &ReplayReport, more: &[&str]) -> Output {
@@ -141,7 +141,7 @@ fn what_is_no_report() {
         (torn.to_string(), vec!["is no report of `pillion replay`", "stages"]),
         ("{\"schema_version\": 2, \"runs\": []}".into(), vec!["pillion lab"]),
         ("{\"schema_version\": 2, \"steps\": []}".into(), vec!["pillion sweep"]),
-        ("{\"schema_version\": 2, \"lanes\": []}".into(), vec!["pillion run --report"]),
+        ("{\"schema_version\": 2, \"lanes\": []}".into(), vec!["is no report of `pillion run`", "host"]),
         ("{\"margin_percent\": 2, \"pairs\": [], \"schema_version\": 1}".into(), vec!["pillion ab"]),
         ("{\"over_bound\": [], \"schema_version\": 1}".into(), vec!["pillion compare"]),
         ("[1, 2]".into(), vec!["no schema_version"]),
@@ -204,18 +204,90 @@ fn a_bound_is_kept_or_not() {
     };
     let (code, said) = bound(&uncorrected(a.clone()), &uncorrected(slow.clone()), "5");
     assert!(code == Some(1) && said.contains("tick_to_signal p50"), "{said}");
-    let short = |ns: fn(&str, u64) -> u64| spans(1, 1, move |name, _| ns(name, usual(name)));
-    let (code, said) = bound(&short(same), &short(slower_features), "5");
-    assert!(
-        code == Some(1) && said.contains("too few time intervals"),
-        "without an interval the ratio decides: {said}"
-    );
     let silent = |mut r: ReplayReport| {
         r.stages.remove("tick_to_signal");
         uncorrected(r)
     };
     let (code, said) = bound(&silent(a.clone()), &silent(a), "5");
     assert!(code == Some(2) && said.contains("no tick_to_signal"), "{said}");
+}
+
+/// Runs too short to know their own noise are undecided, whatever their ratio: said, and no failure.
+#[test]
+fn too_few_intervals_decide_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("out.json");
+    let short = |n, ns: fn(&str, u64) -> u64| spans(n, 1, move |name, _| ns(name, usual(name)));
+    for n in [1, 2, 7, 8] {
+        for (b, over) in [(short(n, slower_features), true), (short(n, same), false)] {
+            let out = compare(dir.path(), &short(n, same), &b, &["--bound", "5", "--json", json.to_str().unwrap()]);
+            let made: Comparison = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+            let text = format!("{}{}", stdout(&out), stderr(&out));
+            if n < 8 {
+                assert_eq!((out.status.code(), made.over_bound.len(), made.undecided.len()), (Some(0), 0, 2), "{text}");
+                assert!(text.contains("UNDECIDED") && text.contains(&format!("{n} time intervals")), "{text}");
+                assert!(!text.contains("nothing is shown"), "{text}");
+            } else {
+                assert_eq!((out.status.code(), made.undecided.len()), (Some(i32::from(over)), 0), "{text}");
+                assert_eq!(made.over_bound.len(), if over { 2 } else { 0 }, "{text}");
+            }
+        }
+    }
+    let help = stdout(&output(pillion().args(["compare", "--help"])));
+    assert!(help.contains("undecided"), "{help}");
+}
+
+/// A live run's report, of lanes with these names; their stages are the replay's.
+fn live(dir: &Path, name: &str, made: &ReplayReport, lanes: &[&str]) -> std::path::PathBuf {
+    let lane = |name: &&str| {
+        let (name, stages) = ((*name).to_owned(), made.stages.clone());
+        LaneReport { lane: name, end: "stopped".into(), stages, models: made.models.clone(), ..made.lane.clone() }
+    };
+    let (host, build) = (made.host.clone(), made.build.clone());
+    let config = serde_json::json!({ "lanes": lanes.iter().map(|l| serde_json::json!({ "name": l, "batch": 1 })).collect::<Vec<_>>() });
+    let lanes = lanes.iter().map(lane).collect();
+    let (started, written) = ("2026-11-28T08:00:00Z".into(), "2026-11-28T18:00:00Z".into());
+    let report = SidecarReport { schema_version: 2, started, written, ended: true, host, build, config, lanes };
+    let path = dir.join(name);
+    std::fs::write(&path, serde_json::to_vec(&report).unwrap()).unwrap();
+    path
+}
+
+/// Two live runs compare by the lane's own stages; what does not compare is refused by name.
+#[test]
+fn live_runs_compare() {
+    let dir = tempfile::tempdir().unwrap();
+    let (usual, slow) = (report(1, same), report(2, slower_features));
+    let run = |args: &[&std::path::PathBuf], more: &[&str]| output(pillion().arg("compare").args(args).args(more));
+    let (a, b) = (live(dir.path(), "a.json", &usual, &["es"]), live(dir.path(), "b.json", &slow, &["es"]));
+    let json = dir.path().join("out.json");
+    let out = run(&[&a, &b], &["--bound", "5", "--json", json.to_str().unwrap()]);
+    let said = format!("{}{}", stdout(&out), stderr(&out));
+    assert!(out.status.code() == Some(1) && said.contains("tick_to_signal p50 is"), "{said}");
+    assert!(said.contains("a live run") && said.contains("not hashed"), "{said}");
+    let made: Comparison = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(made.rows.len(), 7 * 4, "the lane's stages, four percentiles each");
+    assert_eq!(run(&[&a, &a], &["--bound", "5"]).status.code(), Some(0));
+
+    let two = live(dir.path(), "two.json", &usual, &["es", "nq"]);
+    let out = run(&[&two, &two], &[]);
+    assert!(out.status.code() == Some(2) && stderr(&out).contains("2 lanes: es, nq"), "{}", stderr(&out));
+    assert_eq!(run(&[&two, &two], &["--lane", "nq"]).status.code(), Some(0));
+    let out = run(&[&two, &a], &["--lane", "nq"]);
+    assert!(out.status.code() == Some(2) && stderr(&out).contains("no lane \"nq\", only es"), "{}", stderr(&out));
+    let other = live(dir.path(), "other.json", &usual, &["nq"]);
+    let out = run(&[&a, &other], &[]);
+    assert!(out.status.code() == Some(2) && stderr(&out).contains("lane is \"es\""), "{}", stderr(&out));
+    assert_eq!(run(&[&a, &other], &["--allow", "config"]).status.code(), Some(0));
+
+    let replay = write(dir.path(), "replay.json", &usual);
+    for pair in [[&a, &replay], [&replay, &a]] {
+        let out = run(&pair, &[]);
+        let said = stderr(&out);
+        assert!(out.status.code() == Some(2) && said.contains("a replay") && said.contains("a live run"), "{said}");
+    }
+    let out = run(&[&replay, &replay], &["--lane", "es"]);
+    assert!(out.status.code() == Some(2) && stderr(&out).contains("leave --lane out"), "{}", stderr(&out));
 }
 
 /// One span in twenty is a storm in B: its p99 is far over A's, but one storm is no regression of p99 that is shown.

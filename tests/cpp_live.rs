@@ -90,7 +90,7 @@ fn told(feed: &Feed, report: &ReplayReport) -> String {
 /// reach it.
 fn last_values(signals: &[Signal], tables: &SignalTables) -> Vec<Signal> {
     let of = |i: usize, m: usize| {
-        let hidden = signal_flags::INVALID | signal_flags::HALTED;
+        let hidden = signal_flags::INVALID | signal_flags::HALTED | signal_flags::CATCHING_UP;
         let is = |s: &&Signal| (s.instrument as usize, usize::from(s.model)) == (i, m) && s.flags & hidden == 0;
         signals.iter().rev().find(is)
     };

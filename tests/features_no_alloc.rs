@@ -24,7 +24,7 @@ fn update_write_and_reset_allocate_nothing() {
                 events += 1;
             }
             if i == 10_000 {
-                state.gap();
+                state.gap(pillion::hot::book::NotWhole::Gap);
             }
         }
         assert_eq!(heap::requests() - before, 0, "{name}");

@@ -4,6 +4,7 @@ mod features_common;
 
 use features_common::limits;
 use features_common::streams::{CENT, add, tick};
+use pillion::hot::book::NotWhole;
 use pillion::hot::decode::{Body, Side, Tick};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
@@ -53,7 +54,7 @@ fn features_restart_at_a_clear_at_a_gap_and_when_the_book_is_whole_again() {
         take(&mut state, add(order, Side::Bid, order, 100, 1));
     }
     assert!(state.features.warm());
-    state.gap();
+    state.gap(NotWhole::Gap);
     assert!(state.book.suspect() && !state.features.warm());
     for order in 5..9 {
         take(&mut state, add(order, Side::Bid, order, 100, 1));
@@ -94,4 +95,25 @@ fn a_restart_leaves_nothing_behind() {
         rows
     };
     assert!(rows(0) == rows(3_000));
+}
+
+/// An event that is earlier than the one before it takes no time: features of time stand still until the feed catches up.
+#[test]
+fn an_event_from_the_past_takes_no_time() {
+    let set = FeatureSet::bundled("all").unwrap();
+    let rows = |times: [u64; 5]| {
+        let (mut state, mut row) = (State::new(limits(), &set, CENT), vec![0.0; set.len()]);
+        let mut rows = Vec::new();
+        for (order, time) in times.into_iter().enumerate() {
+            let side = if order % 2 == 0 { Side::Bid } else { Side::Ask };
+            let price = if order % 2 == 0 { 100 } else { 102 + order as i64 };
+            assert!(take(&mut state, add(time, side, order as u64, price, 5)));
+            state.features.write(&mut row);
+            rows.push(row.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
+        }
+        rows
+    };
+    let second = 1_000_000_000;
+    assert!(rows([5, 9, 4, 7, 12].map(|s| s * second)) == rows([5, 9, 9, 9, 12].map(|s| s * second)));
+    assert!(rows([5, 9, 9, 9, 12].map(|s| s * second)) != rows([5, 9, 9, 10, 12].map(|s| s * second)));
 }

@@ -220,8 +220,7 @@ fn conflation_leaves_no_row_out_of_a_window_and_batches_in_order() {
     };
     let mut of_batch = Vec::new();
     for batch in [1, 2, 16] {
-        let mut line =
-            line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch, trigger: Trigger::EventEnd });
+        let mut line = line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch, ..Options::default() });
         let mut reader = reader(&line);
         let mut twins: HashMap<u32, Twin> = HashMap::new();
         let mut all = Vec::new();

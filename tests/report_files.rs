@@ -178,7 +178,10 @@ fn what_is_no_report_is_refused() {
             json(dir.path(), "d.json", &damaged),
             "is not a lab's report: invalid type: string \"many\", expected u64 at line 1",
         ),
-        (json(dir.path(), "e.json", &serde_json::json!({ "schema_version": 2, "lanes": [] })), "is a sidecar's report"),
+        (
+            json(dir.path(), "e.json", &serde_json::json!({ "schema_version": 2, "lanes": [] })),
+            "is not a live run's report",
+        ),
         (json(dir.path(), "f.json", &serde_json::json!({ "schema_version": 2 })), "has no runs (a lab)"),
     ];
     for (file, problem) in cases {
@@ -220,7 +223,7 @@ fn the_schema_is_printed() {
     let done = pillion(&["--schema"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     let schema: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
-    for kind in ["LabReport", "SweepReport", "ReplayReport"] {
+    for kind in ["LabReport", "SweepReport", "ReplayReport", "SidecarReport"] {
         let kind = &schema["$defs"][kind];
         assert!(kind["properties"]["schema_version"].is_object() && kind["description"].is_string(), "{kind}");
     }

@@ -207,46 +207,52 @@ fn is_called(name: &str, test: &str) -> bool {
     left.ends_with(last)
 }
 
-/// Every test that the page of promises names is there: `file::test`, `folder/file::test`, `file.cpp: test`; `…test`, or
-/// one with a `*`, in the file named before it; or a file or folder alone.
+/// Every test that the page of promises names is there, and every test that the page of a feed's rules names:
+/// `file::test`, `folder/file::test`, `file.cpp: test`; `…test`, or one with a `*`, in the file named before it; or a file
+/// or folder alone.
 #[test]
 fn every_promise_has_its_test() {
-    let page = fs::read_to_string(root().join("shm/README.md")).unwrap();
-    let section = page.split("\n## ").find(|section| section.starts_with("Promises")).expect("the promises");
+    for (page, title, fewest) in [("shm/README.md", "Promises", (15, 40)), ("shm/FEED.md", "Rules", (10, 12))] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let section = text.split("\n## ").find(|section| section.starts_with(title)).expect("the promises");
+        let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+        let named: usize = rows.iter().map(|row| tests_named(row)).sum();
+        assert!(rows.len() >= fewest.0 && named >= fewest.1, "{page}: {} rows, {named} tests", rows.len());
+    }
+}
+
+/// Looks for every test that a row's last cell names, and counts them.
+fn tests_named(row: &str) -> usize {
     let places = |name: &str| {
         let folders = ["shm/tests", "tests", "shm/tests/cpp", "shm/src", "."];
         let paths = folders.iter().map(|folder| root().join(folder).join(name));
         paths.filter(|path| path.exists()).collect::<Vec<_>>()
     };
-    let (mut rows, mut named) = (0, 0);
-    for row in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
-        let cell = row.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap();
-        let (mut file, mut here) = (Vec::new(), 0);
-        for name in quoted(cell) {
-            let test = match name.strip_prefix('…') {
-                Some(test) => Some(test),
-                None if name.contains('*') && !name.contains(':') => Some(name),
-                None => {
-                    let (of, test) = match (name.split_once(": "), name.split_once("::")) {
-                        (Some((file, test)), _) => (file.to_owned(), Some(test)),
-                        (_, Some((file, test))) => (format!("{file}.rs"), test.rsplit("::").next()),
-                        _ => (name.to_owned(), None),
-                    };
-                    file = places(&of);
-                    assert!(!file.is_empty(), "{name}: there is no {of}, in {row}");
-                    test
-                }
-            };
-            if let Some(test) = test {
-                let tests: Vec<_> = file.iter().flat_map(|path| tests_of(path)).collect();
-                assert!(tests.iter().any(|other| is_called(test, other)), "{name}: not in {file:?}, in {row}");
+    let cell = row.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap();
+    let (mut file, mut here) = (Vec::new(), 0);
+    for name in quoted(cell) {
+        let test = match name.strip_prefix('…') {
+            Some(test) => Some(test),
+            None if name.contains('*') && !name.contains(':') => Some(name),
+            None => {
+                let (of, test) = match (name.split_once(": "), name.split_once("::")) {
+                    (Some((file, test)), _) => (file.to_owned(), Some(test)),
+                    (_, Some((file, test))) => (format!("{file}.rs"), test.rsplit("::").next()),
+                    _ => (name.to_owned(), None),
+                };
+                file = places(&of);
+                assert!(!file.is_empty(), "{name}: there is no {of}, in {row}");
+                test
             }
-            here += 1;
+        };
+        if let Some(test) = test {
+            let tests: Vec<_> = file.iter().flat_map(|path| tests_of(path)).collect();
+            assert!(tests.iter().any(|other| is_called(test, other)), "{name}: not in {file:?}, in {row}");
         }
-        assert!(here > 0, "no test for {row}");
-        (rows, named) = (rows + 1, named + here);
+        here += 1;
     }
-    assert!(rows >= 15 && named >= 40, "{rows} rows, {named} tests");
+    assert!(here > 0, "no test for {row}");
+    here
 }
 
 /// The README names every target of the Makefile that a comment there explains.

@@ -204,7 +204,7 @@ private:
 
     Rules rules_;
     pillion::Clock clock_;
-    std::array<std::uint64_t, 12> reasons_{}; ///< By pillion::Reason.
+    std::array<std::uint64_t, static_cast<std::size_t>(pillion::Reason::heartbeat_lost) + 1> reasons_{}; ///< By pillion::Reason.
     std::array<std::uint64_t, 4> changes_{};  ///< By Intent: how often it went there.
     std::array<std::uint64_t, 65> ages_{};    ///< By bits of the age in ns.
     std::uint64_t other_ = 0;

@@ -11,7 +11,7 @@ pub const MAX_OUTPUTS: usize = 16;
 pub mod signal_flags {
     /// Features have not seen enough events yet.
     pub const WARMING: u32 = 1;
-    /// Ticks were lost and the book is not whole again.
+    /// The book is not whole: its beginning was never seen, ticks were lost, the feed restarted or doubts it, or it overflowed.
     pub const AFTER_GAP: u32 = 2;
     /// An output was not finite; such outputs are 0.
     pub const INVALID: u32 = 4;
@@ -23,6 +23,13 @@ pub mod signal_flags {
     pub const CONFLATED: u32 = 32;
     /// From a model that only shadows.
     pub const SHADOW: u32 = 64;
+    /// About a tick that was published before the sidecar started: history that it works through. Depends on time, so it is
+    /// left out of a run's hash.
+    pub const CATCHING_UP: u32 = 128;
+
+    /// Every flag with its name in reports, by rising bit: flag i is bit i.
+    pub const NAMES: [&str; 8] =
+        ["warming", "after_gap", "invalid", "halted", "over_budget", "conflated", "shadow", "catching_up"];
 }
 
 /// A signal, 112 bytes: what 14 words of a ring slot hold.
@@ -59,7 +66,8 @@ impl Signal {
         | signal_flags::AFTER_GAP
         | signal_flags::INVALID
         | signal_flags::HALTED
-        | signal_flags::SHADOW;
+        | signal_flags::SHADOW
+        | signal_flags::CATCHING_UP;
 
     /// Whether nothing in the flags forbids trading on it. Staleness and budget are the reader's to judge.
     #[inline]
@@ -70,7 +78,8 @@ impl Signal {
     /// The signal without what depends on the time of the run: stamps and time-dependent flags are 0.
     #[inline]
     pub fn normalised(&self) -> Self {
-        Self { tick_ns: 0, signal_ns: 0, flags: self.flags & !signal_flags::OVER_BUDGET, ..*self }
+        let timed = signal_flags::OVER_BUDGET | signal_flags::CATCHING_UP;
+        Self { tick_ns: 0, signal_ns: 0, flags: self.flags & !timed, ..*self }
     }
 
     /// The outputs that count.

@@ -357,9 +357,9 @@ fn signals_keep_their_bytes_and_say_what_may_be_traded() {
     assert_eq!(Signal::from_words(signal.words()), signal);
     assert_eq!(signal.outputs(), [0.0, 0.5]);
     assert!(signal.tradable());
-    let normal = signal.normalised();
+    let normal = Signal { flags: signal.flags | flag::CATCHING_UP, ..signal }.normalised();
     assert_eq!((normal.tick_ns, normal.signal_ns, normal.flags), (0, 0, flag::CONFLATED));
-    for flags in [flag::WARMING, flag::AFTER_GAP, flag::INVALID, flag::HALTED, flag::SHADOW] {
+    for flags in [flag::WARMING, flag::AFTER_GAP, flag::INVALID, flag::HALTED, flag::SHADOW, flag::CATCHING_UP] {
         assert!(!Signal { flags, ..signal }.tradable());
     }
 }

@@ -26,6 +26,7 @@ pub mod sampler;
 pub mod seat;
 pub mod sidecar;
 pub mod signals;
+pub mod standing;
 pub mod table;
 pub mod tail;
 pub mod tail_text;

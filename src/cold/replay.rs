@@ -167,6 +167,7 @@ impl Replay<'_> {
         let served_ns = play_ns + left.behind_ns;
         Ok(ReplayReport {
             schema_version: SCHEMA_VERSION,
+            live: false,
             verdict: judge(self.rate, &shown),
             started: run.started.clone(),
             ticks: lane.ticks,

@@ -3,20 +3,22 @@
 
 mod lab;
 mod replay;
+mod sidecar;
 mod tail;
 
 pub use lab::{Curve, CurvePoint, LabReport, Series, Step, SweepReport};
 pub use replay::{Flood, Interval, Reader, ReplayReport, Verdict};
+pub use sidecar::SidecarReport;
 pub use tail::{Cause, HostTotals, Looks, Shares, TailReport, TailTick};
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pillion_shm::{Counters, StageSummary};
+use pillion_shm::{Counters, StageSummary, signal_flags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hot::book::Applied;
+use crate::hot::book::{Applied, NotWhole};
 use crate::hot::decode::Reject;
 use crate::hot::grid::OffGrid;
 use crate::hot::stamp::{MAX_NS, STAGE_NAMES, STAGES};
@@ -102,46 +104,56 @@ pub fn buckets(h: &Histogram<u64>) -> Buckets {
 
 /// All that a lane's stages counted since its start.
 #[derive(Clone, Debug)]
-pub struct Totals([Histogram<u64>; STAGES]);
+pub struct Totals {
+    stages: [Histogram<u64>; STAGES],
+    /// Turns of ticks of before the start, which no `wait` was counted of.
+    history: u64,
+}
 
 impl Default for Totals {
     fn default() -> Self {
         let empty = Histogram::new_with_bounds(1, MAX_NS, 2).expect("1 ns to 10 s at 2 digits are valid bounds");
-        Self(std::array::from_fn(|_| empty.clone()))
+        Self { stages: std::array::from_fn(|_| empty.clone()), history: 0 }
     }
 }
 
 impl Totals {
     /// Adds a filled set.
     pub fn add(&mut self, set: &StageSet) {
-        for (i, total) in self.0.iter_mut().enumerate() {
+        for (i, total) in self.stages.iter_mut().enumerate() {
             total.add(set.stage(i)).expect("both sides have the same bounds");
         }
+        self.history = set.counts.catching_up;
     }
 
     /// The histograms in stage order.
     pub fn histograms(&self) -> impl Iterator<Item = &Histogram<u64>> {
-        self.0.iter()
+        self.stages.iter()
     }
 
     /// The histogram of a stage.
     pub fn stage(&self, stage: usize) -> &Histogram<u64> {
-        &self.0[stage]
+        &self.stages[stage]
+    }
+
+    /// Turns that read a tick.
+    pub fn turns(&self) -> u64 {
+        self.stages[0].len() + self.history
     }
 
     /// Percentiles in stage order.
     pub fn summaries(&self) -> [StageSummary; STAGES] {
-        std::array::from_fn(|i| Stage::of(&self.0[i]).into())
+        std::array::from_fn(|i| Stage::of(&self.stages[i]).into())
     }
 
     /// Non-empty buckets by name: longest latency of the bucket in ns, and its count.
     pub fn buckets(&self) -> BTreeMap<String, Buckets> {
-        STAGE_NAMES.iter().zip(&self.0).map(|(name, h)| ((*name).to_owned(), buckets(h))).collect()
+        STAGE_NAMES.iter().zip(&self.stages).map(|(name, h)| ((*name).to_owned(), buckets(h))).collect()
     }
 
     /// Percentiles by name.
     pub fn stages(&self) -> Stages {
-        STAGE_NAMES.iter().zip(&self.0).map(|(name, h)| ((*name).to_owned(), Stage::of(h))).collect()
+        STAGE_NAMES.iter().zip(&self.stages).map(|(name, h)| ((*name).to_owned(), Stage::of(h))).collect()
     }
 }
 
@@ -192,7 +204,7 @@ pub struct EngineTried {
 pub struct LaneReport {
     /// Lane name.
     pub lane: String,
-    /// `stopped`; `fail` when the hot thread panicked (counts are then the control page's last); `refused` when the
+    /// `stopped`; `running` in a report that was written before the end; `fail` when the hot thread panicked (counts are then the control page's last); `refused` when the
     /// feed's ring could not be used.
     pub end: String,
     /// Records read.
@@ -267,6 +279,21 @@ pub struct LaneReport {
     /// `ring_seq` of the first tick that was lost, where any was.
     #[serde(default)]
     pub first_lost: Option<u64>,
+    /// Records that were published before the lane started. They are in no `wait` and no `tick_to_signal`.
+    #[serde(default)]
+    pub catching_up: u64,
+    /// Signals by flag; only flags that occurred.
+    #[serde(default)]
+    pub flags: BTreeMap<String, u64>,
+    /// Instruments whose book was not whole at the end, by why not; only reasons that occurred.
+    #[serde(default)]
+    pub not_whole: BTreeMap<String, u64>,
+    /// Times that a book was not whole from then on, by why not, since the start; only reasons that occurred.
+    #[serde(default)]
+    pub became_not_whole: BTreeMap<String, u64>,
+    /// Records lost since all books were whole.
+    #[serde(default)]
+    pub missed: u64,
 }
 
 /// Feature set in use.
@@ -309,25 +336,17 @@ impl LaneReport {
         self.invalid = counts.invalid;
         self.generation_changes = counts.generation_changes;
         self.shallow_events = counts.shallow;
+        self.catching_up = counts.catching_up;
+        self.flags = named(signal_flags::NAMES, &counts.flags);
+        self.not_whole = named(NotWhole::ALL.map(NotWhole::name), &counts.not_whole);
+        self.became_not_whole = named(NotWhole::ALL.map(NotWhole::name), &counts.became_not_whole);
+        self.missed = counts.missed;
     }
 
     /// Copies in how many prices were off the grid.
     pub fn set_off_grid(&mut self, off: OffGrid) {
         (self.off_grid, self.off_grid_trades) = (off.quotes, off.trades);
     }
-}
-
-/// What `pillion run --report FILE` writes.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct SidecarReport {
-    /// [`SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// Host the sidecar ran on.
-    pub host: Host,
-    /// Binary that ran.
-    pub build: Build,
-    /// One entry per lane.
-    pub lanes: Vec<LaneReport>,
 }
 
 /// The machine, as far as results depend on it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use pillion_shm::{
     Access, BoardSpec, BoardWriter, Clock, CncOwner, Command, Kind, Lane as LaneName, LockMemory, Outcome, RingReader,
@@ -15,6 +16,7 @@ use super::lab::timeline::Timeline;
 use super::prepare::Prepared;
 use super::report::{LaneReport, Totals};
 use super::sampler::LastLook;
+use super::standing::Standing;
 use super::tail::TailWatch;
 use super::tick_watch::TickWatch;
 use crate::error::{Error, Result};
@@ -23,7 +25,7 @@ use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
 use crate::hot::stamp::STAGE_NAMES;
 use crate::hot::state::State as InstrumentState;
-use crate::hot::{self, Parts, StageSet};
+use crate::hot::{self, Counts, Parts, StageSet};
 use crate::run::{self, Link};
 
 /// Words of a signal record.
@@ -39,6 +41,9 @@ pub struct Seat {
     totals: Totals,
     timeline: Timeline,
     report: LaneReport,
+    /// What the lane had counted when it last handed its histograms over.
+    counts: Counts,
+    standing: Standing,
     phase: Phase,
     ticks: TickWatch,
     tail: TailWatch,
@@ -97,6 +102,8 @@ impl Seat {
             timeline: Timeline::new(&STAGE_NAMES, clock.now_ns()),
             report: prepared.blank_report(state_bytes),
             features: Some(prepared.features.clone()),
+            counts: Counts::default(),
+            standing: Standing::new(name.name(), prepared.instruments.len()),
             tail,
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
@@ -126,9 +133,28 @@ impl Seat {
         matches!(self.phase, Phase::Done)
     }
 
-    /// What the lane did; complete once it is over.
-    pub fn report(&self) -> &LaneReport {
-        &self.report
+    /// What the lane did: all of it once it is over, else so far.
+    pub fn report(&self) -> LaneReport {
+        let mut report = self.report.clone();
+        if matches!(self.phase, Phase::Hot(_)) {
+            report.end = "running".into();
+            report.set_counts(&self.counts);
+            let mut timeline = self.timeline.clone();
+            (report.tail, report.holes) = self.tail.so_far(&self.totals);
+            self.measured(&mut report, &mut timeline);
+        }
+        report
+    }
+
+    /// Fills in what was measured up to now.
+    fn measured(&self, report: &mut LaneReport, timeline: &mut Timeline) {
+        report.stages = self.totals.stages();
+        report.histograms = self.totals.buckets();
+        timeline.end_span(self.clock.now_ns(), self.totals.histograms());
+        report.intervals = timeline.intervals();
+        for (ns, cell) in report.regimes_ns.iter_mut().zip(&self.link.regimes) {
+            *ns = cell.load(Ordering::Relaxed);
+        }
     }
 
     /// Why the lane failed, if it did.
@@ -218,6 +244,9 @@ impl Seat {
                 self.timeline.end_span(now, self.totals.histograms());
             }
             self.link.cnc.publish_stages(&self.totals.summaries());
+            if let Some(line) = self.standing.look(&self.counts, Instant::now()) {
+                crate::errln!("{line}");
+            }
         }
         self.say_shallow();
         if self.link.old_ticks.take().is_some() {
@@ -244,6 +273,7 @@ impl Seat {
     }
 
     fn take(&mut self, full: &StageSet) {
+        self.counts = full.counts;
         self.totals.add(full);
         self.tail.take(full, &self.totals, &self.link);
     }
@@ -275,6 +305,7 @@ impl Seat {
                 self.error = Some(refused);
             }
             Err(_) => {
+                self.report.set_counts(&self.counts);
                 let (consumed, counters) = self.link.cnc.last_counts();
                 self.report.set_counters(consumed, &counters);
                 self.report.end = "fail".into();
@@ -285,14 +316,11 @@ impl Seat {
             }
         }
         self.link.cnc.publish_stages(&self.totals.summaries());
-        self.report.stages = self.totals.stages();
-        self.report.histograms = self.totals.buckets();
-        self.timeline.end_span(self.clock.now_ns(), self.totals.histograms());
-        self.report.intervals = self.timeline.intervals();
-        (self.report.tail, self.report.holes) = self.tail.finish(&self.totals, &self.link);
-        for (ns, cell) in self.report.regimes_ns.iter_mut().zip(&self.link.regimes) {
-            *ns = cell.load(Ordering::Relaxed);
-        }
+        let mut report = std::mem::take(&mut self.report);
+        (report.tail, report.holes) = self.tail.finish(&self.totals, &self.link);
+        let mut timeline = self.timeline.clone();
+        self.measured(&mut report, &mut timeline);
+        self.report = report;
     }
 
     fn end_before_start(&mut self, state: State, end: &str) {

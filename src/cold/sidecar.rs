@@ -1,9 +1,9 @@
 //! `pillion run`: prepares every lane, says what it is about to do, then looks after the lanes until they end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pillion_shm::Clock;
 use rustix::mm::MlockAllFlags;
@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::clock_words::{self, ClockWatch};
 use super::config::{Config, Lock};
 use super::data::OutputFile;
+use super::lab::now_utc;
 use super::output::write_json;
 use super::prepare::{Prepared, access, prepare, try_locking};
 use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport, hex};
@@ -22,8 +23,23 @@ use crate::error::{Error, Result};
 /// How often the cold side looks at its lanes.
 const PERIOD: Duration = Duration::from_millis(5);
 
+/// A running sidecar's report is written this long after its start, then in twice the time again and again.
+const FIRST_REPORT: Duration = Duration::from_secs(10);
+
+/// But at least this often.
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+
+/// Where a run's report goes.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportTo<'a> {
+    /// Its file.
+    pub file: &'a Path,
+    /// Written while the lanes run, too, so that an unclean end leaves an account. Costs the cold side some milliseconds.
+    pub meanwhile: bool,
+}
+
 /// Runs every lane of the configuration until SIGINT, SIGTERM or a stop through a mailbox.
-pub fn serve(config: &Config, report: Option<&Path>) -> Result<()> {
+pub fn serve(config: &Config, report: Option<ReportTo<'_>>) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
@@ -39,13 +55,12 @@ pub fn serve_prepared(
     config: &Config,
     prepared: Vec<Prepared>,
     stop: Arc<AtomicBool>,
-    report: Option<&Path>,
+    report: Option<ReportTo<'_>>,
 ) -> Result<()> {
     let clock = Clock::attach_or_create_by(&config.process.shm_dir, &config.trust())?;
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
-    let report = report.map(OutputFile::create).transpose()?;
     // Before this thread keeps off the hot CPUs: it would count too few.
-    let host = Host::this();
+    let mut account = report.map(|to| Account::open(to, config, Host::this())).transpose()?;
     crate::out!("{}", banner::banner(config, &prepared));
     let mut seats = Vec::with_capacity(prepared.len());
     let made = seat_all(config, prepared, clock, &stop, &mut seats);
@@ -61,9 +76,12 @@ pub fn serve_prepared(
             crate::errln!("{change}");
         }
         std::thread::sleep(PERIOD);
+        if let Some(account) = &mut account {
+            account.meanwhile(&seats, Instant::now());
+        }
     }
-    if let Some(file) = report {
-        write_json(file, &account(host, &seats))?;
+    if let Some(account) = account {
+        account.end(&seats)?;
     }
     seats.iter_mut().find_map(Seat::take_error).map_or(Ok(()), Err)
 }
@@ -100,9 +118,71 @@ pub fn lock_memory(config: &Config) -> Result<bool> {
     }
 }
 
-fn account(host: Host, seats: &[Seat]) -> SidecarReport {
-    let lanes = seats.iter().map(|seat| seat.report().clone()).collect();
-    SidecarReport { schema_version: SCHEMA_VERSION, host, build: Build::this(), lanes }
+/// The report of a run in its file: what it says beside its lanes, and when it is due.
+pub struct Account {
+    target: PathBuf,
+    /// Held from the start where there is something else than a plain file under the name: it is written once, at the end.
+    opened: Option<OutputFile>,
+    started: String,
+    host: Host,
+    config: serde_json::Value,
+    due: Option<Instant>,
+    wait: Duration,
+}
+
+impl Account {
+    /// Refuses a file that could not be written in the end.
+    fn open(to: ReportTo<'_>, config: &Config, host: Host) -> Result<Self> {
+        let opened = OutputFile::create(to.file)?;
+        let plain = std::fs::symlink_metadata(to.file).map_or(true, |found| found.is_file());
+        Ok(Self {
+            target: to.file.to_owned(),
+            // Nothing is left beside a plain file if the process is killed.
+            opened: (!plain).then_some(opened),
+            started: now_utc(),
+            host,
+            config: serde_json::to_value(config).unwrap_or_default(),
+            due: (plain && to.meanwhile).then(|| Instant::now() + FIRST_REPORT),
+            wait: FIRST_REPORT,
+        })
+    }
+
+    /// Writes the report of the lanes as they are now, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written; the one before is still there.
+    pub fn write_report_now(&self, seats: &[Seat]) -> Result<()> {
+        write_json(OutputFile::create(&self.target)?, &self.report(seats, false))
+    }
+
+    /// The same when it is due. A failure is said, and it is tried again when it is due again.
+    fn meanwhile(&mut self, seats: &[Seat], now: Instant) {
+        if self.due.is_some_and(|due| now >= due) {
+            if let Err(error) = self.write_report_now(seats) {
+                crate::errln!("the report cannot be written now; the run goes on\n  {error}");
+            }
+            self.wait = (self.wait * 2).min(REPORT_EVERY);
+            self.due = Some(now + self.wait);
+        }
+    }
+
+    fn end(mut self, seats: &[Seat]) -> Result<()> {
+        let file = self.opened.take().map_or_else(|| OutputFile::create(&self.target), Ok)?;
+        write_json(file, &self.report(seats, true))
+    }
+
+    fn report(&self, seats: &[Seat], ended: bool) -> SidecarReport {
+        SidecarReport {
+            schema_version: SCHEMA_VERSION,
+            started: self.started.clone(),
+            written: now_utc(),
+            ended,
+            host: self.host.clone(),
+            build: Build::this(),
+            config: self.config.clone(),
+            lanes: seats.iter().map(Seat::report).collect(),
+        }
+    }
 }
 
 /// Short form of a hash for people.

@@ -143,7 +143,7 @@ impl Tail {
             history: &mut self.history,
             spans: &mut self.spans,
             turns: &mut self.turns,
-            mean_turn_ns: regimes_ns[1] / totals.stage(Stage::Wait as usize).len().max(1),
+            mean_turn_ns: regimes_ns[1] / totals.turns().max(1),
         }
         .judge(&ready);
         ready.iter().zip(judged).for_each(|(tick, judged)| self.count(tick, judged));

@@ -1,13 +1,15 @@
 //! Counted outcomes of the hot path.
 
+use pillion_shm::signal_flags;
+
 use super::Lane;
-use super::book::Applied;
+use super::book::{Applied, NotWhole};
 use super::decode::Reject;
 use super::grid::OffGrid;
 use super::state::State;
 
 /// What happened so far on a lane. Every tick lands in exactly one of rejected or applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records read.
     pub ticks: u64,
@@ -39,7 +41,20 @@ pub struct Counts {
     pub shown: u64,
     /// Times the feed's ring was replaced.
     pub generation_changes: u64,
+    /// Records that were published before the lane started.
+    pub catching_up: u64,
+    /// Signals by flag: cell i counts those with bit i, see [`signal_flags::NAMES`].
+    pub flags: [u64; FLAGS],
+    /// Instruments whose book is not whole now, by why not: [`NotWhole`].
+    pub not_whole: [u64; NotWhole::COUNT],
+    /// Times that a book was not whole from then on, by why not; once for each reason that followed another.
+    pub became_not_whole: [u64; NotWhole::COUNT],
+    /// Records lost since all books were whole.
+    pub missed: u64,
 }
+
+/// Number of signal flags.
+pub const FLAGS: usize = signal_flags::NAMES.len();
 
 impl Counts {
     /// An event end: whether the feed shows as many levels of the book as the feature set looks at.
@@ -54,6 +69,37 @@ impl Counts {
     /// All refused records.
     pub fn rejected(&self) -> u64 {
         self.rejects.iter().sum()
+    }
+
+    /// Instruments whose book is not whole now.
+    pub fn books_not_whole(&self) -> u64 {
+        self.not_whole.iter().sum()
+    }
+
+    /// A book was not whole for one reason and is not for another now; `None` stands for a whole book.
+    #[cold]
+    pub(super) fn book_changed(&mut self, before: Option<NotWhole>, now: Option<NotWhole>) {
+        if before == now {
+            return;
+        }
+        if let Some(why) = before {
+            self.not_whole[why.index()] -= 1;
+        }
+        if let Some(why) = now {
+            self.not_whole[why.index()] += 1;
+            self.became_not_whole[why.index()] += 1;
+        }
+        if self.books_not_whole() == 0 {
+            self.missed = 0;
+        }
+    }
+
+    /// Counts a signal's flags.
+    #[inline]
+    pub(super) fn flagged(&mut self, flags: u32) {
+        if flags != 0 {
+            self.flags.iter_mut().zip(0..).for_each(|(count, bit)| *count += u64::from(flags >> bit & 1));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The hot path as one straight line: poll, decode, book, features, infer, publish. After start nothing here allocates,
 //! locks, logs or calls the system; what goes wrong is a counted outcome. See [`Lane::turn`].
 
+mod backlog;
 pub mod book;
 pub mod counts;
 pub mod decode;
@@ -15,8 +16,7 @@ pub mod stamp;
 pub mod state;
 pub mod tail;
 pub mod trigger;
-
-use std::collections::VecDeque;
+mod trust;
 
 use pillion_shm::Clock;
 use pillion_shm::signal::{MAX_OUTPUTS, Signal, signal_flags};
@@ -26,6 +26,8 @@ pub use counts::Counts;
 pub use stamp::{Stage, StageSet, Stamps};
 pub use trigger::Trigger;
 
+use backlog::{Backlog, Cause};
+use book::NotWhole;
 use decode::{Instruments, Reject, decode};
 use infer::{Infer, Model, Take};
 use poll::Poller;
@@ -77,13 +79,16 @@ pub struct Lane {
     trigger: Trigger,
     budget_ns: u64,
     depth: usize,
-    pending: Option<Pending>,
+    /// Where runs are conflated: those put off.
+    backlog: Option<Backlog>,
     /// Most instruments of a run.
     most: usize,
     /// Instruments of the run in hand, and what caused each.
     batch: Vec<usize>,
     causes: Vec<(Cause, u32)>,
     counts: Counts,
+    /// Why each book is not whole, as counted.
+    told: Box<[Option<NotWhole>]>,
     halted: bool,
     /// The ring was found corrupt and has not been found sound since.
     corrupted: bool,
@@ -100,34 +105,11 @@ pub enum Turn {
     Prepared,
 }
 
-/// The tick that made a signal.
-#[derive(Clone, Copy, Default)]
-struct Cause {
-    ring_seq: u64,
-    tick_ns: u64,
-    ts_event: u64,
-}
-
-/// Triggers put off under backlog: the latest per instrument, made up in the order they were first put off.
-struct Pending {
-    instruments: Box<[PutOff]>,
-    /// Each instrument at most once, so it never grows past the capacity it starts with.
-    order: VecDeque<u32>,
-}
-
-#[derive(Clone, Default)]
-struct PutOff {
-    cause: Option<Cause>,
-    /// The waiting trigger stands for earlier ones too.
-    replaced: bool,
-    queued: bool,
-}
-
 impl Lane {
     /// Puts the parts together. Allocates; nothing after does.
     pub fn new(parts: Parts) -> Self {
         let instruments = parts.states.len();
-        Self {
+        let mut lane = Self {
             poll: Poller::new(parts.ticks),
             instruments: parts.instruments,
             triggers: vec![TriggerState::default(); instruments].into(),
@@ -138,17 +120,22 @@ impl Lane {
             trigger: parts.trigger,
             budget_ns: if parts.budget_ns == 0 { u64::MAX } else { parts.budget_ns },
             depth: parts.depth,
-            pending: parts.conflate.then(|| Pending {
-                instruments: vec![PutOff::default(); instruments].into(),
-                order: VecDeque::with_capacity(instruments),
-            }),
+            backlog: parts.conflate.then(|| Backlog::new(instruments, parts.features)),
             most: parts.batch.max(1),
             batch: Vec::with_capacity(parts.batch.max(1)),
             causes: Vec::with_capacity(parts.batch.max(1)),
             counts: Counts::default(),
+            told: vec![None; instruments].into(),
             halted: false,
             corrupted: false,
-        }
+        };
+        (0..instruments).for_each(|index| lane.tell(index));
+        lane
+    }
+
+    /// The lane turns from now on: what was published before is history, and flagged so.
+    pub fn start(&mut self) {
+        self.stamp.start();
     }
 
     /// One turn: at most one record, all the way to its signals.
@@ -162,6 +149,7 @@ impl Lane {
         };
         self.stamp.begin(ring_seq, tick_ns);
         self.counts.ticks += 1;
+        self.counts.catching_up += u64::from(self.stamp.is_history(tick_ns));
         let decoded = decode(self.poll.record(), &self.instruments);
         self.stamp.mark(Stage::Decode);
         let tick = match decoded {
@@ -178,14 +166,16 @@ impl Lane {
             return Turn::Worked;
         }
         self.counts.applied[state.apply(&tick).index()] += 1;
-        if state.restarted() {
-            self.infer.reset(index);
-        }
         self.stamp.mark(Stage::Book);
-        if !state.event_end(&tick) {
+        let ended = state.event_end(&tick);
+        if state.take_news() {
+            self.news(index);
+        }
+        if !ended {
             return Turn::Worked;
         }
         self.counts.events += 1;
+        let state = &self.states[index];
         self.counts.depth(state.book.shown(), self.depth);
         let fires = self.infer.len() > 0 && self.triggers[index].fires(self.trigger, &state.book);
         if fires {
@@ -256,6 +246,9 @@ impl Lane {
             outputs,
         };
         self.counts.invalid += u64::from(!run.valid);
+        if self.stamp.is_history(cause.tick_ns) {
+            signal.flags |= signal_flags::CATCHING_UP;
+        }
         signal.signal_ns = self.stamp.clock().now_ns();
         if signal.signal_ns.saturating_sub(cause.tick_ns) > self.budget_ns {
             signal.flags |= signal_flags::OVER_BUDGET;
@@ -264,6 +257,7 @@ impl Lane {
             publisher.publish(&signal);
         }
         self.counts.signals += 1;
+        self.counts.flagged(signal.flags);
         self.stamp.signal(cause.ring_seq, cause.tick_ns, signal.signal_ns);
         self.stamp.mark(Stage::Publish);
     }
@@ -273,7 +267,7 @@ impl Lane {
         let state = &self.states[index];
         let when = |on: bool, flag: u32| if on { flag } else { 0 };
         when(!state.features.warm(), signal_flags::WARMING)
-            | when(state.book.suspect() || state.book.degraded(), signal_flags::AFTER_GAP)
+            | when(state.book.not_whole().is_some(), signal_flags::AFTER_GAP)
             | when(self.halted || !state.book.trading(), signal_flags::HALTED)
     }
 
@@ -281,19 +275,13 @@ impl Lane {
     /// now, stands for the one that was waiting: that one is counted as conflated.
     #[inline]
     fn now_or_later(&mut self, index: usize, cause: Cause) -> Option<u32> {
-        let Some(pending) = &mut self.pending else { return Some(0) };
-        let waiting = &mut pending.instruments[index];
-        if waiting.cause.take().is_some() {
-            self.counts.conflated += 1;
-            waiting.replaced = true;
-        }
+        let flags = if self.backlog.is_some() { self.state_flags(index) } else { 0 };
+        let Some(backlog) = &mut self.backlog else { return Some(0) };
+        self.counts.conflated += u64::from(backlog.leave_out(index));
         if !self.poll.behind() {
-            return Some(conflated(&mut waiting.replaced));
+            return Some(backlog.take_flag(index));
         }
-        waiting.cause = Some(cause);
-        if !std::mem::replace(&mut waiting.queued, true) {
-            pending.order.push_back(index as u32);
-        }
+        backlog.put_off(index, cause, flags, &self.infer.vector);
         None
     }
 
@@ -302,87 +290,29 @@ impl Lane {
     #[inline]
     fn caught_up(&mut self) -> Turn {
         self.stamp.caught_up();
-        if self.pending.as_ref().is_some_and(|pending| !pending.order.is_empty()) {
+        if self.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty()) {
             self.make_up();
             return Turn::Worked;
         }
         if self.infer.prepare() { Turn::Prepared } else { Turn::Idle }
     }
 
-    /// Runs that were put off, a batch of them.
+    /// Runs that were put off, a batch of them, each with the row of its own trigger.
     fn make_up(&mut self) {
-        let Some(pending) = &mut self.pending else { return };
+        let Some(backlog) = &mut self.backlog else { return };
         self.stamp.begin_without_record();
         while self.batch.len() < self.most
-            && let Some(index) = pending.order.pop_front()
+            && let Some(run) = backlog.next()
         {
-            let index = index as usize;
-            let waiting = &mut pending.instruments[index];
-            waiting.queued = false;
-            if let Some(cause) = waiting.cause.take() {
-                let why = conflated(&mut waiting.replaced);
-                self.states[index].features.write(&mut self.infer.vector);
-                self.infer.take(index, Take::Others);
-                self.batch.push(index);
-                self.causes.push((cause, why));
-            }
+            self.infer.vector.copy_from_slice(run.row);
+            self.infer.take(run.index, Take::Others);
+            self.batch.push(run.index);
+            self.causes.push((run.cause, run.flags));
         }
         // Whoever waited may have been answered since.
         if !self.batch.is_empty() {
             self.signals();
         }
-    }
-
-    /// Records were lost: no book of the lane can be trusted until it is rebuilt.
-    #[cold]
-    fn gap(&mut self, records: u64) -> Turn {
-        self.stamp.begin_without_record();
-        self.counts.gaps += 1;
-        // Wrapping, here and below: ticks and lost add up to the cursor, whatever a scribbled head made of that for a while.
-        self.counts.first_lost.get_or_insert(self.poll.cursor().wrapping_sub(records));
-        self.counts.lost = self.counts.lost.wrapping_add(records);
-        self.distrust();
-        self.stamp.own(Own::Gap, self.stamp.started_raw(), self.stamp.clock().raw());
-        Turn::Worked
-    }
-
-    /// The ring contradicts itself: somebody scribbled over it. Goes on at the feed's next record.
-    #[cold]
-    fn corrupt(&mut self) -> Turn {
-        self.stamp.count();
-        let passed = self.poll.skip_to_next();
-        if passed != 0 || !std::mem::replace(&mut self.corrupted, true) {
-            self.counts.corrupt += 1;
-            self.counts.gaps += 1;
-            self.counts.lost = self.counts.lost.wrapping_add(passed);
-            self.distrust();
-        }
-        // Idle, so that housekeeping can bring a new ring.
-        Turn::Idle
-    }
-
-    /// A look at a ring that gives nothing: whether it only rests. A few loads.
-    pub fn check_ticks(&mut self) {
-        if self.poll.check() {
-            self.corrupted = false;
-        } else {
-            self.corrupt();
-        }
-    }
-
-    fn distrust(&mut self) {
-        for (index, state) in self.states.iter_mut().enumerate() {
-            state.gap();
-            self.infer.reset(index);
-        }
-    }
-
-    /// Goes over to the ring of a restarted feed, leaving the old reader in its place; how much was lost between is
-    /// unknown.
-    pub fn switch_ticks(&mut self, reader: &mut RingReader) {
-        self.counts.generation_changes += 1;
-        self.distrust();
-        self.poll.switch(reader);
     }
 
     /// A round of the idle loop has ended.
@@ -432,9 +362,12 @@ impl Lane {
         &self.infer.vector
     }
 
-    /// Gives the filled histograms away for empty ones.
+    /// Gives the filled histograms away for empty ones, with the outcomes so far.
     pub fn swap_stages(&mut self, empty: Box<StageSet>) -> Box<StageSet> {
-        self.stamp.swap(empty)
+        self.tally();
+        let mut full = self.stamp.swap(empty);
+        full.counts = self.counts;
+        full
     }
 
     /// The host's clock.
@@ -447,9 +380,4 @@ impl Lane {
     pub fn turn_started_raw(&self) -> u64 {
         self.stamp.started_raw()
     }
-}
-
-/// The flag of a run that stands for several triggers, and an end to it.
-fn conflated(replaced: &mut bool) -> u32 {
-    if std::mem::take(replaced) { signal_flags::CONFLATED } else { 0 }
 }

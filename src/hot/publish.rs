@@ -4,6 +4,9 @@ use pillion_shm::BoardWriter;
 use pillion_shm::RingWriter;
 use pillion_shm::{Signal, signal_flags};
 
+/// Flags of signals that the board does not take.
+const OFF_THE_BOARD: u32 = signal_flags::INVALID | signal_flags::HALTED | signal_flags::CATCHING_UP;
+
 /// The lane's signal ring and board.
 pub struct Publisher {
     ring: RingWriter,
@@ -16,12 +19,12 @@ impl Publisher {
         Self { ring, board }
     }
 
-    /// Writes a stamped signal. Invalid and halted ones leave the board's last good value in place.
+    /// Writes a stamped signal. Invalid and halted ones, and those about history, leave the board's last good value in place.
     #[inline]
     pub(crate) fn publish(&mut self, signal: &Signal) {
         // The ring is made for signals: each fits.
         let _ = self.ring.publish_at(signal.words(), signal.signal_ns);
-        if signal.flags & (signal_flags::INVALID | signal_flags::HALTED) == 0 {
+        if signal.flags & OFF_THE_BOARD == 0 {
             self.board.set(signal.instrument, u32::from(signal.model), signal);
         }
     }

@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use pillion_shm::Clock;
 use serde::{Deserialize, Serialize};
 
+use super::counts::Counts;
 use super::tail::{Own, OwnSpan, SlowTick, SlowTicks};
 
 /// Number of stages.
@@ -56,12 +57,19 @@ pub struct StageSet {
     pub holes: Histogram<u64>,
     /// Slow ticks.
     pub slow: SlowTicks,
+    /// Outcomes of the lane up to when the set was handed over.
+    pub counts: Counts,
 }
 
 impl Default for StageSet {
     fn default() -> Self {
         let empty = Histogram::new_with_bounds(1, MAX_NS, 2).expect("1 ns to 10 s at 2 digits are valid bounds");
-        Self { stages: std::array::from_fn(|_| empty.clone()), holes: empty, slow: SlowTicks::default() }
+        Self {
+            stages: std::array::from_fn(|_| empty.clone()),
+            holes: empty,
+            slow: SlowTicks::default(),
+            counts: Counts::default(),
+        }
     }
 }
 
@@ -106,6 +114,8 @@ struct TurnNotes {
 pub(crate) struct Stamper {
     clock: Clock,
     full: bool,
+    /// Ticks published before this are history, ns on the host's clock: nobody was there to take them.
+    from_ns: u64,
     last_raw: u64,
     started_raw: u64,
     pending: [(Stage, u64); PENDING],
@@ -130,6 +140,7 @@ impl Stamper {
         Self {
             clock,
             full: stamps == Stamps::Full,
+            from_ns: clock.ns(now),
             last_raw: now,
             started_raw: now,
             pending: [(Stage::Wait, 0); PENDING],
@@ -145,12 +156,26 @@ impl Stamper {
         }
     }
 
+    /// What is published from now on is no history.
+    pub(crate) fn start(&mut self) {
+        self.from_ns = self.clock.now_ns();
+    }
+
+    /// Whether a tick with this publish stamp was published before the start.
+    #[inline]
+    pub(crate) fn is_history(&self, tick_ns: u64) -> bool {
+        tick_ns < self.from_ns
+    }
+
     /// Starts a tick's turn. What an earlier turn left to count is counted first: that is part of this tick's wait.
     #[inline]
     pub(crate) fn begin(&mut self, ring_seq: u64, published_ns: u64) {
         self.begin_turn();
         (self.turn.ring_seq, self.turn.tick_ns) = (ring_seq, published_ns);
-        self.keep(Stage::Wait, self.clock.ns(self.started_raw).saturating_sub(published_ns));
+        // Nobody could have taken a tick of before the start: its wait says nothing of this lane.
+        if !self.is_history(published_ns) {
+            self.keep(Stage::Wait, self.clock.ns(self.started_raw).saturating_sub(published_ns));
+        }
     }
 
     /// Starts a turn that has no record of its own; its signals say which ticks it answers.
@@ -189,7 +214,9 @@ impl Stamper {
         if tick_ns < self.turn.tick_ns {
             (self.turn.ring_seq, self.turn.tick_ns) = (ring_seq, tick_ns);
         }
-        self.keep(Stage::TickToSignal, signal_ns.saturating_sub(tick_ns));
+        if !self.is_history(tick_ns) {
+            self.keep(Stage::TickToSignal, signal_ns.saturating_sub(tick_ns));
+        }
     }
 
     #[inline]
@@ -220,7 +247,7 @@ impl Stamper {
         self.count_pending();
         let [stages @ .., whole] = self.turn.stages_ns;
         let latency_ns = if whole > 0 { whole } else { stages.iter().sum() };
-        if latency_ns > self.set.slow.threshold_ns {
+        if latency_ns > self.set.slow.threshold_ns && !self.is_history(self.turn.tick_ns) {
             self.keep_slow(latency_ns);
         }
         self.turn.stages_ns = [0; STAGES];

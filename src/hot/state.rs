@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::book::{Applied, Book, Limits};
+use super::book::{Applied, Book, Limits, NotWhole};
 use super::decode::{Body, Tick};
 use super::features::{FeatureSet, Features};
 use super::grid::{Grid, OffGrid};
@@ -17,12 +17,12 @@ pub struct State {
     pub book: Book,
     /// Its features.
     pub features: Features,
-    was_suspect: bool,
     restarted: bool,
     /// Whose records these are: the first one's.
     publisher: u32,
     grid: Grid,
     off_grid: OffGrid,
+    news: bool,
 }
 
 impl State {
@@ -31,8 +31,8 @@ impl State {
         Self {
             book: Book::new(limits),
             features: Features::new(set, tick_size),
-            was_suspect: false,
             restarted: false,
+            news: false,
             publisher: NOBODY,
             grid: Grid::new(tick_size),
             off_grid: OffGrid::default(),
@@ -60,18 +60,31 @@ impl State {
         self.off_grid
     }
 
-    /// Step 3: the book takes the tick. Features restart at a clear, and once a book that missed records is whole again.
+    /// Step 3: the book takes the tick. Features restart at a clear, at the beginning of a snapshot that replaces the book, and
+    /// once a book that missed records is whole again.
     #[inline]
     pub fn apply(&mut self, tick: &Tick) -> Applied {
         self.off_grid.count(&self.grid, tick);
         let applied = self.book.apply(tick);
-        let mended = self.was_suspect && !self.book.suspect();
-        self.was_suspect = self.book.suspect();
-        if mended || matches!(tick.body, Body::Clear | Body::Quotes { action: b'R', .. }) {
+        if self.book.take_news() {
+            self.hear();
+        }
+        applied
+    }
+
+    #[cold]
+    fn hear(&mut self) {
+        self.news = true;
+        if self.book.take_anew() {
             self.features.reset();
             self.restarted = true;
         }
-        applied
+    }
+
+    /// Whether the features may have restarted, or the book's wholeness may have changed, since this was last asked.
+    #[inline]
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
     }
 
     /// Whether the features have restarted since this was last asked: what models keep of earlier rows must too.
@@ -93,14 +106,18 @@ impl State {
 
     /// Before the first tick: not trusted because nothing was seen yet, but from a clear or a whole snapshot on.
     pub fn await_beginning(&mut self) {
-        self.book.await_beginning();
-        self.was_suspect = true;
+        self.book.await_beginning(NotWhole::Unseen);
+    }
+
+    /// The feed restarted and is read from its first record on: as before the first tick, and the features restart.
+    pub fn feed_restart(&mut self) {
+        self.book.await_beginning(NotWhole::FeedRestart);
+        self.features.reset();
     }
 
     /// Records may have been lost: the book is suspect until it is rebuilt, and the features restart.
-    pub fn gap(&mut self) {
-        self.book.mark_suspect();
-        self.was_suspect = true;
+    pub fn gap(&mut self, why: NotWhole) {
+        self.book.mark_suspect(why);
         self.features.reset();
     }
 

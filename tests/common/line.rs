@@ -41,11 +41,19 @@ pub struct Options {
     pub batch: usize,
     /// When models run.
     pub trigger: Trigger,
+    /// Books wait for a clear or a snapshot, as in a sidecar.
+    pub await_beginning: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { conflate: false, batch: 1, trigger: Trigger::EventEnd, await_beginning: false }
+    }
 }
 
 /// Builds a lane for a recording's instruments. `slots` bounds the tick ring.
 pub fn line(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, slots: u64) -> Line {
-    line_with(feed, set, engines, slots, Options { conflate: false, batch: 1, trigger: Trigger::EventEnd })
+    line_with(feed, set, engines, slots, Options::default())
 }
 
 /// [`line`], otherwise than most.
@@ -69,7 +77,13 @@ pub fn line_with(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, s
         engine.seat(feed.instruments.len());
         Model { engine, revision: 1 }
     };
-    let state = |tick| State::new(Limits { max_orders: 16_384, max_levels: 2_048 }, set, tick);
+    let state = |tick| {
+        let mut state = State::new(Limits { max_orders: 16_384, max_levels: 2_048 }, set, tick);
+        if options.await_beginning {
+            state.await_beginning();
+        }
+        state
+    };
     let lane = Lane::new(Parts {
         depth: set.depth(),
         ticks: RingReader::attach(&name, Kind::Ticks, From::Oldest, &clock).expect("a reader"),

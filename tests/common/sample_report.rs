@@ -220,6 +220,7 @@ pub fn run(rate: &str, slow: f64, failed: bool, seed: u64) -> ReplayReport {
     let ticks = INTERVALS * n;
     ReplayReport {
         schema_version: SCHEMA_VERSION,
+        live: false,
         verdict: Verdict {
             held: !failed,
             reasons: if failed {

@@ -102,6 +102,7 @@ fn empty() -> ReplayReport {
     };
     ReplayReport {
         schema_version: SCHEMA_VERSION,
+        live: false,
         verdict: Verdict { held: true, reasons: Vec::new() },
         started: "2026-01-02T03:04:05Z".into(),
         ticks: 4_000,

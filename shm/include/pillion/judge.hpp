@@ -8,6 +8,7 @@
 /// | an old stamp | The same for this instrument: the market has moved on, or ticks stopped coming. |
 /// | warming, after_gap | Ignore the score: its features or book are not whole. Resting orders rest on nothing newer. |
 /// | invalid | Ignore the score: some outputs are 0 because they were not finite. |
+/// | catching_up | Ignore the score: it is about a tick of before the sidecar's start, which it works through. |
 /// | shadow | Never trade on it: the model is on trial. |
 /// | over_budget, conflated | May be used; it came late, or stands for several events. Widen or shrink as you see fit. |
 /// | PollStatus::lost, corrupt | Lost: the scores before are history. Corrupt: stand down until polls say record again. |
@@ -45,7 +46,8 @@ enum class Reason : std::uint8_t {
     shadow,         ///< A model on trial.
     invalid,        ///< An output was not finite.
     warming,        ///< Features have not seen enough events yet.
-    after_gap,      ///< Ticks were lost and the book is not whole again.
+    after_gap,      ///< The book is not whole: beginning never seen, ticks lost, feed restarted or in doubt, overflow.
+    catching_up,    ///< Its tick is of before the sidecar's start.
     malformed,      ///< It contradicts itself: no outputs, more than 16, or a stamp from the future.
     stale,          ///< Its tick is older than allowed.
     halted,         ///< HALT is in force.
@@ -69,7 +71,9 @@ struct Judgement {
         case Reason::shadow: return "ignored: from a model that only shadows";
         case Reason::invalid: return "ignored: an output was not finite";
         case Reason::warming: return "ignored: features are still warming up";
-        case Reason::after_gap: return "ignored: ticks were lost and the book is not whole again";
+        case Reason::after_gap: return "ignored: the book is not whole (its beginning was never seen, ticks were lost, the feed restarted or "
+                   "doubts it, or it overflowed)";
+        case Reason::catching_up: return "ignored: its tick is of before the sidecar's start";
         case Reason::malformed: return "stand down: the signal contradicts itself";
         case Reason::stale: return "stand down: the signal's tick is too old";
         case Reason::halted: return "stand down: HALT is in force until an operator resumes";
@@ -116,6 +120,9 @@ struct Limits {
     }
     if (max_age.count() < 0 || age_ns(signal, now_ns) > static_cast<std::uint64_t>(max_age.count())) {
         return {Advice::stand_down, Reason::stale};
+    }
+    if ((flags & flag::catching_up) != 0) {
+        return {Advice::ignore, Reason::catching_up};
     }
     if ((flags & flag::after_gap) != 0) {
         return {Advice::ignore, Reason::after_gap};

@@ -125,12 +125,13 @@ inline constexpr std::size_t max_outputs = 16;
 /// Bits of Signal::flags; the rules for each stand in judge.hpp.
 namespace signal_flags {
 inline constexpr std::uint32_t warming = 1;      ///< Features have not seen enough events yet.
-inline constexpr std::uint32_t after_gap = 2;    ///< Ticks were lost and the book is not whole again.
+inline constexpr std::uint32_t after_gap = 2;    ///< The book is not whole; shm/FEED.md says why.
 inline constexpr std::uint32_t invalid = 4;      ///< An output was not finite; such outputs are 0.
 inline constexpr std::uint32_t halted = 8;       ///< The sidecar is halted.
 inline constexpr std::uint32_t over_budget = 16; ///< It took longer than its budget.
 inline constexpr std::uint32_t conflated = 32;   ///< Ticks were skipped before it, to catch up.
 inline constexpr std::uint32_t shadow = 64;      ///< From a model that only shadows.
+inline constexpr std::uint32_t catching_up = 128; ///< About a tick of before the sidecar's start.
 } // namespace signal_flags
 
 /// One score of one model for one instrument, 112 bytes.

@@ -127,7 +127,8 @@ fn enums(facts: &mut Facts) {
     numbers!(facts, "Outcome": "done" Outcome::Done, "refused" Outcome::Refused, "unknown" Outcome::Unknown);
     numbers!(facts, "signal_flags": "warming" signal_flags::WARMING, "after_gap" signal_flags::AFTER_GAP,
         "invalid" signal_flags::INVALID, "halted" signal_flags::HALTED, "over_budget" signal_flags::OVER_BUDGET,
-        "conflated" signal_flags::CONFLATED, "shadow" signal_flags::SHADOW);
+        "conflated" signal_flags::CONFLATED, "shadow" signal_flags::SHADOW,
+        "catching_up" signal_flags::CATCHING_UP);
     numbers!(facts, "record_flags": "last" flags::LAST, "tob" flags::TOB, "snapshot" flags::SNAPSHOT, "mbp" flags::MBP,
         "bad_ts_recv" flags::BAD_TS_RECV, "maybe_bad_book" flags::MAYBE_BAD_BOOK);
     numbers!(facts, "rtype": "trade" rtype::TRADE, "mbp_1" rtype::MBP_1, "mbp_10" rtype::MBP_10, "status" rtype::STATUS,

@@ -220,6 +220,7 @@ void numbers() {
     NUMBER(signal_flags, over_budget);
     NUMBER(signal_flags, conflated);
     NUMBER(signal_flags, shadow);
+    NUMBER(signal_flags, catching_up);
     NUMBER(rtype, trade);
     NUMBER(rtype, mbp_1);
     NUMBER(rtype, mbp_10);

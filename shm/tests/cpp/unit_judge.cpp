@@ -35,7 +35,7 @@ void each_flag_has_its_rule() {
         {flag::over_budget, Advice::use_warily, Reason::over_budget}, {flag::conflated, Advice::use_warily, Reason::conflated},
         {flag::shadow, Advice::ignore, Reason::shadow},               {flag::invalid, Advice::ignore, Reason::invalid},
         {flag::warming, Advice::ignore, Reason::warming},             {flag::after_gap, Advice::ignore, Reason::after_gap},
-        {flag::halted, Advice::stand_down, Reason::halted},
+        {flag::catching_up, Advice::ignore, Reason::catching_up},     {flag::halted, Advice::stand_down, Reason::halted},
     };
     std::uint32_t before = 0;
     for (const auto& rule : rules) {

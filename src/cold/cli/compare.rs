@@ -10,23 +10,26 @@ use crate::error::{Error, Result};
 
 /// Exit codes, as `--help` prints them.
 pub const EXIT_CODES: &str = "Exit codes:
-  0  compared; nothing is shown to be over --bound
+  0  compared; nothing is shown to be over --bound, or it is undecided: a report has too few time intervals to tell noise by
   1  B is over --bound
   2  refused: a file is no report, a run failed, or the reports differ in what must be equal";
 
 /// Arguments of `pillion compare`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Report of `pillion replay --json`
+    /// Report of `pillion replay --json`, or of `pillion run --report`
     #[arg(value_name = "A.json")]
     a: PathBuf,
     /// The one to hold against it
     #[arg(value_name = "B.json")]
     b: PathBuf,
+    /// Lane to compare, where reports of live runs have several
+    #[arg(long, value_name = "NAME")]
+    lane: Option<String>,
     /// Compare although these differ, or a run failed
     #[arg(long, value_delimiter = ',', value_name = "WHAT")]
     allow: Vec<Allow>,
-    /// Exit with 1 when B's tick_to_signal p50 or p99 (corrected where there) is over A's by more percent than this, the whole 95 % interval of the ratio included
+    /// Exit with 1 when B's tick_to_signal p50 or p99 (corrected where there) is over A's by more percent than this, the whole 95 % interval of the ratio included; with fewer than 8 time intervals in a report it is undecided
     #[arg(long, value_name = "PCT", value_parser = percent)]
     bound: Option<f64>,
     /// Write the comparison as JSON
@@ -41,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::input("compare", problem, "leave it out"));
     }
     let json = args.json.as_ref().map(OutputFile::create).transpose()?;
-    let comparison = compare(&args.a, &args.b, &args.allow, args.bound)?;
+    let comparison = compare(&args.a, &args.b, args.lane.as_deref(), &args.allow, args.bound)?;
     crate::out!("{}", comparison.text());
     json.map_or(Ok(()), |file| write_json(file, &comparison))?;
     comparison.verdict()

@@ -167,6 +167,15 @@ pub fn summary(r: &ReplayReport) -> String {
     }
     let book: Vec<_> = r.lane.book.iter().map(|(k, v)| format!("{k} {}", n(*v))).collect();
     line("book", book.join(", "));
+    let listed = |counts: &std::collections::BTreeMap<String, u64>| {
+        counts.iter().map(|(k, v)| format!("{k} {}", n(*v))).collect::<Vec<_>>().join(", ")
+    };
+    if !r.lane.flags.is_empty() {
+        line("flags", format!("{} signals", listed(&r.lane.flags)));
+    }
+    if !r.lane.not_whole.is_empty() {
+        line("not whole", format!("books at the end: {}", listed(&r.lane.not_whole)));
+    }
     match (&r.flood, r.verdict.held) {
         (Some(flood), _) => line("flood", flood_text(flood)),
         (None, true) => line("verdict", "PASS: the rate was held".into()),

@@ -1,4 +1,4 @@
-//! `pillion report`: what a replay, a sweep or a lab wrote as JSON, as a page and as HdrHistogram's files.
+//! `pillion report`: what a replay, a live run, a sweep or a lab wrote as JSON, as a page and as HdrHistogram's files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cold::lab::load::MOST_BYTES;
 use crate::cold::lab::outputs::{self, Outputs, Report};
-use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
+use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SidecarReport, SweepReport};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -16,7 +16,7 @@ use crate::files;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").args(["json", "html", "hgrm", "schema"]).required(true).multiple(true))]
 pub struct Args {
-    /// JSON of `pillion replay`, `sweep` or `lab`; of several files one page is made
+    /// JSON of `pillion replay`, `run --report`, `sweep` or `lab`; of several files one page is made
     #[arg(required_unless_present = "schema", value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -34,6 +34,7 @@ enum AnyReport {
     Lab(LabReport),
     Sweep(SweepReport),
     Replay(ReplayReport),
+    Run(SidecarReport),
 }
 
 /// Reads, and writes what was asked for.
@@ -56,10 +57,10 @@ fn print_schema() -> Result<()> {
 /// Reads a report of any kind, told apart by what only it has.
 ///
 /// # Errors
-/// When the file cannot be read, is not JSON, is of another version, or is none of the three.
+/// When the file cannot be read, is not JSON, is of another version, or is none of the four.
 pub fn read(path: &Path) -> Result<LabReport> {
     let refused = |problem: String, mend: &str| Error::input(path.display(), problem, mend);
-    let which = "give the JSON that pillion replay, sweep or lab wrote";
+    let which = "give the JSON that pillion replay, run --report, sweep or lab wrote";
     let bytes = files::read(path, MOST_BYTES);
     let bytes = bytes.map_err(|unread| unread.refuse(path.display(), "name a file that can be read"))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|e| refused(format!("is not JSON: {e}"), which))?;
@@ -81,9 +82,11 @@ pub fn read(path: &Path) -> Result<LabReport> {
     } else if has("lane") && has("reader") {
         parse::<ReplayReport>(&bytes, path, "a replay's report")
     } else if has("lanes") {
-        Err(refused("is a sidecar's report (pillion run --report), which has no reader's side".into(), which))
+        parse::<SidecarReport>(&bytes, path, "a live run's report")
     } else {
-        Err(refused("has no runs (a lab), no steps (a sweep), and no lane and reader (a replay)".into(), which))
+        let nothing =
+            "has no runs (a lab), no steps (a sweep), no lane and reader (a replay), and no lanes (a live run)";
+        Err(refused(nothing.into(), which))
     }
 }
 

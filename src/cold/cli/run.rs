@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cold::sidecar::ReportTo;
 use crate::cold::{banner, config::Config, prepare, sidecar};
 use crate::error::{Error, Result};
 
@@ -11,7 +12,7 @@ pub struct RunArgs {
     /// Configuration file; config/default.toml shows every key
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Write the run's report as JSON when it ends
+    /// Write the run's report as JSON when it ends, and now and then before: 10 s after the start, later every 5 minutes
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// End when this parent does: a replay's sidecar must not outlive it
@@ -24,7 +25,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     if let Some(parent) = args.child_of {
         end_with(parent)?;
     }
-    sidecar::serve(&Config::load(&args.config)?, args.report.as_deref())
+    // A replay's sidecar shares a CPU with its feed, which a report would hold up.
+    let meanwhile = args.child_of.is_none();
+    let report = args.report.as_deref().map(|file| ReportTo { file, meanwhile });
+    sidecar::serve(&Config::load(&args.config)?, report)
 }
 
 /// Asks for SIGTERM at the parent's death; an error where the parent is gone already.

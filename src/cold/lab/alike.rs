@@ -1,4 +1,4 @@
-//! Whether two replays may be held against each other: what must be equal, unless told otherwise.
+//! Whether two replays, or two live runs, may be held against each other: what must be equal, unless told otherwise.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,9 +49,9 @@ impl Allow {
             Self::Engine => {
                 "name the engine and the same models in the config (engine = \"auto\" chooses anew at each start)"
             }
-            Self::Host => "replay both on the same machine",
+            Self::Host => "run both on the same machine",
             Self::Rate => "replay both at the same --rate",
-            Self::Config => "replay both with the same config",
+            Self::Config => "run both with the same config",
             Self::Build => "build both with the same profile",
             Self::Signals => "find out why first",
             Self::Failed => "replay at a rate that is held",
@@ -83,7 +83,7 @@ pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
             found.push(Difference { kind, what: what.to_owned(), a, b });
         }
     };
-    let fields: [(Allow, &str, Field); 18] = [
+    let fields: [(Allow, &str, Field); 19] = [
         (Allow::Input, "input_blake3", |r| r.input_blake3.clone()),
         (Allow::Input, "complete", |r| r.complete.to_string()),
         (Allow::Input, "sorted", |r| r.sorted.to_string()),
@@ -95,6 +95,8 @@ pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
         (Allow::Host, "host.cpus", |r| r.host.cpus.to_string()),
         (Allow::Host, "host.kernel", |r| r.host.kernel.clone()),
         (Allow::Host, "host.isa", |r| r.host.isa.clone()),
+        // A replay's lane has a name of its own.
+        (Allow::Config, "lane", |r| if r.live { r.lane.lane.clone() } else { String::new() }),
         (Allow::Config, "stamps", |r| r.lane.stamps.clone()),
         (Allow::Config, "trigger", |r| r.lane.trigger.clone()),
         (Allow::Config, "features", |r| format!("{} {}", r.lane.features.set, r.lane.features.hash)),
@@ -104,7 +106,10 @@ pub fn differences(a: &ReplayReport, b: &ReplayReport) -> Vec<Difference> {
         (Allow::Build, "build.target", |r| r.build.target.clone()),
     ];
     for (kind, what, f) in fields {
-        hold(kind, what, f(a), f(b));
+        // A live run has no input and no rate, and a report may be written while it runs.
+        if !(a.live && [Allow::Input, Allow::Rate].contains(&kind)) {
+            hold(kind, what, f(a), f(b));
+        }
     }
     found
 }
@@ -146,8 +151,13 @@ pub fn demand_held(name: &str, r: &ReplayReport, allow: &[Allow]) -> Result<()> 
     if r.verdict.held || allow.contains(&Allow::Failed) {
         return Ok(());
     }
-    let problem = format!("its verdict is FAIL: {}", r.verdict.reasons.join("; "));
-    Err(Error::input(name, problem, "replay at a rate that is held, or say --allow failed"))
+    let why = r.verdict.reasons.join("; ");
+    let (problem, mend) = if r.live {
+        (format!("the lane failed: {why}"), "give a report of a run that ended well, or say --allow failed")
+    } else {
+        (format!("its verdict is FAIL: {why}"), "replay at a rate that is held, or say --allow failed")
+    };
+    Err(Error::input(name, problem, mend))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `pillion compare`: two replay reports side by side.
+//! `pillion compare`: the reports of two replays, or of two live runs, side by side.
 
 mod text;
 
@@ -19,6 +19,9 @@ pub use text::{origin, range};
 
 /// Version of what `pillion compare --json` writes.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// Fewest time intervals of a report that carry a verdict: resampling fewer shows too little of a run's noise.
+pub const FEWEST_SPANS: usize = 8;
 
 /// Seed of the resampling: the same two files give the same intervals.
 const SEED: u64 = 1;
@@ -48,6 +51,9 @@ pub struct Comparison {
     pub bound_percent: Option<f64>,
     /// What is over the bound, one a line.
     pub over_bound: Vec<String>,
+    /// What could not be held against the bound, one a line: the reports have too few time intervals to tell noise by.
+    #[serde(default)]
+    pub undecided: Vec<String>,
 }
 
 /// A report's origin.
@@ -57,6 +63,9 @@ pub struct Side {
     pub file: String,
     /// When the run began.
     pub started: String,
+    /// A lane of a live run: it held no rate, and its signals are not hashed.
+    #[serde(default)]
+    pub live: bool,
     /// Whether it held its rate.
     pub verdict: Verdict,
     /// Machine.
@@ -97,11 +106,20 @@ pub struct Row {
     pub ratio: Option<f64>,
     /// Interval of that ratio from the noise within both runs; `None` where a report has fewer than two time intervals.
     pub interval: Option<Range>,
+    /// Time intervals with counts, in the report that has fewer.
+    #[serde(default)]
+    pub spans: usize,
 }
 
 /// Reads two reports and compares them. Errors: [`load::pair`], runs that failed, and what differs without being in `allow`.
-pub fn compare(a: &Path, b: &Path, allow: &[Allow], bound_percent: Option<f64>) -> Result<Comparison> {
-    let (a, b) = load::pair(a, b)?;
+pub fn compare(
+    a: &Path,
+    b: &Path,
+    lane: Option<&str>,
+    allow: &[Allow],
+    bound_percent: Option<f64>,
+) -> Result<Comparison> {
+    let (a, b) = load::pair(a, b, lane)?;
     let (name_a, name_b) = (a.path.display().to_string(), b.path.display().to_string());
     alike::demand_held(&name_a, &a.report, allow)?;
     alike::demand_held(&name_b, &b.report, allow)?;
@@ -122,9 +140,10 @@ pub fn compare(a: &Path, b: &Path, allow: &[Allow], bound_percent: Option<f64>) 
         rows,
         bound_percent,
         over_bound: Vec::new(),
+        undecided: Vec::new(),
     };
     if let Some(percent) = bound_percent {
-        made.over_bound = made.judge(percent)?;
+        (made.over_bound, made.undecided) = made.judge(percent)?;
     }
     Ok(made)
 }
@@ -134,6 +153,7 @@ fn side(loaded: &Loaded) -> Side {
     Side {
         file: loaded.path.display().to_string(),
         started: r.started.clone(),
+        live: r.live,
         verdict: r.verdict.clone(),
         host: r.host.clone(),
         grade: r.doctor.as_ref().map(|d| d.grade.clone()),
@@ -167,16 +187,17 @@ fn stage_rows(a: &Loaded, b: &Loaded, name: &'static str) -> Result<Vec<Row>> {
     if in_a.is_none() && in_b.is_none() {
         return Ok(Vec::new());
     }
-    let intervals = if in_a.is_some() && in_b.is_some() {
+    let (intervals, spans) = if in_a.is_some() && in_b.is_some() {
         let quantiles = Percentile::ALL.map(Percentile::quantile);
-        blocks::ratios(&decode(a, name)?, &decode(b, name)?, quantiles, SEED)
+        let (a, b) = (decode(a, name)?, decode(b, name)?);
+        (blocks::ratios(&a, &b, quantiles, SEED), a.filled().min(b.filled()))
     } else {
-        [None; 4]
+        ([None; 4], 0)
     };
     let row = |(percentile, interval): (Percentile, Option<Range>)| {
         let (a_ns, b_ns) = (in_a.map(|s| percentile.of(&s)), in_b.map(|s| percentile.of(&s)));
         let ratio = a_ns.zip(b_ns).map(|(a, b)| ratio(a, b));
-        Row { stage: name.into(), percentile: percentile.name().into(), a_ns, b_ns, ratio, interval }
+        Row { stage: name.into(), percentile: percentile.name().into(), a_ns, b_ns, ratio, interval, spans }
     };
     Ok(Percentile::ALL.into_iter().zip(intervals).map(row).collect())
 }
@@ -196,11 +217,11 @@ impl Comparison {
         self.rows.iter().find(|r| r.stage == metric.stage && r.percentile == metric.percentile.name())
     }
 
-    /// What is over the bound: p50 and p99 of `tick_to_signal_corrected`, or of `tick_to_signal` where a report has no
-    /// due times. Over is a percentile whose ratio is above the bound and whose interval lies above it whole; without an
-    /// interval the ratio alone decides, so that a short run is not let through for being short. An error where neither
-    /// report has signals: there is nothing to hold against the bound.
-    fn judge(&self, percent: f64) -> Result<Vec<String>> {
+    /// What is over the bound, and what is undecided: p50 and p99 of `tick_to_signal_corrected`, or of `tick_to_signal` where a
+    /// report has no due times. Over is a percentile whose ratio is above the bound and whose interval lies above it whole. Where
+    /// there are fewer than [`FEWEST_SPANS`] time intervals the noise is not known, and so neither is anything else. An error
+    /// where neither report has signals: there is nothing to hold against the bound.
+    fn judge(&self, percent: f64) -> Result<(Vec<String>, Vec<String>)> {
         let of = |stage| [Percentile::P50, Percentile::P99].map(|percentile| self.row(Metric { stage, percentile }));
         let both = |rows: &[Option<&Row>; 2]| rows.iter().all(|row| row.is_some_and(|row| row.ratio.is_some()));
         let stages = ["tick_to_signal_corrected", "tick_to_signal"];
@@ -209,10 +230,12 @@ impl Comparison {
             return Err(Error::input(&self.b.file, problem, "replay with at least one model"));
         };
         let limit = 1.0 + percent / 100.0;
-        let over = |row: &&Row| {
-            row.ratio.is_some_and(|ratio| ratio > limit) && row.interval.is_none_or(|range| range.low > limit)
-        };
-        Ok(rows.into_iter().flatten().filter(over).map(|row| text::over(row, percent)).collect())
+        let known = |row: &&Row| row.interval.filter(|_| row.spans >= FEWEST_SPANS);
+        let over = |row: &&Row| known(row).is_some_and(|range| range.low > limit) && row.ratio > Some(limit);
+        let said = |rows: Vec<&Row>| rows.into_iter().map(|row| text::held_against(row, percent)).collect();
+        let rows: Vec<&Row> = rows.into_iter().flatten().collect();
+        let (over, rest): (Vec<_>, Vec<_>) = rows.into_iter().partition(over);
+        Ok((said(over), said(rest.into_iter().filter(|row| known(row).is_none()).collect())))
     }
 
     /// An error where something is over the bound.

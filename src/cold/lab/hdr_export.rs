@@ -107,7 +107,8 @@ pub fn hlog(run: &ReplayReport, thing: &str) -> Result<String> {
     }
     lines.sort_by_key(|(interval, ..)| interval.start_ns); // readers stop at the first line past the end they look for
     let base = lines.first().map_or(0, |(interval, ..)| interval.start_ns / 1_000_000 * 1_000_000);
-    let mut text = header(base, &run.rate)?;
+    let what = if run.live { format!(", live {}", run.rate) } else { format!(" at rate {}", run.rate) };
+    let mut text = header(base, &what)?;
     for (Interval { start_ns, end_ns, .. }, tag, max_ns, encoded) in lines {
         let start = start_ns.saturating_sub(base) as f64 / 1e9;
         let length = end_ns.saturating_sub(*start_ns) as f64 / 1e9;
@@ -118,14 +119,14 @@ pub fn hlog(run: &ReplayReport, thing: &str) -> Result<String> {
 }
 
 /// The lines before the first interval. The base is a whole ms, since that is what is written of it.
-fn header(base_ns: u64, rate: &str) -> Result<String> {
+fn header(base_ns: u64, what: &str) -> Result<String> {
     let refused =
         |e| Error::input("interval", format!("starts at {base_ns} ns: {e}"), "give the report as it was written");
     let start = OffsetDateTime::from_unix_timestamp_nanos(i128::from(base_ns)).map_err(refused)?;
     let seconds = base_ns as f64 / 1e9;
-    let one_line: String = rate.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let one_line: String = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     Ok(format!(
-        "#[Latencies of pillion at rate {one_line}; histograms are in nanoseconds, Interval_Max in milliseconds]\n\
+        "#[Latencies of pillion{one_line}; histograms are in nanoseconds, Interval_Max in milliseconds]\n\
          #[Histogram log format version 1.3]\n\
          #[BaseTime: {seconds:.3} (seconds since epoch)]\n\
          #[StartTime: {seconds:.3} (seconds since epoch), {start}]\n\

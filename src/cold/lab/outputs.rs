@@ -9,7 +9,7 @@ use super::{hdr_export, now_utc, page};
 use crate::cold::data::output::STDOUT;
 use crate::cold::data::{OutputFile, write_failed};
 use crate::cold::output::write_json;
-use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
+use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SidecarReport, SweepReport};
 use crate::error::{Error, Result};
 
 /// Arguments that name what to write; flattened into commands.
@@ -62,6 +62,27 @@ impl Report for ReplayReport {
     }
 }
 
+impl Report for SidecarReport {
+    fn to_lab(&self) -> LabReport {
+        let lanes: Vec<_> = self.lanes.iter().map(|lane| lane.lane.as_str()).collect();
+        let so_far = if self.ended { "" } else { ", so far" };
+        LabReport {
+            schema_version: self.schema_version,
+            title: format!(
+                "Live run of {}{so_far}",
+                if lanes.is_empty() { "no lane".into() } else { lanes.join(", ") }
+            ),
+            made: self.written.clone(),
+            host: self.host.clone(),
+            doctor: None,
+            build: self.build.clone(),
+            runs: self.runs(),
+            sweep: None,
+            curves: vec![],
+        }
+    }
+}
+
 impl Report for SweepReport {
     fn to_lab(&self) -> LabReport {
         LabReport {
@@ -89,7 +110,11 @@ fn file_name(path: &str) -> &str {
 pub fn merge(mut reports: Vec<LabReport>) -> Result<LabReport> {
     let several = reports.len() > 1;
     let Some(mut first) = (!reports.is_empty()).then(|| reports.remove(0)) else {
-        return Err(Error::input("report", "no file was given", "name the JSON of a replay, a sweep or a lab"));
+        return Err(Error::input(
+            "report",
+            "no file was given",
+            "name the JSON of a replay, a live run, a sweep or a lab",
+        ));
     };
     for other in reports {
         if let (Some(one), Some(two)) = (&first.sweep, &other.sweep) {

@@ -19,6 +19,15 @@ struct Answer {
     seen: Seen,
     latency_ns: u64,
     late_ns: u64,
+    /// Of its latency, what goes beyond a median tick's.
+    excess_ns: u64,
+}
+
+impl Answer {
+    /// The larger of its lateness, which is the host's, and of what it lost after its publish.
+    fn cause(&self) -> Cause {
+        if self.late_ns >= self.excess_ns { Cause::Host } else { Cause::Unattributed }
+    }
 }
 
 /// Adds the feed's lateness to the slow ticks, and the ticks that only its lateness made slow: its thread was not running
@@ -35,15 +44,18 @@ pub fn charge_feed(tail: &mut TailReport, sent: &Sent, arrivals: &[Seen]) {
     }
     let known: BTreeSet<u64> = tail.worst.iter().map(|tick| tick.ring_seq).collect();
     let mut late = Vec::new();
-    for answer in answers(sent, arrivals) {
-        let Answer { seen, latency_ns, late_ns } = answer;
+    let usual_ns = tail.usual.get("tick_to_signal").map_or(0, |stage| stage.p50_ns);
+    for answer in answers(sent, arrivals, usual_ns) {
+        let Answer { seen, latency_ns, late_ns, excess_ns } = answer;
         if tail.threshold_ns == 0 || late_ns == 0 || latency_ns + late_ns <= tail.threshold_ns {
             continue;
         }
         tail.shares.host_ns = tail.shares.host_ns.saturating_add(late_ns);
         if latency_ns <= tail.threshold_ns {
+            // The sidecar counted it nowhere.
             tail.over += 1;
-            move_tick(&mut tail.ticks, None, Cause::Host);
+            tail.shares.unattributed_ns = tail.shares.unattributed_ns.saturating_add(excess_ns);
+            move_tick(&mut tail.ticks, None, answer.cause());
         }
         if !known.contains(&seen.ring_seq) {
             late.push(answer);
@@ -56,13 +68,14 @@ pub fn charge_feed(tail: &mut TailReport, sent: &Sent, arrivals: &[Seen]) {
 }
 
 /// The last signal of each tick of the play: several models answer one, one after the other.
-fn answers<'a>(sent: &'a Sent, arrivals: &'a [Seen]) -> impl Iterator<Item = Answer> + 'a {
+fn answers<'a>(sent: &'a Sent, arrivals: &'a [Seen], usual_ns: u64) -> impl Iterator<Item = Answer> + 'a {
     let ticks = arrivals.chunk_by(|a, b| a.ring_seq == b.ring_seq);
     ticks.filter_map(move |signals| {
         let seen = *signals.iter().max_by_key(|seen| seen.signal_ns)?;
         sent.due_ns(seen.ring_seq)?;
         let latency_ns = seen.signal_ns.saturating_sub(seen.tick_ns);
-        Some(Answer { seen, latency_ns, late_ns: sent.late_ns(seen.ring_seq) })
+        let excess_ns = latency_ns.saturating_sub(usual_ns);
+        Some(Answer { seen, latency_ns, late_ns: sent.late_ns(seen.ring_seq), excess_ns })
     })
 }
 
@@ -85,9 +98,16 @@ fn charge(tick: &mut TailTick) {
     }
 }
 
-/// A tick that the sidecar did not keep: what it lost after its publish is not known.
+/// A tick that the sidecar did not keep: to what it lost its time after its publish is not known.
 fn held_back(answer: &Answer) -> TailTick {
-    let Answer { seen, latency_ns, late_ns } = *answer;
+    let Answer { seen, latency_ns, late_ns, excess_ns } = *answer;
+    let unknown =
+        format!("{:.1} us after its publish are of unknown cause: the sidecar kept nothing of it", us(excess_ns));
+    let mut evidence = vec![late(late_ns)];
+    if excess_ns >= TOLD_NS {
+        evidence.push(unknown);
+        evidence.rotate_right(usize::from(answer.cause() == Cause::Unattributed));
+    }
     TailTick {
         ring_seq: seen.ring_seq,
         tick_ns: seen.tick_ns,
@@ -96,26 +116,31 @@ fn held_back(answer: &Answer) -> TailTick {
         stages_ns: BTreeMap::from([("tick_to_signal".to_owned(), latency_ns)]),
         position: 0,
         silent_ns: 0,
-        cause: if late_ns >= latency_ns { Cause::Host } else { Cause::Unattributed },
-        shares: Shares { host_ns: late_ns, ..Shares::default() },
-        evidence: vec![late(late_ns)],
+        cause: answer.cause(),
+        shares: Shares { host_ns: late_ns, unattributed_ns: excess_ns, ..Shares::default() },
+        evidence,
     }
 }
 
 fn late(ns: u64) -> String {
-    format!("the feed sent it {:.1} us after it was due", ns as f64 / 1e3)
+    format!("the feed sent it {:.1} us after it was due", us(ns))
+}
+
+fn us(ns: u64) -> f64 {
+    ns as f64 / 1e3
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cold::report::{Stage, Stages};
 
     fn seen(ring_seq: u64, tick_ns: u64, took: u64) -> Seen {
         Seen { ring_seq, tick_ns, signal_ns: tick_ns + took, seen_ns: tick_ns + took }
     }
 
     fn slow(ring_seq: u64, cause: Cause, shares: Shares) -> TailTick {
-        let answer = Answer { seen: seen(ring_seq, 0, 2_000), latency_ns: 2_000, late_ns: 0 };
+        let answer = Answer { seen: seen(ring_seq, 0, 2_000), latency_ns: 2_000, late_ns: 0, excess_ns: 2_000 };
         TailTick { shares, cause, evidence: vec![], ..held_back(&answer) }
     }
 
@@ -144,10 +169,53 @@ mod tests {
         assert_eq!(listed, [(3, 5_000, 2_000, Cause::Host), (2, 5_000, 60, Cause::Host)]);
         assert_eq!((tail.over, tail.ticks["host"], tail.ticks["model"]), (3, 2, 0));
         assert_eq!(
-            (tail.shares.host_ns, tail.shares.model_ns),
-            (10_000, 1_900),
-            "every late tick's lateness is in the sum"
+            (tail.shares.host_ns, tail.shares.model_ns, tail.shares.unattributed_ns),
+            (10_000, 1_900, 60),
+            "every late tick's lateness is in the sum, and what the one that only it made slow took besides"
         );
+    }
+
+    /// What a tick that the sidecar did not keep lost after its publish is time of unknown cause, not none: its shares add up
+    /// to its excess and its lateness, whichever is the larger.
+    #[test]
+    fn the_unknown_part_of_a_tick_is_unattributed_time() {
+        let median = Stage { count: 100, p50_ns: 800, ..Stage::default() };
+        for (late_ns, took, cause) in
+            [(9_000, 5_000, Cause::Host), (3_000, 9_000, Cause::Unattributed), (2_000, 700, Cause::Host)]
+        {
+            let mut sent = Sent::with_room(1);
+            sent.push(1_000, 1_000 + late_ns);
+            let arrivals = [seen(0, 1_000 + late_ns, took)];
+            let usual: Stages = [("tick_to_signal".to_owned(), median)].into();
+            // With the higher threshold only its lateness makes it slow, so the sidecar counted it nowhere.
+            for (threshold_ns, joins) in [(1_000, took <= 1_000), (10_000, true)] {
+                let mut tail =
+                    TailReport { threshold_ns, over: 5, not_kept: 5, usual: usual.clone(), ..TailReport::default() };
+                charge_feed(&mut tail, &sent, &arrivals);
+                let slow = late_ns + took > threshold_ns;
+                let Some(tick) = tail.worst.first() else {
+                    assert!(!slow);
+                    continue;
+                };
+                let excess_ns = took.saturating_sub(800);
+                assert_eq!((tick.shares.host_ns, tick.shares.unattributed_ns), (late_ns, excess_ns));
+                assert_eq!((tick.cause, tick.shares.total_ns()), (cause, late_ns + excess_ns));
+                assert!(tick.shares.of(tick.cause) >= tick.shares.total_ns().div_ceil(2), "{tick:?}");
+                let unknown = tick.evidence.iter().position(|line| line.contains("unknown cause"));
+                assert_eq!(
+                    unknown,
+                    (excess_ns > 0).then_some(usize::from(cause == Cause::Host)),
+                    "{:?}",
+                    tick.evidence
+                );
+                let summed = if joins { excess_ns } else { 0 };
+                assert_eq!((tail.shares.host_ns, tail.shares.unattributed_ns), (late_ns, summed));
+                assert_eq!(
+                    (tail.over, tail.ticks.get(cause.name()).copied()),
+                    (5 + u64::from(joins), joins.then_some(1))
+                );
+            }
+        }
     }
 
     /// After a stop the feed sends what it owes at once: the first is the latest, and stands first though it waited least.

@@ -14,6 +14,10 @@ use crate::cold::doctor::Diagnosis;
 pub struct ReplayReport {
     /// [`super::SCHEMA_VERSION`].
     pub schema_version: u32,
+    /// A lane of a live run (`pillion run --report`), made a run of by `pillion report`: there is no rate to hold, no input, no
+    /// hash of signals, and nothing that a feed or a reader of ours measured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub live: bool,
     /// Whether the run held its rate.
     pub verdict: Verdict,
     /// When it began, UTC, RFC 3339.
@@ -66,7 +70,8 @@ pub struct ReplayReport {
     /// Whether `--sort` put the events into the order of their times; runs with and without do not compare.
     #[serde(default)]
     pub sorted: bool,
-    /// False when `--for` ended the run before the input's end: hashes and counts then speak of a part.
+    /// False when `--for` ended the run before the input's end: hashes and counts then speak of a part. Of a live run: when the
+    /// report was written while it ran.
     pub complete: bool,
     /// `--rate`.
     pub rate: String,

@@ -66,8 +66,16 @@ impl TailWatch {
         }
         self.looks();
         self.tail.settle_all(totals, regimes(link));
-        let period_ms = u64::try_from(self.period.as_millis()).unwrap_or(u64::MAX);
-        (self.tail.report(totals, period_ms), self.tail.holes())
+        self.so_far(totals)
+    }
+
+    /// The tail of a lane that goes on: ticks that wait for their look are in the count and not yet in the causes.
+    pub fn so_far(&self, totals: &Totals) -> (TailReport, Buckets) {
+        (self.tail.report(totals, self.period_ms()), self.tail.holes())
+    }
+
+    fn period_ms(&self) -> u64 {
+        u64::try_from(self.period.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn looks(&mut self) {

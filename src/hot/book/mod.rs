@@ -9,16 +9,19 @@ mod applied;
 mod event;
 mod levels;
 mod orders;
+mod whole;
 
 use pillion_shm::records::{BidAskPair, flags};
 
 use super::decode::{Body, Side, Tick};
 use levels::Levels;
 use orders::{Order, Orders};
+use whole::Whole;
 
 pub use applied::Applied;
 pub use event::{Event, Flow};
 pub use levels::Level;
+pub use whole::NotWhole;
 
 /// How much one book may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,12 +55,13 @@ pub struct Book {
     /// Levels that the latest quote had places for.
     quoted: usize,
     trading: bool,
-    degraded: bool,
-    suspect: bool,
-    /// Within a snapshot that is whole so far: from its clear, or from the instrument's very first record.
-    rebuilding: bool,
-    /// Read from the feed's first record on, and nothing seen yet.
-    unseen: bool,
+    /// What did not fit since the last clear.
+    overflow: Option<NotWhole>,
+    whole: Whole,
+    /// It began anew since this was last asked: cleared, replaced, or whole again.
+    anew: bool,
+    /// Something of this, or why it is not whole, may have changed since that was last asked.
+    news: bool,
 }
 
 impl Book {
@@ -72,18 +76,18 @@ impl Book {
             source: Source::Unknown,
             quoted: 0,
             trading: true,
-            degraded: false,
-            suspect: false,
-            rebuilding: false,
-            unseen: false,
+            overflow: None,
+            whole: Whole::NEW,
+            anew: false,
+            news: false,
         }
     }
 
-    /// Before the first tick of a feed that is read from its first record on: suspect, until a clear or a snapshot, which may
-    /// then do without one.
-    pub fn await_beginning(&mut self) {
-        self.suspect = true;
-        self.unseen = true;
+    /// Before the first tick of a feed that is read from its first record on: not whole, until a clear or a snapshot, which
+    /// may do without one. What the book holds goes when either begins.
+    pub fn await_beginning(&mut self, why: NotWhole) {
+        self.whole.await_beginning(why);
+        self.news = true;
     }
 
     /// Takes one tick of this book's instrument.
@@ -139,25 +143,40 @@ impl Book {
         self.trading
     }
 
-    /// True when something did not fit since the last clear.
+    /// True when something did not fit since the last clear or the beginning of the last snapshot.
     #[inline]
     pub fn degraded(&self) -> bool {
-        self.degraded
+        self.overflow.is_some()
     }
 
-    /// True when records are known to be missing. Ends, for an order book, at a clear, or at the end of a snapshot that began
-    /// with one or that the feed began with; for a quoted book, at its next record. A snapshot ends at its last record, or at
-    /// the first one behind it that is none of it.
+    /// True when records are known to be missing. Ends, for an order book, at a clear, or at the end of a snapshot that was
+    /// seen from its beginning on; for a quoted book, at its next record.
     #[inline]
     pub fn suspect(&self) -> bool {
-        self.suspect
+        self.whole.why_not().is_some()
+    }
+
+    /// Why it is not whole: records are missing, or something did not fit; `None` when it is whole.
+    #[inline]
+    pub fn not_whole(&self) -> Option<NotWhole> {
+        self.whole.why_not().or(self.overflow)
     }
 
     /// Records of this instrument may have been lost before the next tick.
-    pub fn mark_suspect(&mut self) {
-        self.suspect = true;
-        self.rebuilding = false;
-        self.unseen = false;
+    pub fn mark_suspect(&mut self, why: NotWhole) {
+        self.whole.lost(why);
+        self.news = true;
+    }
+
+    /// Whether there may be something new to ask [`Book::take_anew`] and [`Book::not_whole`] since this was last asked.
+    #[inline]
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether it began anew since this was last asked: cleared, replaced by a snapshot, or whole again.
+    pub(super) fn take_anew(&mut self) -> bool {
+        std::mem::take(&mut self.anew)
     }
 
     /// True once the book has been built from orders rather than quoted levels.
@@ -203,31 +222,60 @@ impl Book {
         }
         self.event.ticks += 1;
         self.event.snapshot |= tick.is_snapshot();
-        if self.unseen || (self.rebuilding && !tick.is_snapshot()) {
+        if tick.is_snapshot() || !self.whole.is_live() {
             self.snapshot_begins_or_ends(tick);
         }
     }
 
     #[cold]
     fn snapshot_begins_or_ends(&mut self, tick: &Tick) {
-        self.suspect &= !self.rebuilding;
-        self.rebuilding = self.unseen && tick.is_snapshot();
-        self.unseen = false;
+        let before = self.whole.why_not();
+        match tick.body {
+            // A clear says itself what it is; quotes, and trades of a schema of their own, are part of no snapshot.
+            Body::Clear | Body::Quotes { .. } => {}
+            _ if !tick.is_snapshot() => self.whole.live_comes(),
+            Body::Add { .. } | Body::Modify { .. } if self.whole.snapshot_comes(tick.is_last()) => self.empty(),
+            Body::Add { .. } | Body::Modify { .. } => {}
+            // Trades and notes of a snapshot are part of one, and never its beginning.
+            _ => self.whole.snapshot_goes_on(),
+        }
+        self.tell(before);
     }
 
     #[inline]
     fn end(&mut self, tick: &Tick) {
         if tick.is_last() {
             self.event_over = true;
-            if self.rebuilding && tick.is_snapshot() {
-                self.rebuilding = false;
-                self.suspect = false;
+            if tick.is_snapshot() && !matches!(tick.body, Body::Quotes { .. }) {
+                let before = self.whole.why_not();
+                self.whole.snapshot_ended();
+                self.tell(before);
             }
         }
         if tick.flags & flags::MAYBE_BAD_BOOK != 0 {
             // Last, so that a record that would mend the book does not when it is itself in doubt.
-            self.mark_suspect();
+            self.whole.doubted();
+            self.news = true;
         }
+    }
+
+    /// Notes what has become of the reason why it was not whole.
+    #[inline]
+    fn tell(&mut self, before: Option<NotWhole>) {
+        if self.whole.why_not() != before {
+            self.anew |= !self.suspect();
+            self.news = true;
+        }
+    }
+
+    /// Forgets all orders and levels: a book of orders begins here.
+    fn empty(&mut self) {
+        self.source = Source::Orders;
+        self.orders.clear();
+        self.sides.iter_mut().for_each(Levels::clear);
+        self.event.cleared = true;
+        self.overflow = None;
+        (self.anew, self.news) = (true, true);
     }
 
     #[inline]
@@ -300,13 +348,8 @@ impl Book {
 
     fn clear(&mut self, snapshot: bool) -> Applied {
         let empty = self.sides.iter().all(|side| side.as_slice().is_empty());
-        self.source = Source::Orders;
-        self.orders.clear();
-        self.sides.iter_mut().for_each(Levels::clear);
-        self.event.cleared = true;
-        self.degraded = false;
-        self.rebuilding = snapshot;
-        self.suspect &= snapshot;
+        self.empty();
+        self.whole.clear(snapshot);
         if empty { Applied::Unchanged } else { Applied::Changed }
     }
 
@@ -353,11 +396,16 @@ impl Book {
             };
             flow.into_iter().for_each(|flow| flow.add(u64::from(size)));
         }
-        self.event.cleared |= action == b'R';
+        if action == b'R' {
+            (self.event.cleared, self.anew, self.news) = (true, true, true);
+        }
+        let before = self.whole.why_not();
         if levels.is_empty() {
             // The trades schema says nothing about the book, and mends nothing but its own gap.
             if matches!(self.source, Source::Unknown | Source::Trades) {
-                (self.source, self.suspect) = (Source::Trades, false);
+                self.source = Source::Trades;
+                self.whole.said_whole();
+                self.tell(before);
             }
             return Applied::Unchanged;
         }
@@ -366,7 +414,9 @@ impl Book {
         }
         self.source = Source::Quotes;
         self.quoted = levels.len();
-        (self.suspect, self.degraded, self.rebuilding) = (false, false, false);
+        self.news |= self.overflow.take().is_some();
+        self.whole.quoted();
+        self.tell(before);
         self.sides.iter_mut().for_each(|side| side.quote(levels));
         Applied::Changed
     }
@@ -377,7 +427,10 @@ impl Book {
     fn takes_orders(&mut self, side: Side) -> bool {
         if self.source != Source::Orders {
             self.sides.iter_mut().for_each(Levels::clear);
-            self.suspect |= self.source != Source::Unknown;
+            if self.source != Source::Unknown {
+                self.whole.mixed();
+                self.news = true;
+            }
             self.source = Source::Orders;
         }
         side != Side::None
@@ -386,12 +439,16 @@ impl Book {
     /// Puts a new order in, or refuses it whole.
     #[inline]
     fn place(&mut self, order: Order, side: Side) -> Applied {
-        if self.orders.is_full() || self.sides[side as usize].add(order.price, order.size).is_err() {
-            self.degraded = true;
-            return Applied::Overflow;
-        }
-        self.orders.insert(order);
-        Applied::Changed
+        let refused = if self.orders.is_full() {
+            NotWhole::OrdersOverflow
+        } else if self.sides[side as usize].add(order.price, order.size).is_err() {
+            NotWhole::LevelsOverflow
+        } else {
+            self.orders.insert(order);
+            return Applied::Changed;
+        };
+        self.news |= self.overflow.replace(refused).is_none();
+        Applied::Overflow
     }
 
     #[inline]

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod whole;
+
 const ROOMY: Limits = Limits { max_orders: 64, max_levels: 32 };
 
 fn tick(body: Body<'_>, flags: u8) -> Tick<'_> {
@@ -225,13 +227,13 @@ fn a_cancel_beyond_its_fill_counts_the_rest() {
 fn suspicion_ends_at_a_clear_or_a_whole_snapshot() {
     let mut book = Book::new(ROOMY);
     run(&mut book, &[add(Side::Bid, 1, 10, 9)]);
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::LAST));
     assert!(book.suspect());
     book.apply(&tick(Body::Clear, flags::LAST));
     assert!(!book.suspect(), "a clear is the whole truth");
 
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(add(Side::Bid, 3, 10, 9), flags::SNAPSHOT | flags::LAST));
     assert!(book.suspect(), "a snapshot that lost its beginning is not whole");
     book.apply(&tick(Body::Clear, flags::SNAPSHOT));
@@ -241,7 +243,7 @@ fn suspicion_ends_at_a_clear_or_a_whole_snapshot() {
     assert!(!book.suspect());
 
     book.apply(&tick(Body::Clear, flags::SNAPSHOT));
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(add(Side::Bid, 6, 10, 9), flags::SNAPSHOT | flags::LAST));
     assert!(book.suspect(), "a gap inside a snapshot spoils it");
     book.apply(&tick(Body::Clear, 0));
@@ -254,7 +256,7 @@ fn suspicion_ends_at_a_clear_or_a_whole_snapshot() {
 fn a_feed_may_begin_with_a_snapshot() {
     let waiting = || {
         let mut book = Book::new(ROOMY);
-        book.await_beginning();
+        book.await_beginning(NotWhole::Unseen);
         assert!(book.suspect());
         book
     };
@@ -267,19 +269,21 @@ fn a_feed_may_begin_with_a_snapshot() {
 
     let mut book = waiting();
     book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::LAST));
+    assert!(book.suspect(), "orders before the feed's first record were never seen");
     book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::SNAPSHOT));
     book.apply(&tick(add(Side::Bid, 3, 10, 9), flags::LAST));
-    assert!(book.suspect(), "orders before the feed's first record were never seen");
+    assert!(!book.suspect(), "a snapshot behind it has them all");
+    assert_eq!(book.orders(), 2, "and nothing else: it replaced what was there");
 
     let mut book = waiting();
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::SNAPSHOT));
     book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::LAST));
     assert!(book.suspect(), "the beginning was lost");
 
     let mut book = waiting();
     book.apply(&tick(add(Side::Bid, 1, 10, 9), flags::SNAPSHOT));
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(add(Side::Bid, 2, 10, 9), flags::LAST));
     assert!(book.suspect(), "lost in the middle");
 }
@@ -296,7 +300,7 @@ fn quotes(levels: &[BidAskPair], action: u8, side: Side) -> Body<'_> {
 fn quotes_set_the_levels() {
     let mut book = Book::new(Limits { max_orders: 1, max_levels: 1 });
     let levels: Vec<BidAskPair> = (0..10).map(|i| pair(100 - i, 101 + i)).collect();
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(quotes(&levels, b'A', Side::Bid), flags::LAST));
     assert!(!book.suspect() && !book.is_order_book() && !book.degraded());
     assert_eq!((book.depth(Side::Bid), book.depth(Side::Ask)), (10, 10));
@@ -314,7 +318,7 @@ fn quotes_set_the_levels() {
     assert!(!book.suspect());
 
     // The trades schema: no levels, no say about the book.
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));
     assert!(book.suspect(), "a trade says nothing of the levels");
     assert_eq!((book.depth(Side::Bid), book.event().volume, book.event().buy_volume), (1, 6, 0));
@@ -326,7 +330,7 @@ fn quotes_set_the_levels() {
     assert!(book.suspect(), "orders after quotes, without a clear, are some of a book");
     book.apply(&tick(Body::Clear, flags::LAST));
     assert!(!book.suspect());
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));
     assert!(book.suspect(), "a trade does not mend an order book");
 }
@@ -334,7 +338,7 @@ fn quotes_set_the_levels() {
 #[test]
 fn trades_alone_end_their_own_gap_and_no_other() {
     let mut book = Book::new(ROOMY);
-    book.mark_suspect();
+    book.mark_suspect(NotWhole::Gap);
     book.apply(&tick(quotes(&[], b'T', Side::None), flags::LAST));
     assert!(!book.suspect(), "a feed of trades has no book to rebuild");
     book.apply(&tick(add(Side::Ask, 1, 50, 1), flags::LAST));

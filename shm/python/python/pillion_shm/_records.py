@@ -121,7 +121,8 @@ class SignalFlags(IntFlag):
     OVER_BUDGET = 16
     CONFLATED = 32
     SHADOW = 64
-    UNTRADABLE = WARMING | AFTER_GAP | INVALID | HALTED | SHADOW
+    CATCHING_UP = 128
+    UNTRADABLE = WARMING | AFTER_GAP | INVALID | HALTED | SHADOW | CATCHING_UP
 
 
 def in_row(record: np.dtype, number: str = "ring_seq") -> np.dtype:

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::super::stats::Range;
-use super::{Comparison, Row, Side};
+use super::{Comparison, FEWEST_SPANS, Row, Side};
 use crate::cold::table::{columns, thousands};
 
 /// A ratio's interval as people read it.
@@ -11,14 +11,24 @@ pub fn range(range: Option<Range>) -> String {
     range.map_or("-".into(), |r| format!("[{:.3}, {:.3}]", r.low, r.high))
 }
 
-/// What is over the bound, in words.
-pub(super) fn over(row: &Row, percent: f64) -> String {
+/// What is over the bound, or cannot be held against it, in words.
+pub(super) fn held_against(row: &Row, percent: f64) -> String {
     let grown = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
-    let interval = row.interval.map_or("no interval: too few time intervals".into(), |r| {
-        format!("95 % interval {} to {}", grown(r.low), grown(r.high))
-    });
-    let grown = row.ratio.map_or("?".into(), grown);
-    format!("{} {} is {grown} against A ({interval}), over the bound of {percent} %", row.stage, row.percentile)
+    let is = row.ratio.map_or("?".into(), grown);
+    let (stage, percentile) = (&row.stage, &row.percentile);
+    match row.interval.filter(|_| row.spans >= FEWEST_SPANS) {
+        Some(r) => {
+            let (low, high) = (grown(r.low), grown(r.high));
+            format!(
+                "{stage} {percentile} is {is} against A (95 % interval {low} to {high}), over the bound of {percent} %"
+            )
+        }
+        None => format!(
+            "{stage} {percentile} is {is} against A, and {} time intervals are too few to tell that from noise \
+             ({FEWEST_SPANS} in each report are enough)",
+            row.spans
+        ),
+    }
 }
 
 /// Build and host on two lines.
@@ -69,7 +79,10 @@ impl Comparison {
             text.push_str("No interval where a report has fewer than two time intervals with counts.\n");
         }
         if let Some(percent) = self.bound_percent.filter(|_| self.over_bound.is_empty()) {
-            let _ = writeln!(text, "\nbound      nothing is shown to be over {percent} %");
+            let _ = match self.undecided.as_slice() {
+                [] => writeln!(text, "\nbound      nothing is shown to be over {percent} %"),
+                undecided => writeln!(text, "\nbound      UNDECIDED against {percent} %: {}", undecided.join("; ")),
+            };
         }
         text
     }
@@ -82,7 +95,11 @@ impl Comparison {
         line("signals", self.signals());
         for (name, side) in [("A", &self.a), ("B", &self.b)] {
             let Side { file, started, build, host, grade, verdict, .. } = side;
-            let held = if verdict.held { "PASS".into() } else { format!("FAIL ({})", verdict.reasons.join("; ")) };
+            let held = match (verdict.held, side.live) {
+                (true, true) => "a live run".into(),
+                (true, false) => "PASS".into(),
+                (false, _) => format!("FAIL ({})", verdict.reasons.join("; ")),
+            };
             line(name, format!("{file}, {started}, {held}"));
             for more in origin(build, host, grade.as_deref()) {
                 line("", more);
@@ -103,6 +120,9 @@ impl Comparison {
 
     fn signals(&self) -> String {
         let (a, b) = (&self.a, &self.b);
+        if a.live {
+            return "not hashed: live runs have other ticks each".into();
+        }
         let lost = match a.signals_lost_by_reader + b.signals_lost_by_reader {
             0 => String::new(),
             n => format!("; {} were lost by a reader, so the hashes are not of all of them", thousands(n)),

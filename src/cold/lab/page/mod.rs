@@ -108,7 +108,7 @@ fn overview(report: &LabReport) -> Html {
 }
 
 fn overview_row(run: &ReplayReport, i: usize) -> Vec<Html> {
-    let verdict = if run.verdict.held { tag("span", "badge pass", "PASS") } else { tag("span", "badge fail", "FAIL") };
+    let verdict = badge(run);
     let mark = if corrected(run).is_some() { "" } else { "*" };
     let stage = corrected(run).or_else(|| uncorrected(run));
     let figure =
@@ -125,6 +125,15 @@ fn overview_row(run: &ReplayReport, i: usize) -> Vec<Html> {
         figure(seen(run).map(|s| s.p99_ns), if run.paced_ticks > 0 { "" } else { "*" }),
         text(tail::main_cause(&run.lane.tail).unwrap_or_else(|| "none kept".into())),
     ]
+}
+
+/// PASS or FAIL; of a live run, which held no rate, only that it failed.
+fn badge(run: &ReplayReport) -> Html {
+    match (run.verdict.held, run.live) {
+        (true, true) => tag("span", "muted", "live"),
+        (true, false) => tag("span", "badge pass", "PASS"),
+        (false, _) => tag("span", "badge fail", "FAIL"),
+    }
 }
 
 fn sections(report: &LabReport, charts: &mut Charts) -> Html {

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use super::chart::Charts;
 use super::html::{Html, details, note, p, pairs, table, tag, tag_with, text};
 use super::units::{bytes, many, ns, percent, rate};
-use super::{anchor, latency, short, tail};
+use super::{anchor, badge, latency, short, tail};
 use crate::cold::report::{EngineTried, Flood, LaneReport, ModelInUse, Reader, ReplayReport, Stage, Stages};
 use crate::cold::table::thousands;
 use crate::hot::stamp::STAGE_NAMES;
 
 /// The section of run `i` of `of`.
 pub fn section(run: &ReplayReport, i: usize, of: usize, charts: &mut Charts) -> Html {
-    let name = if of == 1 { format!("Rate {}", run.rate) } else { format!("Run {}: rate {}", i + 1, run.rate) };
-    let badge = if run.verdict.held { tag("span", "badge pass", "PASS") } else { tag("span", "badge fail", "FAIL") };
-    let head = tag("h2", "", [text(name), text(" "), badge]);
+    let rate = if run.live { format!("live {}", run.rate) } else { format!("rate {}", run.rate) };
+    let name = if of == 1 { rate } else { format!("Run {}: {rate}", i + 1) };
+    let head = tag("h2", "", [text(capital(&name)), text(" "), badge(run)]);
     let reasons: Html = run.verdict.reasons.iter().map(|reason| tag("li", "", reason)).collect();
     let reasons = if reasons.is_empty() { Html::default() } else { tag("ul", "reasons", reasons) };
     let body = Html::from([
@@ -34,6 +34,12 @@ pub fn section(run: &ReplayReport, i: usize, of: usize, charts: &mut Charts) -> 
     tag_with("section", &[("id", &anchor(i)), ("class", "run")], body)
 }
 
+/// With a capital at its beginning.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
 fn counts(run: &ReplayReport) -> Html {
     let n = |value: u64| text(thousands(value));
     let mut list = vec![
@@ -47,7 +53,9 @@ fn counts(run: &ReplayReport) -> Html {
         ("reached", text(rate(run.ticks_per_second))),
         ("span", text(ns(run.span_ns))),
     ];
-    if run.paced_ticks > 0 {
+    if run.live {
+        list.push(("of before the start", n(run.lane.catching_up)));
+    } else if run.paced_ticks > 0 {
         let late = format!("{} over 1 ms late, worst {}", many(run.late_ticks, "tick"), ns(run.max_late_ns));
         list.push(("feed", text(late)));
     } else {
@@ -57,8 +65,12 @@ fn counts(run: &ReplayReport) -> Html {
         let lost = format!("{} (the signal hash is not of all)", thousands(run.signals_lost_by_reader));
         list.push(("lost by reader", tag("span", "bad", lost)));
     }
-    if !run.complete {
-        list.push(("ended", text("before the end of the input: hashes and counts speak of a part")));
+    match (run.complete, run.live) {
+        (true, _) => {}
+        (false, true) => list.push(("ended", text("not yet: the report was written while the lane ran"))),
+        (false, false) => {
+            list.push(("ended", text("before the end of the input: hashes and counts speak of a part")));
+        }
     }
     pairs(list)
 }
@@ -159,9 +171,13 @@ fn outcomes(run: &ReplayReport) -> Html {
     let regimes: Vec<_> = regimes.map(|(name, part)| format!("{name} {}", percent(*part as f64, whole))).collect();
     let lane = &run.lane;
     let first_lost = lane.first_lost.map_or("none".into(), |seq| format!("number {}", thousands(seq)));
+    let both = format!("hot thread {}, feed and reader {}", lane.core, run.reader.core);
     let rows = vec![
         ("book updates", list(book)),
         ("rejects by reason", list(rejects_by_reason)),
+        ("signals by flag", list(&lane.flags)),
+        ("books not whole at the end", list(&lane.not_whole)),
+        ("books became not whole", list(&lane.became_not_whole)),
         ("the hot thread's time", text(regimes.join(" · "))),
         ("runs not prepared in time", text(thousands(lane.unprepared))),
         ("first tick lost", text(first_lost)),
@@ -179,7 +195,7 @@ fn outcomes(run: &ReplayReport) -> Html {
             )),
         ),
         ("state of an instrument", text(bytes(lane.state_bytes_per_instrument))),
-        ("CPUs", text(format!("hot thread {}, feed and reader {}", lane.core, run.reader.core))),
+        ("CPUs", text(if run.live { format!("hot thread {}", lane.core) } else { both })),
         ("memory locked", text(if lane.locked { "yes" } else { "no" })),
     ];
     Html::from([tag("h3", "", "Counts and outcomes"), pairs(rows)])
@@ -189,11 +205,14 @@ fn outcomes(run: &ReplayReport) -> Html {
 fn origin(run: &ReplayReport) -> Html {
     let code = |value: &String| tag("code", "", value);
     let build = &run.build;
-    let mut rows = vec![
-        ("signals, BLAKE3", code(&run.signals_blake3)),
-        ("input", code(&run.input)),
-        ("input, BLAKE3", code(&run.input_blake3)),
-        ("records of the input", text(thousands(run.input_ticks))),
+    let mut rows = vec![];
+    if !run.live {
+        rows.push(("signals, BLAKE3", code(&run.signals_blake3)));
+        rows.push(("input", code(&run.input)));
+        rows.push(("input, BLAKE3", code(&run.input_blake3)));
+        rows.push(("records of the input", text(thousands(run.input_ticks))));
+    }
+    rows.extend([
         ("begun", text(&run.started)),
         ("pillion", text(format!("{} {} · {} · {}", build.version, build.revision, build.profile, build.target))),
         ("compiler", text(&build.rustc)),
@@ -207,7 +226,7 @@ fn origin(run: &ReplayReport) -> Html {
                 run.host.kernel
             )),
         ),
-    ];
+    ]);
     if let Some(seed) = run.seed {
         rows.push(("seed of the arrivals", text(seed)));
     }

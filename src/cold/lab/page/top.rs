@@ -62,6 +62,9 @@ pub fn top(report: &LabReport) -> Html {
 /// PASS or FAIL of all runs; of a sweep alone, whether it found a rate that is held.
 fn verdict(report: &LabReport) -> Html {
     let runs = &report.runs;
+    if !runs.is_empty() && runs.iter().all(|run| run.live) {
+        return live(report);
+    }
     let failed: Vec<_> = runs.iter().enumerate().filter(|(_, run)| !run.verdict.held).collect();
     let held = match &report.sweep {
         Some(sweep) if runs.is_empty() => sweep.knee_per_second.is_some(),
@@ -87,6 +90,16 @@ fn verdict(report: &LabReport) -> Html {
     };
     let (class, word) = if held { ("card verdict pass", "PASS") } else { ("card verdict fail", "FAIL") };
     tag("div", class, [tag("h2", "", "Verdict"), tag("div", "big", word), why, lost(report)])
+}
+
+/// Live lanes held no rate: how they ended, and what they lost.
+fn live(report: &LabReport) -> Html {
+    let failed = report.runs.iter().filter(|run| !run.verdict.held);
+    let reason = |run: &ReplayReport| tag("li", "", format!("{}: {}", run.rate, run.verdict.reasons.join("; ")));
+    let reasons: Html = failed.map(reason).collect();
+    let ends = report.runs.iter().map(|run| format!("{} {}", run.rate, run.lane.end)).collect::<Vec<_>>().join(", ");
+    let body = if reasons.is_empty() { note(ends) } else { tag("ul", "reasons", reasons) };
+    tag("div", "card", [tag("h2", "", "Live run"), body, lost(report)])
 }
 
 fn lost(report: &LabReport) -> Html {
@@ -117,15 +130,16 @@ fn latencies(name: &str, stage: Option<Stage>, none: &str) -> Vec<Html> {
 /// Tick to signal, corrected beside uncorrected.
 fn latency(runs: &[ReplayReport], i: usize) -> Html {
     let run = &runs[i];
-    let which = if runs.len() == 1 {
-        format!("rate {}", run.rate)
-    } else {
-        format!("run {} of {}, rate {}", i + 1, runs.len(), run.rate)
-    };
+    let rate = if run.live { run.rate.clone() } else { format!("rate {}", run.rate) };
+    let which = if runs.len() == 1 { rate } else { format!("run {} of {}, {rate}", i + 1, runs.len()) };
     let body = if uncorrected(run).is_none() && corrected(run).is_none() {
         p("No signal was made, so there is no latency from tick to signal.")
     } else {
-        let none = if run.paced_ticks == 0 { "no due times at this rate: nothing to correct" } else { "not counted" };
+        let none = match (run.live, run.paced_ticks) {
+            (true, _) => "a live run: nobody else measured",
+            (false, 0) => "no due times at this rate: nothing to correct",
+            _ => "not counted",
+        };
         let mut rows = vec![
             latencies("corrected", corrected(run), none),
             latencies("uncorrected", uncorrected(run), "not counted"),
@@ -198,8 +212,12 @@ fn facts(report: &LabReport, run: Option<&ReplayReport>) -> Html {
         let models: Vec<_> = run.models.iter().map(|m| format!("{} r{}", m.name, m.revision)).collect();
         let models = if models.is_empty() { "no model".into() } else { models.join(", ") };
         list.push(("engine and model", text(format!("{} · {models}", run.engine))));
-        list.push(("input", text(format!("{} · {} ticks", file_name(&run.input), thousands(run.input_ticks)))));
-        list.push(("rate", text(format!("{} · {} reached", run.rate, rate(run.ticks_per_second)))));
+        if run.live {
+            list.push(("lane", text(format!("{} · {} on average", run.lane.lane, rate(run.ticks_per_second)))));
+        } else {
+            list.push(("input", text(format!("{} · {} ticks", file_name(&run.input), thousands(run.input_ticks)))));
+            list.push(("rate", text(format!("{} · {} reached", run.rate, rate(run.ticks_per_second)))));
+        }
     } else if let Some(sweep) = &report.sweep {
         list.push(("engine", text(&sweep.engine)));
         list.push(("input", text(file_name(&sweep.input))));
