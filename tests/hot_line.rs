@@ -160,7 +160,7 @@ fn a_venue_halt_flags_its_instrument() {
     status.hd = RecordHeader {
         length: 10,
         rtype: rtype::STATUS,
-        publisher_id: 1,
+        publisher_id: 0, // of the synthetic recording, as all of its records
         instrument_id: feed.instruments[0].id,
         ts_event: 1,
     };
