@@ -15,6 +15,7 @@ pub mod raw;
 mod source;
 pub mod stream;
 pub mod synth;
+mod unnamed;
 pub mod writer;
 
 pub use feed::{Feed, load};

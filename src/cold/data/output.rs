@@ -1,19 +1,17 @@
 //! Output files that appear under their name only when they are whole.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
-
+use super::unnamed::Unnamed;
 use crate::{Error, Result};
 
 /// A buffered file that is written beside its target and renamed over it by [`OutputFile::commit`]. Dropped before
 /// that, it leaves nothing behind.
 #[derive(Debug)]
 pub struct OutputFile {
-    writer: BufWriter<NamedTempFile>,
+    writer: BufWriter<Unnamed>,
     target: PathBuf,
 }
 
@@ -28,19 +26,14 @@ impl OutputFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let file = Builder::new()
-            .prefix(".pillion-")
-            .suffix(".partial")
-            .permissions(Permissions::from_mode(0o666)) // less the umask
-            .tempfile_in(folder)
-            .map_err(|e| {
-                let problem = format!("cannot be written: {e}");
-                Error::input(
-                    target.display(),
-                    problem,
-                    format!("name a file in a folder that can be written, not in {}", folder.display()),
-                )
-            })?;
+        let file = Unnamed::in_folder(folder).map_err(|e| {
+            let problem = format!("cannot be written: {e}");
+            Error::input(
+                target.display(),
+                problem,
+                format!("name a file in a folder that can be written, not in {}", folder.display()),
+            )
+        })?;
         Ok(Self { writer: BufWriter::with_capacity(1 << 16, file), target: target.to_owned() })
     }
 
@@ -55,7 +48,7 @@ impl OutputFile {
         let failed = |e: io::Error| write_failed(&target, e);
         let file = self.writer.into_inner().map_err(|e| failed(e.into_error()))?;
         file.as_file().sync_data().map_err(failed)?;
-        file.persist(&target).map_err(|e| failed(e.error))?;
+        file.persist(&target).map_err(failed)?;
         Ok(())
     }
 
