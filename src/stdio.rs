@@ -1,30 +1,86 @@
 //! Standard output and standard error without the panic of `println!`: a closed pipe, a full disk or a missing
-//! descriptor must not end a sidecar, nor turn a refusal's exit code into that of a bug.
+//! descriptor must not end a sidecar, nor turn a refusal's exit code into that of a bug. A sidecar does not even wait for
+//! whoever reads what it prints: see [`never_wait`].
 //!
-//! A write that fails is remembered and no later one is tried on that stream; [`finish`] says so once, at the end.
+//! A write that fails is remembered and no later one is tried on standard output; [`finish`] says so once, at the end.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
 
 /// Why standard output takes no more; none as long as it does.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+/// Whether a write that would wait is left out.
+static IMPATIENT: AtomicBool = AtomicBool::new(false);
+
+/// A pipe that poll calls writable takes so many bytes without waiting.
+const PIECE: usize = 4096;
+/// How long an impatient write waits for its reader, ms.
+const PATIENCE_MS: i64 = 50;
+
+/// From now on, what is printed is left out where its reader does not take it: a pipe that is full because nobody reads it,
+/// or a terminal that was stopped. For sidecars, whose cold side must not stand still.
+pub fn never_wait() {
+    IMPATIENT.store(true, Ordering::Relaxed);
+}
 
 /// Writes to standard output, and nothing once a write has failed.
 pub fn out(text: Arguments<'_>) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
     if failed.is_none() {
         let mut stdout = io::stdout().lock();
-        *failed = stdout.write_fmt(text).and_then(|()| stdout.flush()).err();
+        *failed = if IMPATIENT.load(Ordering::Relaxed) {
+            in_pieces(&mut stdout, &text.to_string()).err()
+        } else {
+            stdout.write_fmt(text).and_then(|()| stdout.flush()).err()
+        };
     }
+}
+
+/// Clears a terminal's screen before the next look at what is watched.
+pub fn clear_screen() {
+    out(format_args!("\x1b[2J\x1b[H"));
 }
 
 /// Writes to standard error. There is no place left to report its failure to.
 pub fn err(text: Arguments<'_>) {
-    drop(io::stderr().lock().write_fmt(text));
+    // In one piece, so that lines of several processes do not mix.
+    let text = text.to_string();
+    let mut stderr = io::stderr().lock();
+    let _ = match IMPATIENT.load(Ordering::Relaxed) {
+        true => in_pieces(&mut stderr, &text),
+        false => stderr.write_all(text.as_bytes()),
+    };
+}
+
+/// Writes as long as the reader takes it, and leaves out the rest of a text whose reader does not.
+fn in_pieces(to: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
+    for piece in text.as_bytes().chunks(PIECE) {
+        if !takes_more(to) {
+            return Ok(());
+        }
+        to.write_all(piece)?;
+        to.flush()?;
+    }
+    Ok(())
+}
+
+/// Whether a write of [`PIECE`] bytes returns at once. What poll cannot tell is left to the write.
+fn takes_more(to: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(to, PollFlags::OUT)];
+    let patience = Timespec { tv_sec: 0, tv_nsec: PATIENCE_MS * 1_000_000 };
+    !matches!(poll(&mut fds, Some(&patience)), Ok(0))
+}
+
+/// Whether standard output takes no more: a command that goes on for its sake may end.
+pub fn is_closed() -> bool {
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }
 
 /// The end of a command whose product is its standard output.
@@ -33,7 +89,18 @@ pub fn err(text: Arguments<'_>) {
 /// It could not be written whole. A reader that closed its pipe has seen enough, which is no error.
 pub fn finish() -> Result<()> {
     match FAILED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::run(
+        Some(error) => written(Err(error)),
+        None => Ok(()),
+    }
+}
+
+/// How a write to standard output went that did not come through here.
+///
+/// # Errors
+/// It failed, and not because its reader has seen enough.
+pub fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::run(
             "standard output",
             format!("writing failed: {error}"),
             "write to a file on a disk with room",

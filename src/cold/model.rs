@@ -32,7 +32,8 @@ const GOLDEN: &str = "golden.json";
 /// Most outputs a model may have: a signal carries 16 values.
 pub const MAX_OUTPUTS: usize = 16;
 
-const REEXPORT: &str = "export the model again (models/train.py writes all three files together)";
+const REEXPORT: &str =
+    "export the model again and make its directory of the file: `pillion model new FILE.onnx --features SET -o DIR`";
 
 /// A model directory whose files are whole and belong together. Needs no runtime.
 #[derive(Clone, Debug)]

@@ -1,37 +1,51 @@
 //! `pillion run`: prepares every lane, says what it is about to do, then looks after the lanes until they end.
 
+mod lanes;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use pillion_shm::Clock;
+use pillion_shm::{Clock, Kind, Lane as LaneName};
 use rustix::mm::MlockAllFlags;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock_words::{self, ClockWatch};
 use super::config::{Config, Lock};
 use super::data::OutputFile;
+use super::halt::watch::HaltWatch;
+use super::halt::{self, Places};
+use super::kernel_signals::Inbox;
 use super::output::write_json;
-use super::prepare::{Prepared, access, prepare, try_locking};
-use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport, hex};
+use super::prepare::{self, Prepared, access, try_locking};
+use super::report::{Host, hex};
 use super::seat::Seat;
 use super::{banner, cores};
 use crate::error::{Error, Result};
+use crate::stdio;
+use lanes::{Held, Lanes};
 
 /// How often the cold side looks at its lanes.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Runs every lane of the configuration until SIGINT, SIGTERM or a stop through a mailbox.
-pub fn serve(config: &Config, report: Option<&Path>) -> Result<()> {
+/// What `pillion run` asks for beyond its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Where the report goes at the end, and at SIGUSR1.
+    pub report: Option<&'a Path>,
+    /// Why every lane shall come up halted, if it shall.
+    pub halted: Option<&'a str>,
+}
+
+/// Runs every lane of the configuration until SIGINT, SIGTERM, SIGQUIT or a stop of each through its mailbox.
+pub fn serve(config: &Config, asked: Asked<'_>) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
-    }
-    let prepared = prepare(config)?;
-    try_locking(config, &prepared)?;
-    serve_prepared(config, prepared, stop, report)
+    let inbox = Inbox::open(&stop)?;
+    stdio::never_wait();
+    let ready = prepare::to_run(config)?;
+    try_locking(config)?;
+    crate::out!("{}", banner::banner(config, &ready));
+    run(config, ready.lanes, stop, asked, &inbox)
 }
 
 /// Runs lanes that are ready; tests bring their own engines this way.
@@ -41,31 +55,37 @@ pub fn serve_prepared(
     stop: Arc<AtomicBool>,
     report: Option<&Path>,
 ) -> Result<()> {
+    run(config, prepared, stop, Asked { report, halted: None }, &Inbox::none())
+}
+
+fn run(config: &Config, prepared: Vec<Prepared>, stop: Arc<AtomicBool>, asked: Asked<'_>, inbox: &Inbox) -> Result<()> {
     let clock = Clock::attach_or_create_by(&config.process.shm_dir, &config.trust())?;
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
-    let report = report.map(OutputFile::create).transpose()?;
+    let file = asked.report.map(OutputFile::create).transpose()?;
     // Before this thread keeps off the hot CPUs: it would count too few.
     let host = Host::this();
-    crate::out!("{}", banner::banner(config, &prepared));
-    let mut seats = Vec::with_capacity(prepared.len());
-    let made = seat_all(config, prepared, clock, &stop, &mut seats);
-    let locked = made.inspect_err(|_| seats.iter().for_each(Seat::remove_regions))?;
+    let mut lanes = Lanes { host, held: Vec::with_capacity(prepared.len()) };
+    let made = seat_all(config, prepared, clock, &stop, asked.halted, &mut lanes.held);
+    let locked = made.inspect_err(|_| lanes.seats().for_each(Seat::remove_regions))?;
     crate::outln!("clock     {}", clock_words::offset(clock.offset_ns()));
     crate::outln!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
-    seats.iter_mut().for_each(|seat| seat.set_locked(locked));
+    lanes.say_halted();
+    lanes.seats_mut().for_each(|seat| seat.set_locked(locked));
     cores::stay_off(&hot_cores);
     let mut watch = ClockWatch::new(config.place(&config.lanes[0].name)?, clock);
-    // Every lane is looked at in each round, so one that is over or has failed holds no other up.
-    while seats.iter_mut().fold(false, |running, seat| !seat.step() | running) {
+    while lanes.step() {
         if let Some(change) = watch.look() {
             crate::errln!("{change}");
         }
+        for signal in inbox.take() {
+            lanes.signalled(signal, asked.report);
+        }
         std::thread::sleep(PERIOD);
     }
-    if let Some(file) = report {
-        write_json(file, &account(host, &seats))?;
+    if let Some(file) = file {
+        write_json(file, &lanes.account())?;
     }
-    seats.iter_mut().find_map(Seat::take_error).map_or(Ok(()), Err)
+    lanes.outcome()
 }
 
 /// Makes every lane's regions and books, then locks them; true when they are locked.
@@ -74,14 +94,45 @@ fn seat_all(
     prepared: Vec<Prepared>,
     clock: Clock,
     stop: &Arc<AtomicBool>,
-    seats: &mut Vec<Seat>,
+    halted: Option<&str>,
+    held: &mut Vec<Held>,
 ) -> Result<bool> {
+    let places = Places::of_sidecar(&config.process.state_dir);
     for lane in prepared {
-        let sample = Duration::from_millis(config.process.sample_ms);
-        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop), sample)?;
-        seats.push(seat);
+        let name = lane.config.name.clone();
+        if let Some(reason) = halted {
+            record_halt(&places, &name, reason);
+        }
+        let (at, sample) = (lane.name.clone(), Duration::from_millis(config.process.sample_ms));
+        // Before the page is there: whoever finds the page finds where its HALTs are recorded.
+        if let Err(e) = halt::announce(at.dir(), &name, &places) {
+            crate::errln!("lane {name}: `pillion ctl` will need --state-dir, since no note of it can be left: {e}");
+        }
+        let halts = HaltWatch::new(&name, places.clone());
+        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop), sample, halts);
+        let seat = seat.inspect_err(|_| forget_note(&at))?;
+        if halted.is_some() {
+            seat.halt();
+        }
+        held.push(Held::new(seat));
     }
     lock_memory(config)
+}
+
+/// The note of a lane that has come to no page, unless it has one of another process.
+fn forget_note(lane: &LaneName) {
+    if !lane.path(Kind::Cnc).exists() {
+        // Not made, perhaps: nothing to mend.
+        let _ = std::fs::remove_file(halt::note(lane.dir(), lane.name()));
+    }
+}
+
+/// `run --halted`: the record first, as an operator's; where it cannot be written, the HALT holds until a reboot.
+fn record_halt(places: &Places, lane: &str, reason: &str) {
+    if let Err(e) = halt::write(places.first(), &halt::Record::now(lane, reason)) {
+        let dir = places.first().display();
+        crate::errln!("lane {lane}: halted, but {dir} takes no record of it, so a reboot forgets it: {e}");
+    }
 }
 
 /// Locks what is mapped now: books, features, engines. Regions lock themselves.
@@ -98,11 +149,6 @@ pub fn lock_memory(config: &Config) -> Result<bool> {
         )),
         Err(_) => Ok(false),
     }
-}
-
-fn account(host: Host, seats: &[Seat]) -> SidecarReport {
-    let lanes = seats.iter().map(|seat| seat.report().clone()).collect();
-    SidecarReport { schema_version: SCHEMA_VERSION, host, build: Build::this(), lanes }
 }
 
 /// Short form of a hash for people.

@@ -25,8 +25,10 @@ pub(super) struct Sidecar {
 impl Sidecar {
     pub fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
         let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
-        std::fs::write(&config, replay.config.to_toml())
-            .map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
+        // A HALT of a private lane is nobody's but this replay's.
+        let mut own = replay.config.clone();
+        own.process.state_dir = folder.join("state");
+        std::fs::write(&config, own.to_toml()).map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());
         command.args(["--child-of", &std::process::id().to_string()]);
