@@ -15,7 +15,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///
 /// Printed, it has nothing in it that a terminal would obey, no more than some hundred characters of any value, and every
 /// line but its first is indented: whatever stands in a file, it forges no line of ours.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     /// File, key, region or device, with its name.
     pub thing: String,
@@ -25,6 +25,22 @@ pub struct Error {
     pub mend: String,
     /// Process exit code: [`Error::INPUT`] or [`Error::RUN`].
     pub exit_code: u8,
+    /// Whether the command's own output says it already, so that a machine need not be told again.
+    pub told: bool,
+}
+
+/// What a machine that asked for JSON reads: `{"error": {…}}` on one line.
+#[derive(serde::Serialize)]
+struct AsJson<'a> {
+    error: Fields<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Fields<'a> {
+    thing: &'a str,
+    problem: &'a str,
+    mend: &'a str,
+    exit_code: u8,
 }
 
 impl Display for Error {
@@ -54,7 +70,21 @@ impl Error {
     }
 
     fn new(exit_code: u8, thing: impl Display, problem: impl Display, mend: impl Display) -> Self {
-        Self { thing: thing.to_string(), problem: problem.to_string(), mend: mend.to_string(), exit_code }
+        let (thing, problem, mend) = (thing.to_string(), problem.to_string(), mend.to_string());
+        Self { thing, problem, mend, exit_code, told: false }
+    }
+
+    /// The same, said already by what the command has printed.
+    #[must_use]
+    pub fn told(self) -> Self {
+        Self { told: true, ..self }
+    }
+
+    /// One line of JSON: `{"error": {"thing", "problem", "mend", "exit_code"}}`.
+    pub fn to_json(&self) -> String {
+        let Self { thing, problem, mend, exit_code, .. } = self;
+        let fields = Fields { thing, problem, mend, exit_code: *exit_code };
+        serde_json::to_string(&AsJson { error: fields }).unwrap_or_default()
     }
 }
 

@@ -16,7 +16,11 @@ pub use error::{Error, Result};
 /// Process exit codes, as `--help` prints them.
 pub const EXIT_CODES: &str = "Exit codes:
   0    done
-  1    a run that started and failed: a sidecar died, a lane panicked, a replay was interrupted or lost its peer;
-     compare or ab found B over its bound
-  2    refused before it started: arguments, configuration, files, models, ONNX Runtime, regions, CPUs, permissions
-  101  a bug: pillion itself panicked";
+  1    a run that started and failed: a lane failed (others of its process may have gone on), a sidecar died, a replay was
+       interrupted or lost its peer, an output could not be written whole, memory gave out; an order that was not carried
+       out; a check that says no: status of a lane that is not well, doctor below its grade, shm rm --all that could
+       remove nothing, compare or ab with B over its bound
+  2    refused before it started: arguments, configuration, files, models, ONNX Runtime, regions, CPUs, memory, permissions
+  101  a bug: pillion itself panicked
+A command other than run, feed, replay and what replays that is ended by a signal ends by it (128 + its number in a shell).
+With --json as a flag, an error is one line {\"error\": {thing, problem, mend, exit_code}} on standard output too";

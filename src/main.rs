@@ -1,6 +1,5 @@
 //! The `pillion` command: parses, dispatches, and turns an error into its message and exit code.
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,9 +23,10 @@ enum Command {
     Run(cli::run::RunArgs),
     /// Find everything that `run` would refuse, without running
     Check(cli::run::CheckArgs),
-    /// Show what a lane is doing
+    /// Show what a lane is doing, and say by the exit code whether it is well
+    #[command(after_help = cli::status::EXIT_CODES)]
     Status(cli::status::Args),
-    /// Halt, resume or stop a live lane
+    /// Halt, resume or stop a lane; a HALT is recorded, and needs no live one
     Ctl(cli::ctl::Args),
     /// Publish a recording into a lane's tick ring
     Feed(cli::feed::Args),
@@ -67,13 +67,82 @@ enum Command {
     ChildOf(cli::child_of::Args),
 }
 
+impl Command {
+    /// Whether its errors go to standard output as JSON too: where JSON goes there, not to a file.
+    fn json(&self) -> bool {
+        match self {
+            Command::Check(args) => args.json,
+            Command::Status(args) => args.json,
+            Command::Doctor(args) => args.json,
+            Command::Model(args) => args.json(),
+            Command::Shm(args) => args.json(),
+            _ => false,
+        }
+    }
+}
+
+/// Commands whose `--json` takes no file.
+const SPEAK_JSON: [&str; 5] = ["check", "status", "doctor", "model", "shm"];
+
 fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(refused) => return usage(&refused),
+    let command = match pillion::cold::kernel_signals::of_every_command().map(|()| Cli::try_parse()) {
+        Ok(Ok(cli)) => cli.command,
+        Ok(Err(usage)) => return refused(&usage),
+        Err(error) => return ended(Err(error), false),
     };
     let is_sidecar = matches!(command, Command::Run(_));
-    let done = match command {
+    let json = command.json();
+    let done = run(command);
+    // A sidecar's banner is no product: it runs whether or not anybody reads it.
+    ended(done.and_then(|()| if is_sidecar { Ok(()) } else { pillion::stdio::finish() }), json)
+}
+
+/// The exit code, after the error has been told: to people, and to a machine that asked for JSON.
+fn ended(done: pillion::Result<()>, json: bool) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    if json && !error.told {
+        pillion::outln!("{}", error.to_json());
+    }
+    pillion::errln!("error: {error}");
+    ExitCode::from(error.exit_code)
+}
+
+/// Help, version, or arguments that make no sense, in clap's words.
+fn refused(usage: &clap::Error) -> ExitCode {
+    use std::io::Write;
+    let code = usage.exit_code();
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let speaks = words.first().is_some_and(|first| SPEAK_JSON.iter().any(|name| *name == first));
+    if code != 0 && speaks && words.iter().any(|word| word == "--json") {
+        let text = usage.render().to_string();
+        let (problem, rest) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
+        let problem = problem.trim_start_matches("error: ");
+        let mend = if rest.trim().is_empty() { "see --help" } else { rest.trim() };
+        pillion::outln!("{}", pillion::Error::input("arguments", problem, mend).to_json());
+    }
+    if code == 0 {
+        // Help and the version are their command's product.
+        let printed = usage.print().and_then(|()| std::io::stdout().flush());
+        return ended(pillion::stdio::written(printed), false);
+    }
+    tell(&usage.render().to_string());
+    ExitCode::from(pillion::Error::INPUT)
+}
+
+/// Says a refusal of clap's, which repeats the argument: that may be anything.
+fn tell(text: &str) {
+    let mut text = text.to_owned();
+    for word in std::env::args_os().map(|word| word.to_string_lossy().into_owned()) {
+        // An end of line in it would forge a line.
+        if unprintable(&word).is_some() {
+            text = text.replace(&word, &printable(&shortened(&word, MOST_OF_LINE / 4)));
+        }
+    }
+    text.lines().for_each(|line| pillion::errln!("{}", shortened(line, MOST_OF_LINE)));
+}
+
+fn run(command: Command) -> pillion::Result<()> {
+    match command {
         Command::Run(args) => cli::run::run(&args),
         Command::Check(args) => cli::run::check(&args),
         Command::Status(args) => cli::status::run(&args),
@@ -95,41 +164,7 @@ fn main() -> ExitCode {
         Command::Model(args) => cli::model::run(&args),
         Command::Shm(args) => cli::shm::run(&args),
         Command::ChildOf(args) => cli::child_of::run(&args),
-    };
-    // A sidecar's banner is no product: it runs whether or not anybody reads it.
-    let done = done.and_then(|()| if is_sidecar { Ok(()) } else { pillion::stdio::finish() });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            pillion::errln!("error: {error}");
-            ExitCode::from(error.exit_code)
-        }
     }
-}
-
-/// What clap says: help and version as they are; a refusal repeats the argument, which may be anything.
-fn usage(refused: &clap::Error) -> ExitCode {
-    let code = u8::try_from(refused.exit_code()).unwrap_or(pillion::Error::INPUT);
-    if refused.use_stderr() {
-        let mut text = refused.render().to_string();
-        for word in std::env::args_os().map(|word| word.to_string_lossy().into_owned()) {
-            // An end of line in it would forge a line.
-            if unprintable(&word).is_some() {
-                text = text.replace(&word, &printable(&shortened(&word, MOST_OF_LINE / 4)));
-            }
-        }
-        text.lines().for_each(|line| pillion::errln!("{}", shortened(line, MOST_OF_LINE)));
-    } else {
-        match refused.print() {
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                pillion::errln!("error: standard output: writing failed: {error}");
-                return ExitCode::from(pillion::Error::RUN);
-            }
-            _ => {}
-        }
-    }
-    ExitCode::from(code)
 }
 
 #[cfg(test)]

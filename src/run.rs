@@ -28,6 +28,10 @@ pub struct Link {
     pub cnc: CncOwner,
     /// Ends every lane of the process.
     pub stop: Arc<AtomicBool>,
+    /// Ends this lane.
+    pub stop_lane: AtomicBool,
+    /// Cold to hot: halt, since a HALT is recorded. The hot thread takes it away when it is done.
+    pub halt: AtomicBool,
     /// Empty histograms, cold to hot. Besides the set in use one circulates: here, in `full` or in the cold side's hands.
     pub empty: Slot<StageSet>,
     /// Filled histograms, hot to cold.
@@ -59,11 +63,20 @@ pub enum Regime {
 }
 
 impl Link {
+    /// Whether the lane is to end, by itself or with its process.
+    #[inline]
+    pub fn stopping(&self) -> bool {
+        // Relaxed: the flags carry no data; a turn sooner or later is the same.
+        self.stop.load(Ordering::Relaxed) | self.stop_lane.load(Ordering::Relaxed)
+    }
+
     /// A link with one hand-over slot each way.
     pub fn new(cnc: CncOwner, stop: Arc<AtomicBool>) -> Self {
         Self {
             cnc,
             stop,
+            stop_lane: AtomicBool::new(false),
+            halt: AtomicBool::new(false),
             empty: Slot::default(),
             full: Slot::default(),
             next_ticks: Slot::default(),
@@ -192,8 +205,13 @@ impl Loop {
     }
 
     fn mailbox(&mut self, lane: &mut Lane, link: &Link) {
-        // Relaxed: the flag carries no data; a turn sooner or later is the same.
-        self.stop |= link.stop.load(Ordering::Relaxed);
+        self.stop |= link.stopping();
+        if link.halt.load(Ordering::Relaxed) {
+            lane.set_halted(true);
+            link.cnc.set_state(State::Halt);
+            // Release: the cold side that finds it taken away finds the page halted.
+            link.halt.store(false, Ordering::Release);
+        }
         let Some(request) = link.cnc.poll_mailbox() else { return };
         match request.command {
             Some(Command::Halt) => {
@@ -205,8 +223,9 @@ impl Loop {
                 link.cnc.set_state(State::Run);
             }
             Some(Command::Stop) => {
-                // Relaxed: see above. The cold side answers when the page says STOPPED: who sees the answer sees the state.
-                link.stop.store(true, Ordering::Relaxed);
+                // Relaxed: it carries no data. The other lanes of the process go on. The cold side answers when the page says
+                // STOPPED: who sees the answer sees the state.
+                link.stop_lane.store(true, Ordering::Relaxed);
                 self.stop = true;
                 return;
             }

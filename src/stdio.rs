@@ -1,13 +1,14 @@
 //! Standard output and standard error without the panic of `println!`: a closed pipe, a full disk or a missing
-//! descriptor must not end a sidecar, nor turn a refusal's exit code into that of a bug.
+//! descriptor must not end a sidecar, nor turn a refusal's exit code into that of a bug. A sidecar does not even wait for
+//! whoever reads what it prints: see [`never_wait`].
 //!
-//! A write that fails is remembered and no later one is tried on that stream; [`finish`] says so once, at the end.
+//! A write that fails is remembered and no later one is tried on standard output; [`finish`] says so once, at the end.
 //!
 //! What is printed for people holds names of other people's making. Whatever in it would steer a terminal is written as JSON
 //! writes it, so that a line of JSON means the same as before. Once a product has [taken](take) standard output, words for people
 //! go to standard error.
 
-use std::fmt::{self, Arguments, Write as _};
+use std::fmt::Arguments;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -16,11 +17,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pillion_shm::text::printable_lines;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
 
 /// Why standard output takes no more; none as long as it does.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+/// Whether a write that would wait is left out.
+static IMPATIENT: AtomicBool = AtomicBool::new(false);
+
+/// A pipe that poll calls writable takes so many bytes without waiting.
+const PIECE: usize = 4096;
+/// How long an impatient write waits for its reader, ms.
+const PATIENCE_MS: i64 = 50;
+
+/// From now on, what is printed is left out where its reader does not take it: a pipe that is full because nobody reads it,
+/// or a terminal that was stopped. For sidecars, whose cold side must not stand still.
+pub fn never_wait() {
+    IMPATIENT.store(true, Ordering::Relaxed);
+}
 
 /// Whether standard output belongs to a product alone.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -44,21 +59,16 @@ pub fn for_people() -> Stdio {
     stderr.map_or_else(if taken { Stdio::null } else { Stdio::inherit }, Stdio::from)
 }
 
-/// Takes what steers a terminal out of a text on its way.
-struct Plain<W>(W, io::Result<()>);
-
-impl<W: Write> fmt::Write for Plain<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.1 = self.0.write_all(printable_lines(text).as_bytes());
-        if self.1.is_ok() { Ok(()) } else { Err(fmt::Error) }
-    }
+/// A text without what steers a terminal.
+fn plain(text: Arguments<'_>) -> String {
+    printable_lines(&text.to_string()).to_string()
 }
 
-fn write_plain(to: impl Write, text: Arguments<'_>) -> io::Result<()> {
-    let mut plain = Plain(to, Ok(()));
-    match plain.write_fmt(text) {
-        Ok(()) => plain.0.flush(),
-        Err(_) => plain.1.and(Err(io::Error::other("a text could not be made"))),
+/// Writes in one piece, so that lines of several processes do not mix; an impatient process leaves out what nobody takes.
+fn write(to: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
+    match IMPATIENT.load(Ordering::Relaxed) {
+        true => in_pieces(to, text),
+        false => to.write_all(text.as_bytes()).and_then(|()| to.flush()),
     }
 }
 
@@ -67,24 +77,48 @@ pub fn out(text: Arguments<'_>) {
     if TAKEN.load(Ordering::Relaxed) {
         return err(text);
     }
+    raw(&plain(text));
+}
+
+fn raw(text: &str) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
     if failed.is_none() {
-        *failed = write_plain(io::stdout().lock(), text).err();
+        *failed = write(&mut io::stdout().lock(), text).err();
     }
 }
 
 /// Clears a terminal's screen before the next look at what is watched.
 pub fn clear_screen() {
-    let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if failed.is_none() {
-        let mut stdout = io::stdout().lock();
-        *failed = stdout.write_all(b"\x1b[2J\x1b[H").and_then(|()| stdout.flush()).err();
-    }
+    raw("\x1b[2J\x1b[H");
 }
 
 /// Writes to standard error. There is no place left to report its failure to.
 pub fn err(text: Arguments<'_>) {
-    drop(write_plain(io::stderr().lock(), text));
+    let _ = write(&mut io::stderr().lock(), &plain(text));
+}
+
+/// Writes as long as the reader takes it, and leaves out the rest of a text whose reader does not.
+fn in_pieces(to: &mut (impl Write + AsFd), text: &str) -> io::Result<()> {
+    for piece in text.as_bytes().chunks(PIECE) {
+        if !takes_more(to) {
+            return Ok(());
+        }
+        to.write_all(piece)?;
+        to.flush()?;
+    }
+    Ok(())
+}
+
+/// Whether a write of [`PIECE`] bytes returns at once. What poll cannot tell is left to the write.
+fn takes_more(to: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(to, PollFlags::OUT)];
+    let patience = Timespec { tv_sec: 0, tv_nsec: PATIENCE_MS * 1_000_000 };
+    !matches!(poll(&mut fds, Some(&patience)), Ok(0))
+}
+
+/// Whether standard output takes no more: a command that goes on for its sake may end.
+pub fn is_closed() -> bool {
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }
 
 /// The end of a command whose product is its standard output.
@@ -93,7 +127,18 @@ pub fn err(text: Arguments<'_>) {
 /// It could not be written whole. A reader that closed its pipe has seen enough, which is no error.
 pub fn finish() -> Result<()> {
     match FAILED.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::run(
+        Some(error) => written(Err(error)),
+        None => Ok(()),
+    }
+}
+
+/// How a write to standard output went that did not come through here.
+///
+/// # Errors
+/// It failed, and not because its reader has seen enough.
+pub fn written(result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::run(
             "standard output",
             format!("writing failed: {error}"),
             "write to a file on a disk with room",

@@ -33,10 +33,10 @@ fn check_refuses(toml: &str, texts: &[&str]) {
 
 #[test]
 fn configurations() {
-    check_refuses("[lane\n", &["config.toml", "line 3"]);
-    check_refuses("[lane]\ncor = 3\n", &["config.toml: line 4", "unknown key `lane.cor` = 3", "core"]);
+    check_refuses("[lane\n", &["config.toml", "line 4"]);
+    check_refuses("[lane]\ncor = 3\n", &["config.toml: line 5", "unknown key `lane.cor` = 3", "core"]);
     check_refuses("[lone]\n", &["unknown key `lone`", "lane"]);
-    check_refuses("[lane]\nstamps = \"some\"\n", &["line 4: lane.stamps", "`some`", "`ends`"]);
+    check_refuses("[lane]\nstamps = \"some\"\n", &["line 5: lane.stamps", "`some`", "`ends`"]);
     check_refuses("[lane]\ntrigger = \"every=0\"\n", &["lane.trigger", "\"every=0\"", "bbo-change"]);
     check_refuses("[lane]\ncore = -1\n", &["lane.core", "-1 is neither a CPU number nor \"auto\""]);
     check_refuses("[lane]\ncore = \"1\"\n", &["lane.core", "neither a CPU number"]);
@@ -173,7 +173,17 @@ fn lanes_that_are_not_there() {
     let dir = shm_dir();
     refused(pillion().args(["status", "--shm-dir"]).arg(dir.path()), &["no lane has a control page"]);
     refused(pillion().args(["status", "gone", "--shm-dir"]).arg(dir.path()), &["pillion.gone.cnc does not exist"]);
-    refused(pillion().args(["ctl", "gone", "halt", "--shm-dir"]).arg(dir.path()), &["pillion.gone.cnc does not exist"]);
+    for order in ["resume", "stop"] {
+        refused(
+            pillion().args(["ctl", "gone", order, "--shm-dir"]).arg(dir.path()),
+            &["pillion.gone.cnc does not exist"],
+        );
+    }
+    refused(pillion().args(["ctl", "--all", "halt", "--shm-dir"]).arg(dir.path()), &["no lane has a control page"]);
+    for reason in ["a\nb", "\u{1b}[31m", &"x".repeat(401)] {
+        let out = output(pillion().args(["ctl", "gone", "halt", "--reason", reason, "--shm-dir"]).arg(dir.path()));
+        assert_eq!(out.status.code(), Some(2), "{reason:?}");
+    }
 }
 
 /// Wraps the binary in another program that changes the world it runs in; skips where that program may not.
@@ -220,7 +230,7 @@ fn another_user() {
     let script = format!("cd / && {} run --config {}", copy.display(), place.display());
     if let Some(out) = wrapped(&nobody, &script) {
         assert_eq!(out.status.code(), Some(2), "{}", stderr(&out));
-        assert!(stderr(&out).contains("not allowed to create"), "{}", stderr(&out));
+        assert!(stderr(&out).contains("regions cannot be made here"), "{}", stderr(&out));
     }
     let own = binary.path().join("shm");
     std::fs::create_dir(&own).unwrap();

@@ -13,8 +13,15 @@ fn doctor(args: &[&str]) -> std::process::Output {
 
 fn json(args: &[&str]) -> Value {
     let out = doctor(&[args, &["--json"]].concat());
-    assert!(out.status.success(), "{args:?}: {}", stderr(&out));
-    serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(&out)))
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(&out)));
+    told(&out, &report["grade"] == "F");
+    report
+}
+
+/// The exit code says whether the grade is one to run on, and standard error which it is.
+fn told(out: &std::process::Output, unfit: bool) {
+    assert_eq!(out.status.code(), Some(i32::from(unfit)), "{}", stderr(out));
+    assert_eq!(stderr(out).contains("grade F, worse than D"), unfit, "{}", stderr(out));
 }
 
 fn check<'a>(report: &'a Value, id: &str) -> &'a Value {
@@ -31,7 +38,8 @@ fn the_json_has_what_it_promises() {
     let report = json(&["--seconds", "0.3"]);
     assert!(["A", "B", "C", "D", "F"].contains(&report["grade"].as_str().expect("a grade")), "{report}");
     let allowed = pillion::cold::cores::allowed();
-    assert_eq!(report["core"].as_u64(), allowed.last().map(|&cpu| cpu as u64), "the one that a lane gets");
+    let core = report["core"].as_u64().expect("a number") as usize;
+    assert!(allowed.contains(&core), "the one that a lane gets: the last that no other lane has");
     assert_eq!(report["date"].as_str().map(str::len), Some("2026-01-01T00:00:00Z".len()));
     assert_eq!(report["host"]["cpus"].as_u64(), Some(allowed.len() as u64));
     let checks = report["checks"].as_array().expect("checks");
@@ -68,13 +76,15 @@ fn without_the_probe_what_needs_it_is_unknown() {
         assert_eq!(check(&report, id)["verdict"], "unknown");
     }
     assert_ne!(report["grade"], "A");
+    let bar = |grade: &str| doctor(&["--seconds", "0", "--at-least", grade]).status.code();
+    assert_eq!((bar("f"), bar("A")), (Some(0), Some(1)), "no grade is worse than F, and A needs the probe");
 }
 
 #[test]
 fn a_person_reads_the_grade_first_and_a_mend_for_what_is_poor() {
     let out = output(pillion().args(["doctor", "--seconds", "0"]).env("COLUMNS", "80"));
     let text = stdout(&out);
-    assert!(out.status.success(), "{}", stderr(&out));
+    told(&out, text.contains("\ngrade F"));
     assert!(text.starts_with("CPU ") && text.contains("\ngrade "), "{text}");
     let poor = text.lines().filter(|line| line.starts_with("poor ")).count();
     assert_eq!(text.matches("\n        mend  ").count(), poor, "{text}");
@@ -88,6 +98,7 @@ fn what_cannot_be_is_refused() {
         (&["--seconds", "-1"], &["-1"]),
         (&["--seconds", "3601"], &["from 0 to 3600"]),
         (&["--core", "x"], &["--core"]),
+        (&["--at-least", "E"], &["--at-least"]),
     ] {
         let out = doctor(args);
         assert_eq!(out.status.code(), Some(2), "{args:?}: {}", stderr(&out));

@@ -246,7 +246,12 @@ fn two_lanes() {
         let cnc = cnc_of(&mut sidecar, dir.path(), lane, State::Run);
         wait_for("every tick", || (cnc.ticks_consumed() == recording.records).then_some(()));
     }
-    assert!(ctl(dir.path(), "two", "stop").status.success());
+    let stopped = ctl(dir.path(), "two", "stop");
+    assert!(stdout(&stopped).contains("lane two: STOPPED") && stdout(&stopped).contains("stays up with one"));
+    // A stop is its own lane's: the other one goes on, and the name is free for another process.
+    let first = cnc_of(&mut sidecar, dir.path(), "one", State::Run);
+    assert!(first.owner_alive());
+    assert!(ctl(dir.path(), "one", "stop").status.success());
     let ended = sidecar.finish();
     assert!(ended.status.success(), "{}", stderr(&ended));
     drop((one, two));

@@ -40,6 +40,7 @@ fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn En
         instruments,
         models,
         remarks: Vec::new(),
+        claim: None,
     }
 }
 
@@ -54,7 +55,7 @@ fn a_panic_is_a_failed_lane() {
     synth::write(&input, &synth::Plan { seed: 2, instruments: 1, events: 500, events_per_second: 5_000 }).unwrap();
     let feed = data::load(&input).unwrap();
     let text = format!(
-        "[process]\nlock = \"no\"\nshm_dir = {:?}\n[[lanes]]\nname = \"bad\"\n[[lanes]]\nname = \"good\"\n",
+        "[process]\nlock = \"no\"\nstate_dir = \"state\"\nshm_dir = {:?}\n[[lanes]]\nname = \"bad\"\n[[lanes]]\nname = \"good\"\n",
         dir.path().display().to_string()
     );
     let config = Config::parse(&text, "test.toml", dir.path()).unwrap();
@@ -87,8 +88,11 @@ fn a_panic_is_a_failed_lane() {
     assert!(!bad.halted() && bad.state() == State::Fail);
     let good = cnc_in(dir.path(), "good", State::Run);
     wait_for("the other lane to go on", || (good.ticks_consumed() == feed.records).then_some(()));
-    assert_eq!(bad.request(Command::Stop, patience).unwrap(), Outcome::Done, "and takes the stop of its process");
-    assert!(stop.load(Ordering::Relaxed));
+    assert_eq!(bad.request(Command::Stop, patience).unwrap(), Outcome::Done);
+    wait_for("the failed lane to let go of its page", || (!bad.owner_alive()).then_some(()));
+    assert_eq!((good.state(), good.owner_alive()), (State::Run, true), "a stop is its own lane's");
+    assert!(!stop.load(Ordering::Relaxed));
+    stop.store(true, Ordering::Relaxed);
     let error = cold.join().expect("the cold side never panics").expect_err("a failed lane is an error");
     assert_eq!(error.exit_code, 1);
     assert!(error.to_string().contains("lane bad") && error.to_string().contains("FAIL"), "{error}");

@@ -53,7 +53,7 @@ fn each_region_has_the_mode_of_its_kind() {
     let (input, recorded) = recording(dir.path());
     let path = dir.path().join("config.toml");
     let text = format!(
-        "[process]\nshm_dir = {:?}\nshm_gid = {GROUP}\nshm_mode = 0o640\ncontrol_mode = 0o660\n[lane]\n{}",
+        "[process]\nshm_dir = {:?}\nstate_dir = \"state\"\nshm_gid = {GROUP}\nshm_mode = 0o640\ncontrol_mode = 0o660\n[lane]\n{}",
         dir.path().display().to_string(),
         lane_keys("modes", &recorded, &[])
     );
@@ -78,6 +78,9 @@ fn each_region_has_the_mode_of_its_kind() {
     let halted = ask(&MEMBER, &["ctl", "modes", "halt", "--shm-dir"]);
     assert!(halted.status.success(), "{}", stderr(&halted));
     assert!(cnc.halted());
+    // A member may not write the record; the sidecar does, and takes it away again at the member's resume.
+    let record = dir.path().join("state/modes.halt");
+    assert!(stdout(&halted).contains(&record.display().to_string()), "{}", stdout(&halted));
     let listed = ask(&MEMBER, &["shm", "ls", "--dir"]);
     assert!(stdout(&listed).contains("not allowed to open it as uid 65534"), "{}", stdout(&listed));
     assert!(stdout(&listed).contains("HALT in force"), "{}", stdout(&listed));
@@ -99,7 +102,9 @@ fn each_region_has_the_mode_of_its_kind() {
     let unseen = ask(&STRANGER, &["status", "modes", "--shm-dir"]);
     assert_eq!(unseen.status.code(), Some(2), "{}", stdout(&unseen));
     assert!(cnc.halted() && cnc.state() == State::Halt, "no stranger resumed it");
-    assert!(ask(&MEMBER, &["ctl", "modes", "resume", "--shm-dir"]).status.success());
+    let resumed = ask(&MEMBER, &["ctl", "modes", "resume", "--shm-dir"]);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    assert!(!record.exists() && !cnc.halted());
     assert!(ask(&MEMBER, &["ctl", "modes", "stop", "--shm-dir"]).status.success());
     assert!(sidecar.finish().status.success());
     drop(feed);

@@ -36,9 +36,9 @@ pub enum Error {
     },
     /// A live process owns the name.
     #[error(
-        "{path} is held by live process {} for {} s (generation {generation}), or by a child that it forked; mend: stop it \
+        "{path} is held by {} for {} s (generation {generation}), or by a child that it forked; mend: stop it \
          (`pillion shm ls` shows who maps it), or use another lane name",
-        .maker.pid, .maker.age_s
+        holder(.maker), .maker.age_s
     )]
     Held {
         /// The region.
@@ -200,6 +200,14 @@ pub enum Error {
 
 fn belongs(owner: Option<u32>) -> String {
     owner.map_or_else(String::new, |owner| format!(", it belongs to uid {owner}"))
+}
+
+/// Who holds a region, as far as this process can see: its maker may have died, and left the lock to another.
+fn holder(maker: &Maker) -> String {
+    if std::path::Path::new("/proc").join(maker.pid.to_string()).exists() {
+        return format!("live process {}", maker.pid);
+    }
+    format!("a lock that outlived process {}, which made it (or lives where this process cannot see it),", maker.pid)
 }
 
 /// Who made a region, as its header says: for messages.

@@ -4,15 +4,16 @@ use pillion_shm::text::printable;
 
 use super::clock_words;
 use super::config::Config;
+use super::halt::Places;
 use super::model::Candidate;
-use super::prepare::Prepared;
+use super::prepare::Ready;
 use super::report::{Build, Host};
 use super::sidecar::short;
 use super::table;
 use crate::engine::Runtime;
 
 /// The banner's text, one fact a line.
-pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
+pub fn banner(config: &Config, ready: &Ready) -> String {
     let (build, host) = (Build::this(), Host::this());
     let mut text = String::new();
     let mut line = |key: &str, value: String| text.push_str(&format!("{key:<9} {}\n", printable(&value)));
@@ -32,7 +33,13 @@ pub fn banner(config: &Config, lanes: &[Prepared]) -> String {
     if let Some(problem) = clock_words::not_a_tmpfs(&config.process.shm_dir) {
         line("  WARNING", problem);
     }
-    for lane in lanes {
+    let places = Places::of_sidecar(&config.process.state_dir);
+    line("state", format!("HALTs are recorded in {}", places.first().display()));
+    line("needs", ready.memory.to_string());
+    for shared in &ready.shared {
+        line("WARNING", format!("{shared}: each slows the other down; give one of them another CPU (lane.core)"));
+    }
+    for lane in &ready.lanes {
         let c = &lane.config;
         line(
             "lane",

@@ -44,6 +44,8 @@ pub struct Process {
     pub model_cache: PathBuf,
     /// Directory of the regions.
     pub shm_dir: PathBuf,
+    /// Directory of the HALT records, empty for this user's own: see [`super::halt`].
+    pub state_dir: PathBuf,
     /// Users whose files and regions are used besides root's, the own user's, the binary's owner's and the `shm_dir`'s owner's.
     pub trusted_uids: Vec<u32>,
     /// Permission bits of the signal ring and the board.
@@ -304,7 +306,9 @@ impl Config {
             lanes: Vec::new(),
             origin: origin.to_owned(),
         };
-        for path in [&mut config.process.onnxruntime, &mut config.process.model_cache, &mut config.process.shm_dir] {
+        let process = &mut config.process;
+        let paths = [&mut process.onnxruntime, &mut process.model_cache, &mut process.shm_dir, &mut process.state_dir];
+        for path in paths {
             if !path.as_os_str().is_empty() {
                 *path = base.join(&path);
             }

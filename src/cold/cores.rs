@@ -3,6 +3,7 @@
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::config::{Config, Core};
+use super::hot_threads::{self, HotThread};
 use crate::error::{Error, Result};
 
 /// CPUs of a configuration, all different.
@@ -12,6 +13,8 @@ pub struct Cores {
     pub lanes: Vec<usize>,
     /// CPU of the injector, where the command has one.
     pub feed: Option<usize>,
+    /// Who else spins on those CPUs: another process's lanes, in words for a person.
+    pub shared: Vec<String>,
 }
 
 /// CPUs this process may run on, ascending.
@@ -20,12 +23,27 @@ pub fn allowed() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
 }
 
-/// Chooses the CPUs: lanes from the highest down, the injector the lowest.
+/// Chooses the CPUs: lanes from the highest down, the injector the lowest, and those that no other process's lane spins on
+/// before others.
 pub fn choose(config: &Config, with_feed: bool) -> Result<Cores> {
-    choose_from(&allowed(), config, with_feed)
+    choose_beside(config, with_feed, &hot_threads::of_others())
 }
 
-fn choose_from(allowed: &[usize], config: &Config, with_feed: bool) -> Result<Cores> {
+/// The same beside these hot threads of other processes.
+pub fn choose_beside(config: &Config, with_feed: bool, others: &[HotThread]) -> Result<Cores> {
+    choose_from(&allowed(), config, with_feed, others)
+}
+
+/// "CPU 1 is shared with lane es of process 7" for each of the lanes' CPUs that is.
+pub(super) fn shared(config: &Config, lanes: &[usize], others: &[HotThread]) -> Vec<String> {
+    let all = config.lanes.iter().zip(lanes).flat_map(|(lane, cpu)| {
+        let there = others.iter().filter(move |other| other.cpu == *cpu);
+        there.map(move |other| format!("lane {} shares CPU {cpu} with {other}", lane.name))
+    });
+    all.collect()
+}
+
+fn choose_from(allowed: &[usize], config: &Config, with_feed: bool, others: &[HotThread]) -> Result<Cores> {
     let mut taken: Vec<(usize, String)> = Vec::new();
     let fixed = |core: Core, key: String, taken: &mut Vec<(usize, String)>| -> Result<()> {
         let Core::Fixed(cpu) = core else { return Ok(()) };
@@ -47,6 +65,7 @@ fn choose_from(allowed: &[usize], config: &Config, with_feed: bool) -> Result<Co
         fixed(lane.core, format!("lane {:?} core", lane.name), &mut taken)?;
     }
     let mut free: Vec<usize> = allowed.iter().copied().filter(|c| taken.iter().all(|(t, _)| t != c)).collect();
+    let busy = |cpu: &usize| others.iter().any(|other| other.cpu == *cpu);
     let needed = config.lanes.len() + usize::from(with_feed);
     let mut auto = |core: Core, lowest: bool| match core {
         Core::Fixed(cpu) => Ok(cpu),
@@ -55,12 +74,13 @@ fn choose_from(allowed: &[usize], config: &Config, with_feed: bool) -> Result<Co
             format!("{needed} spinning threads need {needed} CPUs; this process may run on {allowed:?} only"),
             "run fewer lanes, or allow the process more CPUs",
         )),
-        Core::Auto if lowest => Ok(free.remove(0)),
-        Core::Auto => Ok(free.remove(free.len() - 1)),
+        Core::Auto if lowest => Ok(free.remove(free.iter().position(|cpu| !busy(cpu)).unwrap_or(0))),
+        Core::Auto => Ok(free.remove(free.iter().rposition(|cpu| !busy(cpu)).unwrap_or(free.len() - 1))),
     };
+    // The lanes first: a feed that shares a CPU is late, a lane that does is slow.
+    let lanes: Vec<usize> = config.lanes.iter().map(|lane| auto(lane.core, false)).collect::<Result<_>>()?;
     let feed = if with_feed { Some(auto(config.feed.core, true)?) } else { None };
-    let lanes = config.lanes.iter().map(|lane| auto(lane.core, false)).collect::<Result<_>>()?;
-    Ok(Cores { lanes, feed })
+    Ok(Cores { shared: shared(config, &lanes, others), lanes, feed })
 }
 
 /// The CPU of a feed that runs by itself: lanes are another process's affair.
@@ -136,14 +156,31 @@ mod tests {
     #[test]
     fn auto_takes_both_ends() {
         let two = config("[[lanes]]\nname = \"a\"\n[[lanes]]\nname = \"b\"\ncore = 6\n");
-        let cores = choose_from(&[4, 5, 6, 7], &two, true).expect("four CPUs");
-        assert_eq!(cores, Cores { lanes: vec![7, 6], feed: Some(4) });
+        let cores = choose_from(&[4, 5, 6, 7], &two, true, &[]).expect("four CPUs");
+        assert_eq!(cores, Cores { lanes: vec![7, 6], feed: Some(4), shared: Vec::new() });
+    }
+
+    #[test]
+    fn auto_keeps_off_other_processes_lanes_while_it_can() {
+        let other = |cpu| HotThread { pid: 9, lane: "nq".into(), cpu, started: 1 };
+        let chosen = |allowed: &[usize], toml: &str, feed: bool, others: &[usize]| {
+            let others: Vec<_> = others.iter().copied().map(other).collect();
+            choose_from(allowed, &config(toml), feed, &others).expect("enough CPUs")
+        };
+        let free = chosen(&[0, 1, 2, 3], "", true, &[3, 0]);
+        assert_eq!((free.lanes, free.feed, free.shared.len()), (vec![2], Some(1), 0));
+        let taken = chosen(&[0, 1], "", false, &[0, 1]);
+        assert_eq!((taken.lanes, taken.feed), (vec![1], None));
+        assert_eq!(taken.shared, ["lane main shares CPU 1 with lane nq of process 9"]);
+        let fixed = chosen(&[0, 1], "[lane]\ncore = 1\n", false, &[1]);
+        assert_eq!((fixed.lanes, fixed.shared.len()), (vec![1], 1), "asked for by number, and said");
     }
 
     #[test]
     fn refusals_name_the_key_and_the_cpus() {
-        let text =
-            |allowed: &[usize], toml: &str| choose_from(allowed, &config(toml), true).expect_err("refused").to_string();
+        let text = |allowed: &[usize], toml: &str| {
+            choose_from(allowed, &config(toml), true, &[]).expect_err("refused").to_string()
+        };
         assert!(text(&[0, 1], "[lane]\ncore = 9\n").contains("core = 9: this process may run on CPUs [0, 1] only"));
         assert!(text(&[0, 1], "[lane]\ncore = 1\n[feed]\ncore = 1\n").contains("spins on that CPU already"));
         assert!(text(&[0], "").contains("2 spinning threads need 2 CPUs"));

@@ -46,7 +46,8 @@ const MOST_OF_ONNX: u64 = 2048 * files::MIB;
 const MOST_OF_GOLDEN: u64 = 64 * files::MIB;
 const MOST_OF_MANIFEST: u64 = files::MIB;
 
-const REEXPORT: &str = "export the model again (models/train.py writes all three files together)";
+const REEXPORT: &str =
+    "export the model again and make its directory of the file: `pillion model new FILE.onnx --features SET -o DIR`";
 
 /// A model directory whose files are whole and belong together. Needs no runtime.
 #[derive(Clone, Debug)]

@@ -1,9 +1,13 @@
 //! Everything that must be right before a lane may start; `pillion check` stops here, `pillion run` goes on.
 
+mod free_name;
+
 use pillion_shm::{Access, InstrumentEntry, Kind, Lane as LaneName, LockMemory, ModelEntry, SignalTables};
 
 use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
+use super::hot_threads::{self, Claim};
+use super::memory::{self, Reckoned};
 use super::model::{Candidate, LoadedModel, Model, Serving};
 use super::report::{EngineTried, FeaturesInUse, LaneReport, ModelInUse, hex};
 use crate::engine::Runtime;
@@ -30,6 +34,20 @@ pub struct Prepared {
     pub tables: Vec<u8>,
     /// What a person should know of the models on these instruments.
     pub remarks: Vec<String>,
+    /// Keeps other processes' lanes off its CPU until its hot thread is there; none in `check`.
+    pub claim: Option<Claim>,
+}
+
+/// Lanes that can start, and what a person should know before they do.
+pub struct Ready {
+    /// The lanes.
+    pub lanes: Vec<Prepared>,
+    /// Who else spins on their CPUs.
+    pub shared: Vec<String>,
+    /// Lanes that a live process holds, with its id: `run` would be refused until it stops. Only `check` has any.
+    pub live: Vec<(String, u32)>,
+    /// The memory they take.
+    pub memory: Reckoned,
 }
 
 impl Prepared {
@@ -100,25 +118,66 @@ pub fn access(config: &Config, kind: Kind) -> Access {
     Access { mode, gid: u32::try_from(config.process.shm_gid).ok(), lock }
 }
 
-/// Checks and loads every lane.
-pub fn prepare(config: &Config) -> Result<Vec<Prepared>> {
-    let Cores { lanes: cpus, .. } = cores::choose(config, false)?;
-    let lanes = config.lanes.iter().zip(cpus);
-    creatable(config)?;
-    let prepared: Vec<_> = lanes.map(|(lane, cpu)| prepare_lane(config, lane, cpu)).collect::<Result<_>>()?;
-    room(config, &prepared)?;
-    Ok(prepared)
+/// Checks and loads every lane, to run: the names must be free, and the CPUs are claimed.
+///
+/// # Errors
+/// Whatever keeps a lane from starting.
+pub fn to_run(config: &Config) -> Result<Ready> {
+    names(config)?.iter().try_for_each(free_name::free)?;
+    let (Cores { lanes: cpus, shared, .. }, claims) = hot_threads::claim(config)?;
+    let memory = before_models(config)?;
+    let lanes = config.lanes.iter().zip(cpus).zip(claims);
+    let lanes =
+        lanes.map(|((lane, cpu), claim)| Ok(Prepared { claim: Some(claim), ..prepare_lane(config, lane, cpu, cpu)? }));
+    Ok(Ready { lanes: lanes.collect::<Result<_>>()?, shared, live: Vec::new(), memory })
 }
 
-fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
+/// The same without running, and beside live lanes: a name may be held, and nothing is tried on a CPU that a lane spins on.
+///
+/// # Errors
+/// Whatever would keep a lane from starting once those that live have stopped.
+pub fn to_check(config: &Config) -> Result<Ready> {
+    let holders = names(config)?.iter().map(free_name::holder).collect::<Result<Vec<_>>>()?;
+    let live: Vec<_> = config.lanes.iter().map(|l| l.name.clone()).zip(holders).collect();
+    let live: Vec<_> = live.into_iter().filter_map(|(lane, holder)| Some((lane, holder?))).collect();
+    let others = hot_threads::of_others();
+    // Those that would have to stop give their CPUs back.
+    let remaining: Vec<_> = others.iter().filter(|t| live.iter().all(|(_, pid)| *pid != t.pid)).cloned().collect();
+    let Cores { lanes: cpus, shared, .. } = cores::choose_beside(config, false, &remaining)?;
+    let spinning: Vec<_> = others.iter().map(|other| other.cpu).collect();
+    cores::stay_off(&spinning);
+    let memory = before_models(config)?;
+    let quiet = cores::allowed().into_iter().rev().find(|cpu| !spinning.contains(cpu));
+    let trial = |cpu: usize| if spinning.contains(&cpu) { quiet.unwrap_or(cpu) } else { cpu };
+    let lanes = config.lanes.iter().zip(cpus).map(|(lane, cpu)| prepare_lane(config, lane, cpu, trial(cpu)));
+    Ok(Ready { lanes: lanes.collect::<Result<_>>()?, shared, live, memory })
+}
+
+fn names(config: &Config) -> Result<Vec<LaneName>> {
+    config.lanes.iter().map(|lane| config.place(&lane.name)).collect()
+}
+
+/// What must hold before models are loaded, since they take memory.
+fn before_models(config: &Config) -> Result<Reckoned> {
+    for lane in &config.lanes {
+        FeatureSet::load(&lane.features)?;
+        instruments(config, lane)?;
+    }
+    creatable(config)?;
+    let memory = memory::reckon(config)?;
+    memory::room_for_regions(&config.process.shm_dir, &memory.need)?;
+    Ok(memory)
+}
+
+/// A lane whose hot thread will be pinned to `core`; its engines are timed on `trial`.
+fn prepare_lane(config: &Config, lane: &Lane, core: usize, trial: usize) -> Result<Prepared> {
     let name = config.place(&lane.name)?;
     let trust = config.process.trust();
     let features = FeatureSet::load_trusted(&lane.features, &trust)?;
     let instruments = instruments(config, lane)?;
-    free_name(&name)?;
     let runtime = config.process.runtime();
     let (engine, on_missing, cuda) = (lane.engine, lane.on_missing, lane.cuda());
-    let serving = Serving { engine, core: Some(core), batch: lane.batch, cuda, on_missing };
+    let serving = Serving { engine, core: Some(trial), batch: lane.batch, cuda, on_missing };
     let (mut models, mut remarks) = (Vec::with_capacity(lane.models.len()), Vec::new());
     for dir in &lane.models {
         let model = Model::read_trusted(dir, &trust)?;
@@ -143,7 +202,8 @@ fn prepare_lane(config: &Config, lane: &Lane, core: usize) -> Result<Prepared> {
         ));
     }
     let tables = tables(&instruments, &models, &features).to_bytes()?;
-    Ok(Prepared { config: lane.clone(), name, core, features, instruments, models, tables, remarks })
+    let claim = None;
+    Ok(Prepared { config: lane.clone(), name, core, features, instruments, models, tables, remarks, claim })
 }
 
 fn instruments(config: &Config, lane: &Lane) -> Result<Instruments> {
@@ -216,64 +276,11 @@ fn creatable(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a lane whose regions a live sidecar holds.
-fn free_name(name: &LaneName) -> Result<()> {
-    use pillion_shm::Error::{Denied, NotARegion, Untrusted};
-    let mut held = None;
-    for kind in [Kind::Cnc, Kind::Signals, Kind::Board] {
-        match name.holder(kind) {
-            Ok(Some(holder)) if holder.alive => held = held.or(Some((kind, holder.pid))),
-            Err(e @ (NotARegion { .. } | Denied { .. } | Untrusted(_))) => return Err(e.into()),
-            // A dead sidecar's, another layout's or nobody's: taken over when the lane starts.
-            Ok(_) | Err(_) => {}
-        }
-    }
-    let Some((kind, pid)) = held else { return Ok(()) };
-    Err(Error::input(
-        name.path(kind).display(),
-        format!("is held by the live process {pid}"),
-        format!("stop it (`pillion ctl {} stop`) or choose another lane name", name.name()),
-    ))
-}
-
-/// What `lock = "require"` will ask for, tried on one page: a process that may lock none is refused here.
-pub fn try_locking(config: &Config, lanes: &[Prepared]) -> Result<()> {
-    if config.process.lock != Lock::Require {
-        return Ok(());
-    }
-    super::sidecar::lock_memory(config)?;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
-    let needed: u64 = lanes.iter().map(|l| (l.config.signal_slots + 1024) * 128).sum();
-    if limit.is_some_and(|l| l < needed) && !rustix::process::geteuid().is_root() {
-        let problem =
-            format!("process.lock = \"require\": {needed} bytes of regions exceed the memlock limit {limit:?}");
-        return Err(Error::input(&config.origin, problem, "raise it (ulimit -l unlimited) or write lock = \"try\""));
-    }
-    Ok(())
-}
-
-/// Refuses regions that the file system has no room for.
-fn room(config: &Config, lanes: &[Prepared]) -> Result<()> {
-    let dir = &config.process.shm_dir;
-    let stat = rustix::fs::statvfs(dir.as_path()).map_err(|e| {
-        Error::input(
-            dir.display(),
-            format!("cannot be used for regions: {e}"),
-            "name a tmpfs folder in process.shm_dir",
-        )
-    })?;
-    let free = stat.f_bavail * stat.f_frsize;
-    // Slots and cells are 128 bytes; headers and the control page fit the slack.
-    let cells = |l: &Prepared| (l.instruments.len() * l.models.len().max(1)) as u64;
-    let needed: u64 =
-        lanes.iter().map(|l| (l.config.signal_slots + cells(l)) * 128 + l.tables.len() as u64 + (1 << 16)).sum();
-    if needed > free {
-        let problem = format!("has {free} bytes free; the lanes' regions need {needed}");
-        return Err(Error::input(
-            dir.display(),
-            problem,
-            "make it larger (mount -o remount,size=…) or lower lane.signal_slots",
-        ));
+/// What `lock = "require"` will ask for, tried on what is mapped now: a process that may not lock is refused here. What is
+/// mapped later has been reckoned with.
+pub fn try_locking(config: &Config) -> Result<()> {
+    if config.process.lock == Lock::Require {
+        super::sidecar::lock_memory(config)?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use super::cores;
 use super::data::{Feed, facts, limits, order};
 use super::doctor;
 use super::inject::{Injected, Load, inject};
+use super::kernel_signals;
 use super::lab::sent::{self, Sent};
 use super::lab::verdict::{Shown, judge};
 use super::lab::{now_utc, worst};
@@ -273,17 +274,14 @@ fn place(entry: &mut InstrumentEntry, feed: &Feed, input: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Set by SIGINT and SIGTERM, once for all replays of this process.
+/// Set by whatever signal would end the process, once for all replays of this process.
 pub fn interrupt_flag() -> Result<Arc<AtomicBool>> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     if let Some(flag) = FLAG.get() {
         return Ok(Arc::clone(flag));
     }
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&flag))
-            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
-    }
+    kernel_signals::interrupts(&flag)?;
     Ok(Arc::clone(FLAG.get_or_init(|| flag)))
 }
 
@@ -296,5 +294,6 @@ impl Drop for Cleanup {
             // Already gone, or never made.
             let _ = std::fs::remove_file(self.0.path(kind));
         }
+        let _ = std::fs::remove_file(super::halt::note(self.0.dir(), self.0.name()));
     }
 }

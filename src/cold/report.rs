@@ -204,7 +204,7 @@ pub struct EngineTried {
 pub struct LaneReport {
     /// Lane name.
     pub lane: String,
-    /// `stopped`; `running` in a report that was written before the end; `fail` when the hot thread panicked (counts are then the control page's last); `refused` when the
+    /// `stopped`; `boot` or `running` in a report written before the end; `fail` when the hot thread panicked (counts are then the control page's last); `refused` when the
     /// feed's ring could not be used.
     pub end: String,
     /// Records read.
@@ -308,6 +308,14 @@ pub struct FeaturesInUse {
 }
 
 impl LaneReport {
+    /// Copies in what the hot thread's time went into so far.
+    pub fn set_regimes(&mut self, link: &crate::run::Link) {
+        for (ns, cell) in self.regimes_ns.iter_mut().zip(&link.regimes) {
+            // Relaxed: statistics, read on their own.
+            *ns = cell.load(std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
     /// Copies in what the control page last said, where the lane itself is gone.
     pub fn set_counters(&mut self, consumed: u64, c: &Counters) {
         self.ticks = consumed.saturating_sub(c.lost);

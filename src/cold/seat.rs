@@ -12,6 +12,7 @@ use pillion_shm::{
 
 use super::cores;
 use super::depth;
+use super::halt::watch::HaltWatch;
 use super::lab::timeline::Timeline;
 use super::prepare::Prepared;
 use super::report::{LaneReport, Totals};
@@ -53,7 +54,10 @@ pub struct Seat {
     handing_over: bool,
     /// The set, until it has been said that the feed shows too few levels for it.
     features: Option<FeatureSet>,
+    halts: HaltWatch,
     error: Option<Error>,
+    /// Asked to stop after it was over: nobody needs its page any more.
+    dismissed: bool,
 }
 
 enum Phase {
@@ -73,16 +77,21 @@ struct Waiting {
 
 impl Seat {
     /// Creates the lane's regions, each with the `access` of its kind, and allocates its books and features. A hot thread is
-    /// looked at every `sample`, never where that is zero.
+    /// looked at every `sample`, never where that is zero. A HALT that `halts` finds is in force from the start.
     pub fn new(
         prepared: Prepared,
         clock: Clock,
         access: impl Fn(Kind) -> Access,
         stop: Arc<AtomicBool>,
         sample: std::time::Duration,
+        mut halts: HaltWatch,
     ) -> Result<Self> {
         let name = prepared.name.clone();
         let cnc = CncOwner::create(&name, &clock, &access(Kind::Cnc))?;
+        // After the page has its name: whoever recorded a HALT before is found here, whoever does later finds the page.
+        if halts.look(cnc.halted(), false) {
+            cnc.set_halted(true);
+        }
         let access = access(Kind::Signals);
         let publisher = publisher(&prepared, &clock, &access).inspect_err(|_| remove_regions(&name, cnc.halted()))?;
         let state = |tick_size| InstrumentState::new(prepared.limits(), &prepared.features, tick_size);
@@ -109,9 +118,36 @@ impl Seat {
             ticks: TickWatch::new(name.clone(), clock, access.lock),
             idle: None,
             handing_over: false,
+            halts,
             error: None,
+            dismissed: false,
             name,
         })
+    }
+
+    /// A HALT that was asked for before the lane started.
+    pub fn halt(&self) {
+        self.link.cnc.set_halted(true);
+    }
+
+    /// The lane's name.
+    pub fn lane(&self) -> &str {
+        self.name.name()
+    }
+
+    /// Whether a HALT is in force, and the records of it.
+    pub fn halted(&self) -> Option<Vec<super::halt::Recorded>> {
+        self.link.cnc.halted().then(|| self.halts.standing())
+    }
+
+    /// Whether the lane is over and its page is no longer needed: it stopped as asked, or was asked to after it failed.
+    pub fn may_let_go(&self) -> bool {
+        matches!(self.phase, Phase::Done) && (self.dismissed || self.error.is_none())
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Done)
     }
 
     /// Tells the report whether the process's memory is locked.
@@ -122,13 +158,14 @@ impl Seat {
     /// One look at the lane, every few milliseconds. True once it is over.
     pub fn step(&mut self) -> bool {
         match &self.phase {
-            Phase::Boot(_) if self.link.stop.load(Ordering::Relaxed) => {
-                self.end_before_start(State::Stopped, "stopped")
-            }
+            Phase::Boot(_) if self.link.stopping() => self.end_before_start(State::Stopped, "stopped"),
             Phase::Boot(_) => self.boot(),
             Phase::Hot(thread) if thread.is_finished() => self.finish(),
             Phase::Hot(_) => self.watch(),
-            Phase::Done => self.answer(),
+            Phase::Done => {
+                self.answer();
+                self.obey();
+            }
         }
         matches!(self.phase, Phase::Done)
     }
@@ -152,14 +189,12 @@ impl Seat {
         report.histograms = self.totals.buckets();
         timeline.end_span(self.clock.now_ns(), self.totals.histograms());
         report.intervals = timeline.intervals();
-        for (ns, cell) in report.regimes_ns.iter_mut().zip(&self.link.regimes) {
-            *ns = cell.load(Ordering::Relaxed);
-        }
+        report.set_regimes(&self.link);
     }
 
-    /// Why the lane failed, if it did.
-    pub fn take_error(&mut self) -> Option<Error> {
-        self.error.take()
+    /// Why the lane failed, if it did: a run that started, so exit code 1.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
     }
 
     /// Takes the regions of a process that will not start after all away again; a HALT in force stays.
@@ -170,18 +205,30 @@ impl Seat {
     fn boot(&mut self) {
         self.link.cnc.beat(self.clock.now_ns());
         self.answer();
+        self.obey();
         match self.ticks.first() {
             Ok(None) => {}
             Ok(Some(ticks)) => self.start(ticks),
             Err(error) => {
                 self.end_before_start(State::Fail, "refused");
-                self.error = Some(error);
+                self.fail(error);
             }
+        }
+    }
+
+    /// A HALT that is recorded, while no hot thread runs.
+    fn obey(&mut self) {
+        if self.halts.look_if_due(self.link.cnc.halted(), false) {
+            self.link.cnc.set_halted(true);
         }
     }
 
     /// The feed is there: the hot thread starts.
     fn start(&mut self, ticks: RingReader) {
+        // Again: a HALT recorded since the last look must not be preceded by a signal.
+        if self.halts.look(self.link.cnc.halted(), false) {
+            self.link.cnc.set_halted(true);
+        }
         let Phase::Boot(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
         let Waiting { prepared, publisher, states } = *waiting;
         self.timeline = Timeline::new(&STAGE_NAMES, self.clock.now_ns());
@@ -211,16 +258,17 @@ impl Seat {
     }
 
     /// While no hot thread runs, the cold side answers the mailbox.
-    fn answer(&self) {
+    fn answer(&mut self) {
         let Some(request) = self.link.cnc.poll_mailbox() else { return };
         let over = matches!(self.phase, Phase::Done);
         let outcome = match request.command {
             Some(Command::Stop) => {
-                self.link.stop.store(true, Ordering::Relaxed);
+                self.link.stop_lane.store(true, Ordering::Relaxed);
                 if !over {
                     // Answered when the page says STOPPED: who sees the answer sees the state.
                     return;
                 }
+                self.dismissed = true;
                 Outcome::Done
             }
             // Also for a lane that is over: the word is for the next sidecar.
@@ -234,6 +282,11 @@ impl Seat {
     }
 
     fn watch(&mut self) {
+        // Asked for before the look: a HALT that the hot thread has taken is on the page by then.
+        let on_its_way = self.link.halt.load(Ordering::Acquire);
+        if self.halts.look_if_due(self.link.cnc.halted(), on_its_way) {
+            self.link.halt.store(true, Ordering::Relaxed);
+        }
         if let Some(mut full) = self.link.full.take() {
             self.take(&full);
             full.clear();
@@ -302,7 +355,7 @@ impl Seat {
             Ok(Err(refused)) => {
                 self.report.end = "refused".into();
                 self.link.cnc.set_state(State::Fail);
-                self.error = Some(refused);
+                self.fail(refused);
             }
             Err(_) => {
                 self.report.set_counts(&self.counts);
@@ -312,7 +365,7 @@ impl Seat {
                 self.link.cnc.set_state(State::Fail);
                 let mend = "the panic's message stands above; report it with the report file and the tick recording";
                 let thing = format!("lane {}", self.name.name());
-                self.error = Some(Error::run(thing, "its hot thread panicked; state is FAIL", mend));
+                self.fail(Error::run(thing, "its hot thread panicked; state is FAIL", mend));
             }
         }
         self.link.cnc.publish_stages(&self.totals.summaries());
@@ -321,6 +374,11 @@ impl Seat {
         let mut timeline = self.timeline.clone();
         self.measured(&mut report, &mut timeline);
         self.report = report;
+    }
+
+    /// The lane had started, whatever the error would have been before that: exit code 1.
+    fn fail(&mut self, error: Error) {
+        self.error = Some(Error { exit_code: Error::RUN, ..error });
     }
 
     fn end_before_start(&mut self, state: State, end: &str) {
@@ -390,4 +448,5 @@ fn remove_regions(name: &LaneName, halted: bool) {
         // Not made yet, perhaps: nothing to mend.
         let _ = std::fs::remove_file(name.path(kind));
     }
+    let _ = std::fs::remove_file(super::halt::note(name.dir(), name.name()));
 }

@@ -1,33 +1,32 @@
 //! `pillion run`: prepares every lane, says what it is about to do, then looks after the lanes until they end.
 
-use std::path::{Path, PathBuf};
+mod account;
+mod lanes;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use pillion_shm::Clock;
+use pillion_shm::{Clock, Kind, Lane as LaneName};
 use rustix::mm::MlockAllFlags;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock_words::{self, ClockWatch};
 use super::config::{Config, Lock};
-use super::data::OutputFile;
-use super::lab::now_utc;
-use super::output::write_json;
-use super::prepare::{Prepared, access, prepare, try_locking};
-use super::report::{Build, Host, SCHEMA_VERSION, SidecarReport, hex};
+use super::halt::watch::HaltWatch;
+use super::halt::{self, Places};
+use super::kernel_signals::Inbox;
+use super::prepare::{self, Prepared, access, try_locking};
+use super::report::{Host, hex};
 use super::seat::Seat;
 use super::{banner, cores};
 use crate::error::{Error, Result};
+use crate::stdio;
+use account::Account;
+use lanes::{Held, Lanes};
 
 /// How often the cold side looks at its lanes.
 const PERIOD: Duration = Duration::from_millis(5);
-
-/// A running sidecar's report is written this long after its start, then in twice the time again and again.
-const FIRST_REPORT: Duration = Duration::from_secs(10);
-
-/// But at least this often.
-const REPORT_EVERY: Duration = Duration::from_secs(300);
 
 /// Where a run's report goes.
 #[derive(Clone, Copy, Debug)]
@@ -38,16 +37,24 @@ pub struct ReportTo<'a> {
     pub meanwhile: bool,
 }
 
-/// Runs every lane of the configuration until SIGINT, SIGTERM or a stop through a mailbox.
-pub fn serve(config: &Config, report: Option<ReportTo<'_>>) -> Result<()> {
+/// What `pillion run` asks for beyond its configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Where the report goes: at the end, at SIGUSR1, and now and then.
+    pub report: Option<ReportTo<'a>>,
+    /// Why every lane shall come up halted, if it shall.
+    pub halted: Option<&'a str>,
+}
+
+/// Runs every lane of the configuration until SIGINT, SIGTERM, SIGQUIT or a stop of each through its mailbox.
+pub fn serve(config: &Config, asked: Asked<'_>) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
-    }
-    let prepared = prepare(config)?;
-    try_locking(config, &prepared)?;
-    serve_prepared(config, prepared, stop, report)
+    let inbox = Inbox::open(&stop)?;
+    stdio::never_wait();
+    let ready = prepare::to_run(config)?;
+    try_locking(config)?;
+    crate::out!("{}", banner::banner(config, &ready));
+    run(config, ready.lanes, stop, asked, &inbox)
 }
 
 /// Runs lanes that are ready; tests bring their own engines this way.
@@ -57,33 +64,39 @@ pub fn serve_prepared(
     stop: Arc<AtomicBool>,
     report: Option<ReportTo<'_>>,
 ) -> Result<()> {
+    run(config, prepared, stop, Asked { report, halted: None }, &Inbox::none())
+}
+
+fn run(config: &Config, prepared: Vec<Prepared>, stop: Arc<AtomicBool>, asked: Asked<'_>, inbox: &Inbox) -> Result<()> {
     let clock = Clock::attach_or_create_by(&config.process.shm_dir, &config.trust())?;
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
     // Before this thread keeps off the hot CPUs: it would count too few.
-    let mut account = report.map(|to| Account::open(to, config, Host::this())).transpose()?;
-    crate::out!("{}", banner::banner(config, &prepared));
-    let mut seats = Vec::with_capacity(prepared.len());
-    let made = seat_all(config, prepared, clock, &stop, &mut seats);
-    let locked = made.inspect_err(|_| seats.iter().for_each(Seat::remove_regions))?;
+    let mut account = asked.report.map(|to| Account::open(to, config, Host::this())).transpose()?;
+    let mut lanes = Lanes { held: Vec::with_capacity(prepared.len()) };
+    let made = seat_all(config, prepared, clock, &stop, asked.halted, &mut lanes.held);
+    let locked = made.inspect_err(|_| lanes.seats().for_each(Seat::remove_regions))?;
     crate::outln!("clock     {}", clock_words::offset(clock.offset_ns()));
     crate::outln!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
-    seats.iter_mut().for_each(|seat| seat.set_locked(locked));
+    lanes.say_halted();
+    lanes.seats_mut().for_each(|seat| seat.set_locked(locked));
     cores::stay_off(&hot_cores);
     let mut watch = ClockWatch::new(config.place(&config.lanes[0].name)?, clock);
-    // Every lane is looked at in each round, so one that is over or has failed holds no other up.
-    while seats.iter_mut().fold(false, |running, seat| !seat.step() | running) {
+    while lanes.step() {
         if let Some(change) = watch.look() {
             crate::errln!("{change}");
         }
+        for signal in inbox.take() {
+            lanes.signalled(signal, account.as_ref());
+        }
         std::thread::sleep(PERIOD);
         if let Some(account) = &mut account {
-            account.meanwhile(&seats, Instant::now());
+            account.meanwhile(&lanes, Instant::now());
         }
     }
     if let Some(account) = account {
-        account.end(&seats)?;
+        account.end(&lanes)?;
     }
-    seats.iter_mut().find_map(Seat::take_error).map_or(Ok(()), Err)
+    lanes.outcome()
 }
 
 /// Makes every lane's regions and books, then locks them; true when they are locked.
@@ -92,14 +105,45 @@ fn seat_all(
     prepared: Vec<Prepared>,
     clock: Clock,
     stop: &Arc<AtomicBool>,
-    seats: &mut Vec<Seat>,
+    halted: Option<&str>,
+    held: &mut Vec<Held>,
 ) -> Result<bool> {
+    let places = Places::of_sidecar(&config.process.state_dir);
     for lane in prepared {
-        let sample = Duration::from_millis(config.process.sample_ms);
-        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop), sample)?;
-        seats.push(seat);
+        let name = lane.config.name.clone();
+        if let Some(reason) = halted {
+            record_halt(&places, &name, reason);
+        }
+        let (at, sample) = (lane.name.clone(), Duration::from_millis(config.process.sample_ms));
+        // Before the page is there: whoever finds the page finds where its HALTs are recorded.
+        if let Err(e) = halt::announce(at.dir(), &name, &places) {
+            crate::errln!("lane {name}: `pillion ctl` will need --state-dir, since no note of it can be left: {e}");
+        }
+        let halts = HaltWatch::new(&name, places.clone());
+        let seat = Seat::new(lane, clock, |kind| access(config, kind), Arc::clone(stop), sample, halts);
+        let seat = seat.inspect_err(|_| forget_note(&at))?;
+        if halted.is_some() {
+            seat.halt();
+        }
+        held.push(Held::new(seat));
     }
     lock_memory(config)
+}
+
+/// The note of a lane that has come to no page, unless it has one of another process.
+fn forget_note(lane: &LaneName) {
+    if !lane.path(Kind::Cnc).exists() {
+        // Not made, perhaps: nothing to mend.
+        let _ = std::fs::remove_file(halt::note(lane.dir(), lane.name()));
+    }
+}
+
+/// `run --halted`: the record first, as an operator's; where it cannot be written, the HALT holds until a reboot.
+fn record_halt(places: &Places, lane: &str, reason: &str) {
+    if let Err(e) = halt::write(places.first(), &halt::Record::now(lane, reason)) {
+        let dir = places.first().display();
+        crate::errln!("lane {lane}: halted, but {dir} takes no record of it, so a reboot forgets it: {e}");
+    }
 }
 
 /// Locks what is mapped now: books, features, engines. Regions lock themselves.
@@ -115,73 +159,6 @@ pub fn lock_memory(config: &Config) -> Result<bool> {
             "raise the memlock limit (ulimit -l unlimited, or LimitMEMLOCK=infinity) or write lock = \"try\"",
         )),
         Err(_) => Ok(false),
-    }
-}
-
-/// The report of a run in its file: what it says beside its lanes, and when it is due.
-pub struct Account {
-    target: PathBuf,
-    /// Held from the start where there is something else than a plain file under the name: it is written once, at the end.
-    opened: Option<OutputFile>,
-    started: String,
-    host: Host,
-    config: serde_json::Value,
-    due: Option<Instant>,
-    wait: Duration,
-}
-
-impl Account {
-    /// Refuses a file that could not be written in the end.
-    fn open(to: ReportTo<'_>, config: &Config, host: Host) -> Result<Self> {
-        let opened = OutputFile::create(to.file)?;
-        let plain = std::fs::symlink_metadata(to.file).map_or(true, |found| found.is_file());
-        Ok(Self {
-            target: to.file.to_owned(),
-            // Nothing is left beside a plain file if the process is killed.
-            opened: (!plain).then_some(opened),
-            started: now_utc(),
-            host,
-            config: serde_json::to_value(config).unwrap_or_default(),
-            due: (plain && to.meanwhile).then(|| Instant::now() + FIRST_REPORT),
-            wait: FIRST_REPORT,
-        })
-    }
-
-    /// Writes the report of the lanes as they are now, whole or not at all.
-    ///
-    /// # Errors
-    /// The file cannot be written; the one before is still there.
-    pub fn write_report_now(&self, seats: &[Seat]) -> Result<()> {
-        write_json(OutputFile::create(&self.target)?, &self.report(seats, false))
-    }
-
-    /// The same when it is due. A failure is said, and it is tried again when it is due again.
-    fn meanwhile(&mut self, seats: &[Seat], now: Instant) {
-        if self.due.is_some_and(|due| now >= due) {
-            if let Err(error) = self.write_report_now(seats) {
-                crate::errln!("the report cannot be written now; the run goes on\n  {error}");
-            }
-            self.wait = (self.wait * 2).min(REPORT_EVERY);
-            self.due = Some(now + self.wait);
-        }
-    }
-
-    fn end(mut self, seats: &[Seat]) -> Result<()> {
-        let file = self.opened.take().map_or_else(|| OutputFile::create(&self.target), Ok)?;
-        write_json(file, &self.report(seats, true))
-    }
-
-    fn report(&self, seats: &[Seat], ended: bool) -> SidecarReport {
-        SidecarReport {
-            schema_version: SCHEMA_VERSION,
-            started: self.started.clone(),
-            written: now_utc(),
-            ended,
-            host: self.host.clone(),
-            build: Build::this(),
-            config: self.config.clone(),
-            lanes: seats.iter().map(Seat::report).collect(),
-        }
     }
 }
 

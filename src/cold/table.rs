@@ -21,23 +21,24 @@ pub fn reader(stages: &Stages) -> String {
 
 /// Percentiles of the stages named second in `rows`, under the labels named first.
 fn percentiles(title: &str, rows: &[(&str, &str)], stages: &Stages) -> String {
-    let mut text = format!(
-        "{title:<15}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}{:>14}\n",
-        "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"
-    );
-    for &(label, name) in rows {
-        let s = stages.get(name).copied().unwrap_or_default();
-        let mut line = format!("{label:<15}{:>12}", thousands(s.count));
+    let mut lines = vec![["count", "p50", "p90", "p99", "p99.9", "p99.99", "max"].map(str::to_owned).to_vec()];
+    for (_, name) in rows {
+        let s = stages.get(*name).copied().unwrap_or_default();
+        let values = [s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns, s.p9999_ns, s.max_ns];
+        lines.push(std::iter::once(s.count).chain(values).map(thousands).collect());
         if s.count == 0 {
-            line += &format!("{:>12}", "-");
-        } else {
-            for ns in [s.p50_ns, s.p90_ns, s.p99_ns, s.p999_ns, s.p9999_ns] {
-                line += &format!("{:>12}", thousands(ns));
-            }
-            line += &format!("{:>14}", thousands(s.max_ns));
+            lines.last_mut().expect("just pushed").splice(1.., ["-".to_owned()]);
         }
-        text.push_str(&line);
-        text.push('\n');
+    }
+    // Values of the usual size stand as they always have; a longer one widens its column and never touches the next.
+    let width = |column: usize| {
+        let longest = lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
+        (longest + 2).max(if column == 6 { 14 } else { 12 })
+    };
+    let mut text = String::new();
+    for (label, line) in std::iter::once(title).chain(rows.iter().map(|row| row.0)).zip(&lines) {
+        let cells = line.iter().enumerate().map(|(i, cell)| format!("{cell:>width$}", width = width(i)));
+        let _ = writeln!(text, "{label:<15}{}", cells.collect::<String>());
     }
     text
 }
@@ -56,6 +57,33 @@ pub fn columns(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Bytes as a person says them: 1.2 GB, 34 MB, 567 kB, 8 B.
+pub fn bytes(n: u64) -> String {
+    let in_units = |unit: f64, name: &str| format!("{:.1} {name}", n as f64 / unit);
+    match n {
+        0..10_000 => format!("{n} B"),
+        10_000..1_000_000 => format!("{} kB", n / 1_000),
+        1_000_000..1_000_000_000 => in_units(1e6, "MB"),
+        _ => in_units(1e9, "GB"),
+    }
+}
+
+/// A time as a person says it: 850 ns, 12 us, 3 ms, 41 s, 5 min, 3 h, 2 d.
+pub fn span(ns: u64) -> String {
+    let (us, s) = (1_000, 1_000_000_000);
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{} us", ns / us),
+        1_000_000..1_000_000_000 => format!("{} ms", ns / 1_000_000),
+        _ => match ns / s {
+            seconds @ 0..120 => format!("{seconds} s"),
+            seconds @ 120..7_200 => format!("{} min", seconds / 60),
+            seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+            seconds => format!("{} d", seconds / 86_400),
+        },
+    }
 }
 
 /// 1234567 as 1,234,567.
@@ -105,6 +133,35 @@ mod tests {
     #[test]
     fn thousands_are_grouped() {
         assert_eq!([0, 999, 1000, 1234567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn no_two_columns_of_percentiles_touch() {
+        let ns = u64::MAX / 2;
+        let long = super::super::report::Stage {
+            count: ns,
+            p50_ns: ns,
+            p90_ns: ns,
+            p99_ns: ns,
+            p999_ns: ns,
+            p9999_ns: ns,
+            max_ns: ns,
+        };
+        let of = |stage| stages(&Stages::from([("infer".to_owned(), stage)]));
+        let text = of(long);
+        let line = text.lines().find(|line| line.starts_with("infer")).unwrap();
+        assert_eq!(line.split_whitespace().skip(1).collect::<Vec<_>>(), vec![thousands(ns); 7], "{text}");
+        let widths: std::collections::BTreeSet<_> = text.lines().filter(|l| !l.ends_with('-')).map(str::len).collect();
+        assert_eq!(widths.len(), 1, "{text}");
+        let usual = of(super::super::report::Stage { count: 7, p50_ns: 1, ..Default::default() });
+        assert_eq!(usual.lines().next().unwrap().len(), 15 + 6 * 12 + 14, "{usual}");
+    }
+
+    #[test]
+    fn sizes_and_times_read() {
+        assert_eq!([8, 34_000, 34_500_000, 1_230_000_000].map(bytes), ["8 B", "34 kB", "34.5 MB", "1.2 GB"]);
+        let ns = [850, 12_345, 3_000_000, 41_000_000_000, 489_805_624_000, 90_000_000_000_000, 200_000_000_000_000];
+        assert_eq!(ns.map(span), ["850 ns", "12 us", "3 ms", "41 s", "8 min", "25 h", "2 d"]);
     }
 
     #[test]

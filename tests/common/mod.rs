@@ -189,7 +189,9 @@ fn cnc_now(dir: &Path, lane: &str, state: State) -> Option<CncClient> {
 /// A configuration file in `dir` for one or more lanes; `lanes` is TOML that comes after the process section.
 pub fn config(dir: &Path, lanes: &str) -> PathBuf {
     let path = dir.join("config.toml");
-    std::fs::write(&path, format!("[process]\nshm_dir = {:?}\n{lanes}", dir.display().to_string())).expect("writable");
+    let (regions, state) = (dir.display().to_string(), dir.join("state").display().to_string());
+    std::fs::write(&path, format!("[process]\nshm_dir = {regions:?}\nstate_dir = {state:?}\n{lanes}"))
+        .expect("writable");
     path
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cold::config::Config;
 use crate::cold::cores;
 use crate::cold::data::calendar::Date;
-use crate::cold::doctor::{Check, Diagnosis, GapProbe, Roots, diagnose, text};
+use crate::cold::doctor::{Check, Diagnosis, GapProbe, Roots, below, diagnose, text};
 use crate::cold::report::Host;
 use crate::error::{Error, Result};
 
@@ -23,9 +23,12 @@ pub struct Args {
     /// Seconds that the gap probe spins on that CPU, 0 to 3600; 0 skips it
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     seconds: Duration,
+    /// Exit with 1 where the grade is worse than this: F never does
+    #[arg(long, value_name = "GRADE", default_value = "D", ignore_case = true, value_parser = ["A", "B", "C", "D", "F"])]
+    at_least: String,
     /// One JSON object
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
@@ -47,7 +50,7 @@ struct Report {
     probe: Option<GapProbe>,
 }
 
-/// Looks, measures and prints; poor hosts are no failure.
+/// Looks, measures and prints; an error where the grade is worse than asked for.
 pub fn run(args: &Args) -> Result<()> {
     let core = match args.core {
         Some(core) => usable(core)?,
@@ -59,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         crate::errln!("spinning on CPU {core} for {} s", args.seconds.as_secs_f64());
     }
     let found = diagnose(core, args.seconds);
+    let grade = found.grade.clone();
     if args.json {
         let Diagnosis { grade, core, checks, probe } = found;
         let report = Report { grade, core, date, host, checks, probe };
@@ -69,6 +73,11 @@ pub fn run(args: &Args) -> Result<()> {
         let kind = if host.virtualised { ", virtual" } else { "" };
         let line = format!("{} ({} CPUs{kind}), Linux {}, {date}", host.cpu, host.cpus, host.kernel);
         crate::out!("{}", text::report(&found, &line, width()));
+    }
+    if below(&grade, &args.at_least.to_uppercase()) {
+        let problem = format!("grade {grade}, worse than {}", args.at_least.to_uppercase());
+        let mend = "see the mends above, or ask for less with --at-least (F takes every host)";
+        return Err(Error::run(format!("CPU {core}"), problem, mend).told());
     }
     Ok(())
 }

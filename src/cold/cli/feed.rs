@@ -16,7 +16,7 @@ use crate::cold::pace::Rate;
 use crate::cold::prepare::access;
 use crate::cold::progress::Progress;
 use crate::cold::replay::slot_words;
-use crate::cold::{cores, data, table};
+use crate::cold::{cores, data, kernel_signals, table};
 use crate::error::{Error, Result};
 
 /// How long rate max waits for a sidecar.
@@ -53,10 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => Config::parse("", "built-in defaults", std::path::Path::new("."))?,
     };
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
-    }
+    kernel_signals::interrupts(&stop)?;
     let lane = config.place(&args.lane)?;
     let cpu = cores::choose_feed(&config)?;
     let feed = data::load(&args.input)?;

@@ -21,6 +21,13 @@ pub struct Args {
     command: Command,
 }
 
+impl Args {
+    /// Whether JSON is asked for.
+    pub fn json(&self) -> bool {
+        matches!(&self.command, Command::Check(args) if args.json)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say what a model is, which engine takes it and why not the others, how near they are and how fast

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::cold::sidecar::ReportTo;
-use crate::cold::{banner, config::Config, prepare, sidecar};
+use serde::Serialize;
+
+use crate::cold::memory::Reckoned;
+use crate::cold::prepare::Ready;
+use crate::cold::sidecar::{Asked, ReportTo};
+use crate::cold::{banner, config::Config, halt, prepare, sidecar};
 use crate::error::{Error, Result};
 
 /// Arguments of `pillion run`.
@@ -12,9 +16,12 @@ pub struct RunArgs {
     /// Configuration file; config/default.toml shows every key
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Write the run's report as JSON when it ends, and now and then before: 10 s after the start, later every 5 minutes
+    /// Write the run's report as JSON when it ends, at SIGUSR1, and now and then: 10 s after the start, later every 5 minutes
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Come up halted: `pillion ctl LANE resume` ends it
+    #[arg(long)]
+    halted: bool,
     /// End when this parent does: a replay's sidecar must not outlive it
     #[arg(long, hide = true, value_name = "PID")]
     child_of: Option<i32>,
@@ -28,7 +35,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
     // A replay's sidecar shares a CPU with its feed, which a report would hold up.
     let meanwhile = args.child_of.is_none();
     let report = args.report.as_deref().map(|file| ReportTo { file, meanwhile });
-    sidecar::serve(&Config::load(&args.config)?, report)
+    let halted = args.halted.then_some("started with run --halted");
+    sidecar::serve(&Config::load(&args.config)?, Asked { report, halted })
 }
 
 /// Asks for SIGTERM at the parent's death; an error where the parent is gone already.
@@ -51,14 +59,74 @@ pub struct CheckArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Does all that `run` does before it touches a region, and stops.
+/// What `check --json` prints.
+#[derive(Serialize)]
+struct Checked<'a> {
+    /// `run` would start, once the lanes that live have stopped.
+    ok: bool,
+    lanes: Vec<CheckedLane<'a>>,
+    /// Who else spins on the lanes' CPUs.
+    shared_cpus: &'a [String],
+    memory: &'a Reckoned,
+}
+
+#[derive(Serialize)]
+struct CheckedLane<'a> {
+    lane: &'a str,
+    core: usize,
+    /// The process that holds the lane now: `run` would be refused until it stops.
+    held_by: Option<u32>,
+    /// Whether a HALT is recorded, so that the lane would come up halted.
+    halt_recorded: bool,
+    models: Vec<String>,
+}
+
+/// Does all that `run` does before it touches a region, and stops. Lanes that live are left alone.
 pub fn check(args: &CheckArgs) -> Result<()> {
     let config = Config::load(&args.config)?;
-    let prepared = prepare::prepare(&config)?;
-    prepare::try_locking(&config, &prepared)?;
-    crate::out!("{}", banner::banner(&config, &prepared));
-    crate::outln!("ok        `pillion run --config {}` would start", args.config.display());
+    let ready = prepare::to_check(&config)?;
+    prepare::try_locking(&config)?;
+    let places = halt::Places::of_sidecar(&config.process.state_dir);
+    if args.json {
+        let checked = checked(&ready, &places);
+        let text = serde_json::to_string(&checked).map_err(|e| Error::run("check", e, "report this as a bug"))?;
+        crate::outln!("{text}");
+        return Ok(());
+    }
+    crate::out!("{}", banner::banner(&config, &ready));
+    for lane in &ready.lanes {
+        for found in places.find(&lane.config.name).unwrap_or_default() {
+            crate::outln!("halt      lane {} would come up halted: HALT in force {found}", lane.config.name);
+        }
+    }
+    for (lane, pid) in &ready.live {
+        crate::outln!("live      lane {lane} is held by process {pid}: `run` would be refused until that stops");
+    }
+    let when = if ready.live.is_empty() { "" } else { " then" };
+    crate::outln!("ok        `pillion run --config {}` would start{when}", args.config.display());
     Ok(())
+}
+
+fn checked<'a>(ready: &'a Ready, places: &halt::Places) -> Checked<'a> {
+    let lane = |lane: &'a prepare::Prepared| {
+        let name = lane.config.name.as_str();
+        CheckedLane {
+            lane: name,
+            core: lane.core,
+            held_by: ready.live.iter().find(|(live, _)| live == name).map(|(_, pid)| *pid),
+            halt_recorded: places.find(name).is_ok_and(|found| !found.is_empty()),
+            models: lane.models.iter().map(|m| format!("{} r{}", m.manifest.name, m.manifest.revision)).collect(),
+        }
+    };
+    Checked {
+        ok: true,
+        lanes: ready.lanes.iter().map(lane).collect(),
+        shared_cpus: &ready.shared,
+        memory: &ready.memory,
+    }
 }

@@ -1,5 +1,7 @@
 //! `pillion shm`: which regions lie in a directory, and the removal of those that nobody uses any more.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pillion_shm::leftovers::{self, Allow, Found, Refusal, Region};
@@ -7,6 +9,8 @@ use pillion_shm::text::{printable, printable_path};
 use pillion_shm::{Kind, Lane};
 use serde::Serialize;
 
+use super::ctl;
+use crate::cold::halt::{Recorded, note};
 use crate::cold::table::{self, thousands};
 use crate::error::{Error, Result};
 
@@ -33,6 +37,16 @@ struct LsArgs {
     /// One JSON object per file
     #[arg(long)]
     json: bool,
+    /// Directory of the HALT records; without it the one that each lane has said, or the default
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl Args {
+    /// Whether JSON is asked for.
+    pub fn json(&self) -> bool {
+        matches!(&self.what, What::Ls(args) if args.json)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +63,7 @@ struct RmArgs {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Also a control page with a HALT in force: the HALT is forgotten with it
+    /// Also a control page with a HALT in force: the page's word goes with it, the HALT's record stays until resumed
     #[arg(long)]
     halted: bool,
     /// Also the clock of this boot: a process that has read it refuses regions on the next one
@@ -100,8 +114,10 @@ struct Row {
     head: Option<u64>,
     /// Control page.
     state: Option<String>,
-    /// Control page: whether a HALT is in force.
+    /// Control page: whether a HALT is in force, by the page or a record.
     halted: Option<bool>,
+    /// Control page: the file in which its HALT is recorded; of a lane without one, the file is listed by itself.
+    halt_record: Option<String>,
 }
 
 impl Row {
@@ -152,26 +168,58 @@ impl Row {
 
 fn ls(args: &LsArgs) -> Result<()> {
     let found = leftovers::list(&args.dir)?;
+    let halts = halts(args, &found);
     if args.json {
-        for found in &found {
-            let line = serde_json::to_string(&Row::of(found));
-            crate::outln!("{}", line.map_err(|e| Error::run("shm ls", e, "report this as a bug"))?);
-        }
-        return Ok(());
+        return json(&found, &halts);
     }
     if found.is_empty() {
         crate::outln!("no region in {}", args.dir.display());
-        return Ok(());
+    } else {
+        let head = ["file", "uid:gid", "mode", "gen", "owner", "mapped by", "age", "bytes", "holds"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(found.iter().map(|found| columns(found, &halts)));
+        crate::out!("{}", table::columns(&rows));
     }
-    let mut rows = vec![
-        ["file", "uid:gid", "mode", "gen", "owner", "mapped by", "age", "bytes", "holds"].map(str::to_owned).to_vec(),
-    ];
-    rows.extend(found.iter().map(columns));
-    crate::out!("{}", table::columns(&rows));
+    for (lane, record) in &halts {
+        crate::outln!("lane {lane}: HALT in force {record}");
+    }
     Ok(())
 }
 
-fn columns(found: &Found) -> Vec<String> {
+/// HALTs that stand in a record, by lane.
+type Halts = BTreeMap<String, Recorded>;
+
+fn halts(args: &LsArgs, found: &[Found]) -> Halts {
+    let state_dir = args.state_dir.as_deref();
+    let of_regions = found.iter().filter_map(|found| found.what.as_ref().ok()?.lane.clone());
+    let lanes: BTreeSet<_> = of_regions.chain(ctl::recorded_lanes(&args.dir, state_dir)).collect();
+    let first = |lane: String| Some((lane.clone(), ctl::standing(&args.dir, state_dir, &lane).into_iter().next()?));
+    lanes.into_iter().filter_map(first).collect()
+}
+
+fn json(found: &[Found], halts: &Halts) -> Result<()> {
+    let mut rows: Vec<_> = found.iter().map(Row::of).collect();
+    let mut left: BTreeSet<_> = halts.keys().collect();
+    for row in rows.iter_mut().filter(|row| row.halted.is_some()) {
+        let Some((lane, record)) = row.lane.as_ref().and_then(|lane| halts.get_key_value(lane)) else { continue };
+        (row.halted, row.halt_record) = (Some(true), Some(record.path.display().to_string()));
+        left.remove(lane);
+    }
+    rows.extend(left.into_iter().map(|lane| Row {
+        path: halts[lane].path.display().to_string(),
+        lane: Some(lane.clone()),
+        kind: Some("halt"),
+        halted: Some(true),
+        ..Row::default()
+    }));
+    for row in rows {
+        let line = serde_json::to_string(&row);
+        crate::outln!("{}", line.map_err(|e| Error::run("shm ls", e, "report this as a bug"))?);
+    }
+    Ok(())
+}
+
+fn columns(found: &Found, halts: &Halts) -> Vec<String> {
     let name = found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let pids: Vec<_> = found.mapped_by.iter().map(u32::to_string).collect();
     let mapped = if pids.is_empty() { "-".to_owned() } else { pids.join(" ") };
@@ -194,19 +242,25 @@ fn columns(found: &Found) -> Vec<String> {
                 (_, false) => format!("{} dead", region.owner_pid),
             };
             let (generation, bytes) = (region.generation.to_string(), thousands(found.bytes));
-            vec![name, ids, mode, generation, owner, mapped, age(region.age_s), bytes, holds(region) + &refused]
+            vec![name, ids, mode, generation, owner, mapped, age(region.age_s), bytes, holds(region, halts) + &refused]
         }
     }
 }
 
-fn holds(region: &Region) -> String {
+/// Whether `reason` only says that this user may not look: the file may be a sound region.
+fn may_not_open(reason: &str) -> bool {
+    reason.starts_with("not allowed")
+}
+
+fn holds(region: &Region, halts: &Halts) -> String {
     let beside = if region.beside { "left beside its name by a take-over; " } else { "" };
     let boot = if region.this_boot { "" } else { " (of another boot)" };
     let text = match (&region.problem, region.kind) {
         (Some(problem), _) => format!("layout {}: {problem}", region.layout_version),
         (None, Kind::Cnc) => {
             let state = region.state.map_or_else(String::new, |state| state.to_string());
-            if region.halted { format!("{state}, HALT in force") } else { state }
+            let recorded = region.lane.as_ref().is_some_and(|lane| halts.contains_key(lane));
+            if region.halted || recorded { format!("{state}, HALT in force") } else { state }
         }
         (None, Kind::Ticks | Kind::Signals) => {
             let head = thousands(region.head.unwrap_or(0));
@@ -241,12 +295,14 @@ fn rm(args: &RmArgs) -> Result<()> {
     let allowed = |by_path: bool| Allow { broken: by_path, ..allow };
     // All or nothing: what is refused is refused before anything is gone.
     for (found, by_path) in &chosen {
-        leftovers::check(found, &all, &allowed(*by_path)).map_err(|refusal| refused(&refusal, false))?;
+        let checked = leftovers::check(found, &all, &allowed(*by_path));
+        checked.map_err(|refusal| refused(&in_words(found, &refusal), false))?;
     }
     for (found, by_path) in &chosen {
         if !args.dry_run {
             let removed = leftovers::remove(&found.path, &all, &allowed(*by_path));
-            removed.map_err(|refusal| refused(&refusal, true))?;
+            removed.map_err(|refusal| refused(&in_words(found, &refusal), true))?;
+            forget(found);
         }
         crate::outln!("{}", removed(found, args.dry_run));
     }
@@ -258,17 +314,61 @@ fn rm_all(args: &RmArgs, allow: &Allow) -> Result<()> {
     let mut all = leftovers::list(&args.dir)?;
     let is_clock = |found: &Found| found.what.as_ref().is_ok_and(|region| region.kind == Kind::Clock && !region.beside);
     all.sort_by_key(is_clock);
+    let (mut gone, mut kept, mut unable) = (0, 0, 0);
     for found in &all {
         let done = match args.dry_run {
             true => leftovers::check(found, &all, allow),
-            false => leftovers::remove(&found.path, &all, allow),
+            false => leftovers::remove(&found.path, &all, allow).inspect(|()| forget(found)),
         };
         match done {
-            Ok(()) => crate::outln!("{}", removed(found, args.dry_run)),
-            Err(refusal) => crate::outln!("kept          {}", printable(&refusal.to_string())),
+            Ok(()) => {
+                gone += 1;
+                crate::outln!("{}", removed(found, args.dry_run));
+            }
+            Err(refusal) => {
+                kept += usize::from(!is_clock(found));
+                unable += usize::from(is_failure(found, &refusal));
+                crate::outln!("kept          {}", printable(&in_words(found, &refusal)));
+            }
         }
     }
-    Ok(())
+    if unable == 0 && (gone > 0 || kept == 0) {
+        return Ok(());
+    }
+    let problem = match gone {
+        0 => format!("nothing was removed: {kept} files are kept"),
+        _ => format!("{unable} files could not be removed"),
+    };
+    Err(Error::run("shm rm", problem, "each is told above, with its mend").told())
+}
+
+/// Whether a file stays that should have gone.
+fn is_failure(found: &Found, refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Io { .. }) || found.what.as_ref().is_err_and(|reason| may_not_open(reason))
+}
+
+/// A refusal, which takes what may not be opened for no region.
+fn in_words(found: &Found, refusal: &Refusal) -> String {
+    match &found.what {
+        Err(reason) if may_not_open(reason) => {
+            format!("{}: {reason}; mend: run as its owner{}", found.path.display(), owner(&found.path))
+        }
+        _ => refusal.to_string(),
+    }
+}
+
+/// ", uid N", where it can be told.
+fn owner(path: &Path) -> String {
+    std::fs::symlink_metadata(path).map_or_else(|_| String::new(), |m| format!(", uid {}", m.uid()))
+}
+
+/// What a lane's sidecar leaves beside its control page goes with it.
+fn forget(found: &Found) {
+    let page = found.what.as_ref().ok().filter(|region| region.kind == Kind::Cnc && !region.beside);
+    if let (Some(lane), Some(dir)) = (page.and_then(|region| region.lane.as_ref()), found.path.parent()) {
+        // It may have none; one that stays misleads nobody.
+        let _ = std::fs::remove_file(note(dir, lane));
+    }
 }
 
 fn removed(found: &Found, dry_run: bool) -> String {
@@ -276,9 +376,8 @@ fn removed(found: &Found, dry_run: bool) -> String {
     format!("{word} {} ({} bytes)", printable_path(&found.path), thousands(found.bytes))
 }
 
-fn refused(refusal: &Refusal, midway: bool) -> Error {
-    let text = refusal.to_string();
-    let (problem, mend) = text.split_once("; mend: ").unwrap_or((&text, "see `pillion shm ls`"));
+fn refused(text: &str, midway: bool) -> Error {
+    let (problem, mend) = text.split_once("; mend: ").unwrap_or((text, "see `pillion shm ls`"));
     if midway { Error::run("shm rm", problem, mend) } else { Error::input("shm rm", problem, mend) }
 }
 
@@ -299,7 +398,7 @@ fn chosen(args: &RmArgs) -> Result<Vec<(Found, bool)>> {
 
 fn at(dir: &Path, target: &str) -> Result<Found> {
     let path = if target.contains('/') { PathBuf::from(target) } else { dir.join(target) };
-    leftovers::look_at(&path).ok_or_else(|| refused(&Refusal::Absent { path }, false))
+    leftovers::look_at(&path).ok_or_else(|| refused(&Refusal::Absent { path }.to_string(), false))
 }
 
 fn of_lane(dir: &Path, name: &str) -> Result<Vec<Found>> {

@@ -1,17 +1,30 @@
-//! `pillion status`: what a lane is doing, read from its regions without disturbing it.
+//! `pillion status`: what a lane is doing, read from its regions without disturbing it. Its exit code tells whether every lane
+//! that was looked at is alive and well.
 
+mod text;
+
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pillion_shm::text::{Shown, printable};
-use pillion_shm::{Clock, CncClient, Counters, From, Kind, Lane, RingReader, SignalTables};
+use pillion_shm::{Clock, CncClient, Counters, From, Kind, Lane, RingReader, SignalTables, State};
 use serde::Serialize;
 
-use crate::cold::clock_words;
+use super::ctl;
+use crate::cold::halt::{Recorded, utc};
 use crate::cold::report::{ModelInUse, Stages, hex};
 use crate::cold::table;
 use crate::error::{Error, Result};
 use crate::hot::stamp::STAGE_NAMES;
+
+/// A live lane's heartbeat is younger; it beats every 200 us, but a host may stand still.
+const SILENT_NS: u64 = 5_000_000_000;
+
+/// Exit codes, as `--help` prints them.
+pub const EXIT_CODES: &str = "Exit codes:
+  0    every lane shown is alive, in BOOT, RUN or HALT, and its heartbeat is younger than 5 s
+  1    a lane is dead, has failed or stopped, or is silent, or one of several cannot be read: told on standard error
+  2    there is no lane of that name, or none at all, or it may not be read";
 
 /// Arguments of `pillion status`.
 #[derive(Debug, clap::Args)]
@@ -20,13 +33,16 @@ pub struct Args {
     lane: Option<String>,
     /// One JSON object per lane and look
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Look again every second until interrupted
     #[arg(long)]
     watch: bool,
     /// Directory of the regions
     #[arg(long, default_value = "/dev/shm", value_name = "DIR")]
     shm_dir: PathBuf,
+    /// Directory of the HALT records; without it the one that each lane has said, or the default
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 /// One look at a lane.
@@ -34,8 +50,12 @@ pub struct Args {
 struct Look {
     lane: String,
     state: String,
-    /// Whether a HALT is in force, in whatever state.
+    /// Whether a HALT is in force, by the control page or a record, in whatever state.
     halted: bool,
+    /// The HALT's record, where there is one.
+    halt: Option<Halt>,
+    /// What makes this lane's exit code 1.
+    problem: Option<String>,
     /// Whether a process holds the control page.
     alive: bool,
     pid: u32,
@@ -67,41 +87,105 @@ struct Look {
     stages: Stages,
 }
 
-/// Looks once, or every second.
-pub fn run(args: &Args) -> Result<()> {
-    let names = match &args.lane {
-        Some(name) => vec![name.clone()],
-        None => lanes(&args.shm_dir)?,
-    };
-    let mut pause = Duration::from_millis(200);
-    loop {
-        let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n)).collect();
-        std::thread::sleep(pause);
-        if args.watch && !args.json {
-            crate::stdio::clear_screen();
+/// A HALT's record.
+#[derive(Debug, Serialize)]
+struct Halt {
+    file: String,
+    /// RFC 3339; this and the rest are none where the record cannot be read.
+    since: Option<String>,
+    name: Option<String>,
+    uid: Option<u32>,
+    pid: Option<u32>,
+    reason: Option<String>,
+    #[serde(skip)]
+    said: String,
+}
+
+impl Halt {
+    fn of(found: &Recorded) -> Self {
+        let record = found.record.as_ref().ok();
+        Self {
+            file: found.path.display().to_string(),
+            since: record.map(|r| utc(r.since_ns)),
+            name: record.map(|r| r.name.clone()),
+            uid: record.map(|r| r.uid),
+            pid: record.map(|r| r.pid),
+            reason: record.map(|r| r.reason.clone()).filter(|reason| !reason.is_empty()),
+            said: found.to_string(),
         }
-        for (name, before) in names.iter().zip(before) {
-            let text = before.and_then(|before| look(&args.shm_dir, name, before)).and_then(|l| show(&l, args.json));
-            match text {
-                Ok(text) => crate::outln!("{text}"),
-                // One lane asked for by name must be there; of all lanes, a broken one hides no other.
-                Err(error) if args.lane.is_some() => return Err(error),
-                Err(error) => crate::errln!("lane {}: {error}", Shown(name)),
-            }
-        }
-        if !args.watch {
-            return Ok(());
-        }
-        pause = Duration::from_secs(1);
     }
 }
 
-fn show(look: &Look, json: bool) -> Result<String> {
-    if json { to_json(look) } else { Ok(to_text(look)) }
+/// Looks once, or every second.
+pub fn run(args: &Args) -> Result<()> {
+    let (mut pause, mut seen) = (Duration::from_millis(200), false);
+    loop {
+        let looked = round(args, pause);
+        if crate::stdio::is_closed() {
+            // Nobody reads any more.
+            return Ok(());
+        }
+        let untold = looked.as_ref().err().filter(|error| !error.told);
+        if !args.watch || (untold.is_some() && !seen) {
+            return looked;
+        }
+        seen = true;
+        pause = Duration::from_secs(1);
+        if let Some(error) = untold {
+            // A lane that is between two lives, or was removed, may come back.
+            crate::outln!("{}", if args.json { error.to_json() } else { error.to_string() });
+            std::thread::sleep(pause);
+        }
+    }
 }
 
-/// Names of the lanes that have a control page here.
-fn lanes(dir: &Path) -> Result<Vec<String>> {
+/// One look at every lane; an error where one of them is not well, told or not.
+fn round(args: &Args, pause: Duration) -> Result<()> {
+    let names = names(args)?;
+    let before: Vec<_> = names.iter().map(|n| before(&args.shm_dir, n)).collect();
+    std::thread::sleep(pause);
+    if args.watch && !args.json && std::io::stdout().is_terminal() {
+        crate::stdio::clear_screen();
+    }
+    let mut problems = Vec::new();
+    for (name, before) in names.iter().zip(before) {
+        match before.and_then(|before| look(args, name, before)) {
+            Ok(look) => {
+                crate::outln!("{}", if args.json { to_json(&look)? } else { text::of(&look) });
+                problems.extend(look.problem.map(|problem| (name, problem)));
+            }
+            Err(error) if args.lane.is_some() => return Err(down(args, name, error)),
+            // Of all lanes, a broken one hides no other.
+            Err(error) => {
+                let error = down(args, name, error);
+                if args.json {
+                    crate::outln!("{}", error.to_json());
+                }
+                crate::errln!("lane {name}: {error}");
+                problems.push((name, "cannot be read, as told above".into()));
+            }
+        }
+    }
+    let Some((name, problem)) = problems.first() else { return Ok(()) };
+    let (thing, more) = (format!("lane {name}"), problems.len() - 1);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more lanes are not well") };
+    let mend = "start it with `pillion run`, or see what it printed when it ended";
+    Err(Error::run(thing, format!("{problem}{more}"), mend).told())
+}
+
+/// What cannot be looked at: a lane with a HALT recorded says so even where it has no page.
+fn down(args: &Args, name: &str, error: Error) -> Error {
+    let records = ctl::standing(&args.shm_dir, args.state_dir.as_deref(), name);
+    let halts: String = records.iter().map(|found| format!("; HALT in force {found}")).collect();
+    if halts.is_empty() { error } else { Error { problem: format!("{}{halts}", error.problem), ..error } }
+}
+
+/// The lane asked for, or all that have a control page here or a HALT recorded.
+fn names(args: &Args) -> Result<Vec<String>> {
+    if let Some(name) = &args.lane {
+        return Ok(vec![name.clone()]);
+    }
+    let dir = &args.shm_dir;
     let entries = std::fs::read_dir(dir)
         .map_err(|e| Error::input(dir.display(), e, "name the folder of the regions with --shm-dir"))?;
     let name = |e: std::io::Result<std::fs::DirEntry>| {
@@ -109,7 +193,9 @@ fn lanes(dir: &Path) -> Result<Vec<String>> {
         Some(file.strip_prefix("pillion.")?.strip_suffix(".cnc")?.to_owned())
     };
     let mut names: Vec<_> = entries.filter_map(name).collect();
+    names.extend(ctl::recorded_lanes(dir, args.state_dir.as_deref()));
     names.sort();
+    names.dedup();
     if names.is_empty() {
         return Err(Error::input(
             dir.display(),
@@ -142,8 +228,8 @@ fn clock_of(lane: &Lane, cnc: &CncClient) -> std::result::Result<Clock, String> 
     }
 }
 
-fn look(dir: &Path, name: &str, before: Before) -> Result<Look> {
-    let lane = Lane::in_dir(dir, name)?;
+fn look(args: &Args, name: &str, before: Before) -> Result<Look> {
+    let lane = Lane::in_dir(&args.shm_dir, name)?;
     let cnc = CncClient::attach_any_clock(&lane)?;
     let clock = clock_of(&lane, &cnc);
     let age = |clock: &Clock| clock.now_ns().saturating_sub(cnc.heartbeat_ns());
@@ -153,13 +239,18 @@ fn look(dir: &Path, name: &str, before: Before) -> Result<Look> {
     let consumed = cnc.ticks_consumed();
     let ticks = RingReader::attach_any_clock(&lane, Kind::Ticks, From::Next);
     let backlog = |ring: &RingReader| ring.head().saturating_sub(cnc.consumed_of(ring.generation()));
+    let records = ctl::standing(&args.shm_dir, args.state_dir.as_deref(), name);
+    let (state, alive) = (cnc.state(), cnc.owner_alive());
+    let heartbeat_age_ns = clock.as_ref().ok().map(age);
     Ok(Look {
         lane: name.to_owned(),
-        state: cnc.state().to_string(),
-        halted: cnc.halted(),
-        alive: cnc.owner_alive(),
+        state: state.to_string(),
+        halted: cnc.halted() || !records.is_empty(),
+        halt: records.first().map(Halt::of),
+        problem: problem(state, alive, heartbeat_age_ns),
+        alive,
         pid: cnc.pid(),
-        heartbeat_age_ns: clock.as_ref().ok().map(age),
+        heartbeat_age_ns,
         clock_offset_ns: clock.as_ref().ok().map(Clock::offset_ns),
         clock_problem: clock.err(),
         feed_alive: ticks.as_ref().is_ok_and(RingReader::owner_alive),
@@ -184,6 +275,18 @@ fn look(dir: &Path, name: &str, before: Before) -> Result<Look> {
     })
 }
 
+/// Why a lane is not well, if it is not.
+fn problem(state: State, alive: bool, heartbeat_age_ns: Option<u64>) -> Option<String> {
+    match state {
+        State::Fail => Some(format!("has failed (state FAIL{})", if alive { "" } else { ", no live process" })),
+        State::Stopped => Some("has stopped".into()),
+        _ if !alive => Some(format!("has no live process; {state} is the state that it died in")),
+        _ => heartbeat_age_ns
+            .filter(|ns| *ns > SILENT_NS)
+            .map(|ns| format!("has given no heartbeat for {}", table::span(ns))),
+    }
+}
+
 fn stages(cnc: &CncClient) -> Stages {
     let summaries = cnc.stages().into_iter().flatten();
     STAGE_NAMES.iter().map(|n| (*n).to_owned()).zip(summaries.map(Into::into)).collect()
@@ -206,55 +309,4 @@ fn models(lane: &Lane) -> Vec<ModelInUse> {
 
 fn to_json(look: &Look) -> Result<String> {
     serde_json::to_string(look).map_err(|e| Error::run("status", e, "report this as a bug"))
-}
-
-/// How far the lane's clock is from the wall clock, or what is wrong with it.
-fn clock_text(l: &Look) -> String {
-    match (&l.clock_problem, l.clock_offset_ns) {
-        (None, Some(ns)) => clock_words::offset(ns),
-        (problem, _) => problem.clone().unwrap_or_default(),
-    }
-}
-
-fn to_text(l: &Look) -> String {
-    let n = table::thousands;
-    let dead = if l.alive { "" } else { "  (no live process: regions are a past run's)" };
-    let halted = if l.halted && l.state != "HALT" { ", HALT in force" } else { "" };
-    let beat = l.heartbeat_age_ns.map_or("age not known".to_owned(), |ns| format!("{} us ago", n(ns / 1000)));
-    let feed = match (&l.feed_problem, l.feed_alive) {
-        (Some(problem), _) => format!("not known: {problem}"),
-        (None, true) => "alive".to_owned(),
-        (None, false) => "none".to_owned(),
-    };
-    let mut text = format!(
-        "lane {}  {}{halted}  pid {}  heartbeat {beat}{dead}\n\
-         clock     {}\n\
-         feed      {feed}, backlog {}\n\
-         rates     {} ticks/s, {} signals/s\n\
-         counts    {} ticks, {} events, {} signals\n\
-         outcomes  {} gaps ({} lost), {} rejects, {} conflated, {} invalid, {} feed restarts\n",
-        l.lane,
-        l.state,
-        l.pid,
-        clock_text(l),
-        l.backlog.map_or("not known".to_owned(), n),
-        n(l.ticks_per_second as u64),
-        n(l.signals_per_second as u64),
-        n(l.ticks),
-        n(l.events),
-        n(l.signals),
-        n(l.gaps),
-        n(l.lost),
-        n(l.rejects),
-        n(l.conflated),
-        n(l.invalid),
-        n(l.generation_changes),
-    );
-    for m in &l.models {
-        let sha = &m.sha256[..m.sha256.len().min(12)];
-        // As its region says, which anybody may have written.
-        let line = format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, m.engine, m.isa, m.runtime);
-        text.push_str(&format!("model     {}\n", printable(&line)));
-    }
-    text + &table::stages(&l.stages)
 }

@@ -22,6 +22,7 @@ mod source;
 mod stated;
 pub mod stream;
 pub mod synth;
+mod unnamed;
 pub mod writer;
 
 pub use definition::Listed;

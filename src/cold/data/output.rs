@@ -1,13 +1,12 @@
 //! Output files that appear under their name only when they are whole; and what is no such file: standard output, a pipe, a
 //! device, which are written in place.
 
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile};
-
+use super::unnamed::Unnamed;
 use crate::{Error, Result, stdio};
 
 /// What stands for standard output.
@@ -25,7 +24,7 @@ pub struct OutputFile {
 #[derive(Debug)]
 enum Sink {
     /// Gets the name of the path when it is whole.
-    Beside(NamedTempFile, PathBuf),
+    Beside(Unnamed, PathBuf),
     /// A pipe or a device.
     InPlace(File),
     /// Standard output; none once its reader has seen enough.
@@ -84,7 +83,7 @@ impl OutputFile {
         match self.writer.into_inner().map_err(|e| failed(e.into_error()))? {
             Sink::Beside(file, path) => {
                 file.as_file().sync_data().map_err(failed)?;
-                file.persist(&path).map_err(|e| failed(e.error))?;
+                file.persist(&path).map_err(failed)?;
             }
             // A pipe or a device has nothing to sync.
             Sink::InPlace(_) | Sink::Stdout(_) => {}
@@ -94,20 +93,15 @@ impl OutputFile {
 }
 
 /// A temporary file in the folder of `path`; `target` is its name for messages.
-fn beside(target: &Path, path: &Path) -> Result<NamedTempFile> {
+fn beside(target: &Path, path: &Path) -> Result<Unnamed> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    Builder::new()
-        .prefix(".pillion-")
-        .suffix(".partial")
-        .permissions(Permissions::from_mode(0o666)) // less the umask
-        .tempfile_in(folder)
-        .map_err(|e| {
-            let mend = format!("name a file in a folder that can be written, not in {}", folder.display());
-            Error::input(target.display(), format!("cannot be written: {e}"), mend)
-        })
+    Unnamed::in_folder(folder).map_err(|e| {
+        let mend = format!("name a file in a folder that can be written, not in {}", folder.display());
+        Error::input(target.display(), format!("cannot be written: {e}"), mend)
+    })
 }
 
 fn place_of(target: &Path) -> Result<Place> {

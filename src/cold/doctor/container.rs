@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::checks::{Finding, Found};
 use super::cpus::{Cpus, short};
-use super::host::{Look, Measured, number, read};
+use super::host::{Look, Measured, Roots, number, read};
 use super::schedule::CGROUP2;
 
 /// Stolen time below this share is good.
@@ -65,6 +65,39 @@ fn quota1(folder: &Path) -> Result<Option<f64>, String> {
         -1 => Ok(None),
         quota => share(quota as f64, of("cpu.cfs_period_us")? as f64).map(Some),
     }
+}
+
+/// What the control groups' memory limits leave this process, bytes, by name; nothing where none limits or can be read.
+pub fn memory_limits(roots: &Roots) -> Vec<(String, u64)> {
+    let look = Look { roots, core: 0, measured: Err(String::new()) };
+    let first = group(&look, Some("memory")).ok().zip(mounts1(&look, &["memory"]));
+    let second =
+        || Some((group(&look, None).ok()?, CGROUP2.iter().map(|at| roots.sys.join(at)).find(|at| at.is_dir())?));
+    let old = first.is_some();
+    let Some((group, mount)) = first.or_else(second) else { return Vec::new() };
+    let files: &[&str] = if old { &["memory.limit_in_bytes"] } else { &["memory.max", "memory.high"] };
+    let (usage, cache) =
+        if old { ("memory.usage_in_bytes", "total_inactive_file") } else { ("memory.current", "inactive_file") };
+    let mut limits = Vec::new();
+    for folder in folders(&mount, &group) {
+        let bytes = |name: &str| read(&folder.join(name)).ok()?.trim().parse::<u64>().ok();
+        let used = bytes(usage).unwrap_or(0).saturating_sub(of_stat(&folder, cache));
+        let name = folder.strip_prefix(&mount).unwrap_or(&folder).display().to_string();
+        for file in files {
+            // Version 1 says "none" by a number that no machine has.
+            let limit = bytes(file).filter(|&limit| limit < u64::MAX / 4);
+            limits
+                .extend(limit.map(|limit| (format!("the control group {name} ({file})"), limit.saturating_sub(used))));
+        }
+    }
+    limits
+}
+
+/// A line of a group's memory.stat, bytes: file pages that the kernel takes back first.
+fn of_stat(folder: &Path, name: &str) -> u64 {
+    let text = read(&folder.join("memory.stat")).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
 fn share(quota: f64, period: f64) -> Result<f64, String> {

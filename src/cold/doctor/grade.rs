@@ -16,6 +16,12 @@ const POINTS: [f64; 4] = [90.0, 75.0, 60.0, 40.0];
 /// What the probe must stay below for each letter but F: largest hole in ns, lost parts per million.
 const PROBE: [(u64, f64); 4] =
     [(super::LARGEST_GOOD_NS, super::LOST_GOOD_PPM), (50_000, 500.0), (1_000_000, 5_000.0), (10_000_000, 50_000.0)];
+/// Whether grade `a` is worse than `b`; letters that are none of them are worse than all.
+pub fn below(a: &str, b: &str) -> bool {
+    let place = |letter: &str| LETTERS.iter().position(|l| *l == letter).unwrap_or(LETTERS.len());
+    place(a) > place(b)
+}
+
 const B: usize = 1;
 const C: usize = 2;
 

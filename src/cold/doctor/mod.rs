@@ -29,7 +29,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use grade::RULE;
+pub use container::memory_limits;
+pub use grade::{RULE, below};
 pub use host::Roots;
 pub use probe::{GapProbe, HOLE_NS, LARGEST_GOOD_NS, LOST_GOOD_PPM};
 

@@ -29,10 +29,13 @@ pub(super) struct Sidecar {
 impl Sidecar {
     pub fn start(replay: &Replay<'_>, folder: &Path, interrupted: &Arc<AtomicBool>) -> Result<Self> {
         let (config, report) = (folder.join("config.toml"), folder.join("report.json"));
+        // A HALT of a private lane is nobody's but this replay's.
+        let mut own = replay.config.clone();
+        own.process.state_dir = folder.join("state");
         // Whatever the umask: a file that others may write would be refused.
         let private = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&config);
         private
-            .and_then(|mut file| file.write_all(replay.config.to_toml().as_bytes()))
+            .and_then(|mut file| file.write_all(own.to_toml().as_bytes()))
             .map_err(|e| Error::run(config.display(), e, "make TMPDIR writable"))?;
         let mut command = Command::new(&replay.binary);
         command.arg("run").arg("--config").arg(&config).arg("--report").arg(&report).stdin(Stdio::null());

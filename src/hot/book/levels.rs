@@ -35,6 +35,11 @@ impl Levels {
     /// Levels that an MBP record may set, whatever `max` says about those built from orders.
     pub const QUOTED: usize = 10;
 
+    /// Memory of a side for `max` levels, bytes.
+    pub fn bytes_for(max: usize) -> usize {
+        max.max(Self::QUOTED) * size_of::<Level>()
+    }
+
     pub fn new(side: Side, max: usize) -> Self {
         let max = max.max(1);
         // Filled and emptied, so that every page is there before the first tick.

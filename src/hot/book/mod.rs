@@ -208,6 +208,11 @@ impl Book {
         self.orders.len()
     }
 
+    /// Memory of a book of these limits in bytes, without making one.
+    pub fn bytes_for(limits: Limits) -> usize {
+        size_of::<Self>() + Orders::bytes_for(limits.max_orders) + 2 * Levels::bytes_for(limits.max_levels)
+    }
+
     /// Memory of this book in bytes, fixed at [`Book::new`].
     pub fn state_bytes(&self) -> usize {
         size_of::<Self>() + self.orders.bytes() + self.sides.iter().map(Levels::bytes).sum::<usize>()

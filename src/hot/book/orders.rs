@@ -41,9 +41,18 @@ pub(super) struct Orders {
 }
 
 impl Orders {
+    /// Cells of a table for `max` orders.
+    fn cells_for(max: usize) -> usize {
+        (max.max(1) * 2).next_power_of_two()
+    }
+
+    /// Memory of a table for `max` orders, bytes.
+    pub fn bytes_for(max: usize) -> usize {
+        Self::cells_for(max) * size_of::<Order>()
+    }
+
     pub fn new(max: usize) -> Self {
-        let max = max.max(1);
-        let cells = (max * 2).next_power_of_two();
+        let (max, cells) = (max.max(1), Self::cells_for(max));
         // Written cell by cell, so that every page is there before the first tick.
         Self { cells: vec![Order::EMPTY; cells], len: 0, max, shift: 64 - cells.trailing_zeros() }
     }

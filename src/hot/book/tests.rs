@@ -133,6 +133,7 @@ proptest! {
         let limits = Limits { max_orders, max_levels };
         let mut book = Book::new(limits);
         let bytes = book.state_bytes();
+        prop_assert_eq!(bytes, Book::bytes_for(limits));
         let mut naive = Naive { orders: HashMap::new(), limits, degraded: false };
         for body in bodies {
             prop_assert_eq!(book.apply(&tick(body, flags::LAST)), naive.apply(body), "{:?}", body);

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
 use super::super::load;
 use super::{Plan, Ran, Runner, Side};
+use crate::cold::kernel_signals;
 use crate::error::{Error, Result};
 
 /// How long a replay that was asked to end may take before it is killed.
@@ -41,7 +42,7 @@ impl<'a> Children<'a> {
         if let Some(folder) = &plan.keep {
             empty_folder(folder)?;
         }
-        let signals = Signals::new([SIGCHLD, SIGINT, SIGTERM])
+        let signals = Signals::new(kernel_signals::ending().chain([SIGCHLD]))
             .map_err(|e| Error::run("signal handler", e, "run where signal handlers are allowed"))?;
         let scratch = tempfile::tempdir().map_err(|e| Error::input("temporary folder", e, "make TMPDIR writable"))?;
         Ok(Self { plan, binaries, signals, scratch })

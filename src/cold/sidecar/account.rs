@@ -1,0 +1,95 @@
+//! The report of a run in its file: at the end, when a signal asks for it, and now and then.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::ReportTo;
+use super::lanes::Lanes;
+use crate::cold::config::Config;
+use crate::cold::data::OutputFile;
+use crate::cold::lab::now_utc;
+use crate::cold::output::write_json;
+use crate::cold::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
+use crate::error::Result;
+
+/// A running sidecar's report is written this long after its start, then in twice the time again and again.
+const FIRST_REPORT: Duration = Duration::from_secs(10);
+
+/// But at least this often.
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+
+/// What the report says beside its lanes, and when it is due.
+pub(super) struct Account {
+    target: PathBuf,
+    /// Held from the start where there is something else than a plain file under the name: it is written once, at the end.
+    opened: Option<OutputFile>,
+    started: String,
+    host: Host,
+    config: serde_json::Value,
+    due: Option<Instant>,
+    wait: Duration,
+}
+
+impl Account {
+    /// Refuses a file that could not be written in the end.
+    pub fn open(to: ReportTo<'_>, config: &Config, host: Host) -> Result<Self> {
+        let opened = OutputFile::create(to.file)?;
+        let plain = std::fs::symlink_metadata(to.file).map_or(true, |found| found.is_file());
+        Ok(Self {
+            target: to.file.to_owned(),
+            // Nothing is left beside a plain file if the process is killed.
+            opened: (!plain).then_some(opened),
+            started: now_utc(),
+            host,
+            config: serde_json::to_value(config).unwrap_or_default(),
+            due: (plain && to.meanwhile).then(|| Instant::now() + FIRST_REPORT),
+            wait: FIRST_REPORT,
+        })
+    }
+
+    /// Where the report goes.
+    pub fn target(&self) -> &std::path::Path {
+        &self.target
+    }
+
+    /// Writes the report of the lanes as they are now, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written; the one before is still there.
+    pub fn write_report_now(&self, lanes: &Lanes) -> Result<()> {
+        write_json(OutputFile::create(&self.target)?, &self.report(lanes, false))
+    }
+
+    /// The same when it is due. A failure is said, and it is tried again when it is due again.
+    pub fn meanwhile(&mut self, lanes: &Lanes, now: Instant) {
+        if self.due.is_some_and(|due| now >= due) {
+            if let Err(error) = self.write_report_now(lanes) {
+                crate::errln!("the report cannot be written now; the run goes on\n  {error}");
+            }
+            self.wait = (self.wait * 2).min(REPORT_EVERY);
+            self.due = Some(now + self.wait);
+        }
+    }
+
+    /// The last one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn end(mut self, lanes: &Lanes) -> Result<()> {
+        let file = self.opened.take().map_or_else(|| OutputFile::create(&self.target), Ok)?;
+        write_json(file, &self.report(lanes, true))
+    }
+
+    fn report(&self, lanes: &Lanes, ended: bool) -> SidecarReport {
+        SidecarReport {
+            schema_version: SCHEMA_VERSION,
+            started: self.started.clone(),
+            written: now_utc(),
+            ended,
+            host: self.host.clone(),
+            build: Build::this(),
+            config: self.config.clone(),
+            lanes: lanes.reports(),
+        }
+    }
+}

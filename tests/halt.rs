@@ -1,0 +1,285 @@
+//! The kill switch: HALT of lanes that live, hang, are down or have never started, over restarts and reboots; and stops and
+//! failures, which are one lane's and no other's.
+
+mod common;
+#[path = "common/lanes.rs"]
+mod lanes;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::*;
+use lanes::*;
+use pillion_shm::{CncClient, Command, Kind, Lane, State};
+
+/// What `status --json` says, whatever its exit code.
+fn status(dir: &Path, lane: &str) -> serde_json::Value {
+    let out = output(pillion().args(["status", lane, "--json", "--shm-dir"]).arg(dir));
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", stdout(&out), stderr(&out)))
+}
+
+fn record(dir: &Path, lane: &str) -> std::path::PathBuf {
+    dir.join(format!("state/{lane}.halt"))
+}
+
+/// The tmpfs is empty again, the disk is not.
+fn reboot(dir: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if name.contains("pillion.") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+fn done(out: &std::process::Output, words: &[&str]) {
+    assert_eq!(out.status.code(), Some(0), "{}{}", stdout(out), stderr(out));
+    words.iter().for_each(|word| assert!(stdout(out).contains(word), "no {word:?} in {}", stdout(out)));
+}
+
+fn failed(out: &std::process::Output, code: i32, words: &[&str]) {
+    assert_eq!(out.status.code(), Some(code), "{}{}", stdout(out), stderr(out));
+    words.iter().for_each(|word| assert!(stderr(out).contains(word), "no {word:?} in {}", stderr(out)));
+}
+
+/// Halted before it ever ran, it comes up halted; kill -9, a reboot and another start later it still is.
+#[test]
+fn a_halt_needs_no_lane_and_outlives_a_reboot() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let config = lanes(dir.path(), &["down"], "");
+    let by_config = |words: &[&str]| output(pillion().arg("ctl").args(words).arg("--config").arg(&config));
+    let out = by_config(&["down", "halt", "--reason", "the feed is wrong"]);
+    done(&out, &["lane down: HALT", "the feed is wrong", "no control page", "will come up halted"]);
+    assert!(record(dir.path(), "down").exists());
+    let looked = output(
+        pillion()
+            .args(["status", "down", "--shm-dir"])
+            .arg(dir.path())
+            .arg("--state-dir")
+            .arg(dir.path().join("state")),
+    );
+    failed(&looked, 2, &["HALT in force since", "the feed is wrong"]);
+
+    let sidecar = run(&config);
+    let cnc = cnc_in(dir.path(), "down", State::Boot);
+    assert!(cnc.halted());
+    let look = status(dir.path(), "down");
+    assert_eq!((look["state"].as_str(), look["halted"].as_bool()), (Some("BOOT"), Some(true)));
+    assert_eq!(look["halt"]["reason"], "the feed is wrong");
+    assert_eq!(look["halt"]["uid"].as_u64(), Some(rustix::process::getuid().as_raw().into()));
+    let listed = output(pillion().args(["shm", "ls", "--dir"]).arg(dir.path()));
+    done(&listed, &["BOOT, HALT in force", "lane down: HALT in force since", "the feed is wrong"]);
+    sidecar.kill9();
+    let text = output(pillion().args(["status", "down", "--shm-dir"]).arg(dir.path()));
+    assert_eq!(text.status.code(), Some(1));
+    assert!(stdout(&text).contains("HALT      in force since") && stdout(&text).contains("no live process"));
+    assert!(stderr(&text).contains("has no live process; BOOT is the state that it died in"), "{}", stderr(&text));
+
+    reboot(dir.path());
+    let mut sidecar = run(&config);
+    cnc_of(&mut sidecar, dir.path(), "down", State::Boot);
+    let ticks = ring(dir.path(), "down");
+    let cnc = cnc_of(&mut sidecar, dir.path(), "down", State::Halt);
+    done(&ctl(dir.path(), &["down", "resume"]), &["lane down: resumed", "down.halt removed", "its page says RUN"]);
+    assert!(!cnc.halted() && !record(dir.path(), "down").exists());
+    done(&ctl(dir.path(), &["down", "stop"]), &["lane down: STOPPED", "has let go of it"]);
+    let ended = sidecar.finish();
+    assert!(
+        ended.status.success() && stdout(&ended).contains("halt      lane down: HALT in force since"),
+        "{}",
+        stdout(&ended)
+    );
+    drop(ticks);
+}
+
+/// The moment at which an operator most wants to halt: the process has just died, and a supervisor starts it again. The clock
+/// may be gone as well.
+#[test]
+fn a_dead_lane_is_halted_and_its_successor_starts_halted() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let config = lanes(dir.path(), &["dead"], "");
+    let sidecar = run(&config);
+    cnc_in(dir.path(), "dead", State::Boot);
+    sidecar.kill9();
+    std::fs::remove_file(dir.path().join("pillion.clock")).unwrap();
+    done(&ctl(dir.path(), &["dead", "halt"]), &["lane dead: HALT", "HALT in force (no live process"]);
+    failed(&ctl(dir.path(), &["dead", "stop"]), 2, &["no live sidecar", "BOOT"]);
+    // Without its record, the page alone still carries it; the record is then written anew.
+    std::fs::remove_file(record(dir.path(), "dead")).unwrap();
+    let mut sidecar = run(&config);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "dead", State::Boot);
+    assert!(cnc.halted());
+    wait_for("a record of it", || record(dir.path(), "dead").exists().then_some(()));
+    assert!(status(dir.path(), "dead")["halt"]["reason"].as_str().unwrap().contains("control page"));
+    done(&ctl(dir.path(), &["dead", "resume"]), &["resumed", "its page says BOOT"]);
+    sidecar.kill9();
+    // Resumed while it is down, it starts without.
+    done(&ctl(dir.path(), &["dead", "halt"]), &[]);
+    done(&ctl(dir.path(), &["dead", "resume"]), &["its page says BOOT (no live process"]);
+    let sidecar = run(&config);
+    assert!(!cnc_in(dir.path(), "dead", State::Boot).halted());
+    drop(sidecar);
+}
+
+/// A hung process answers nothing; the HALT is recorded, said so, and obeyed when it wakes. A resume that is not answered
+/// changes nothing.
+#[test]
+fn a_hung_lane_is_halted_when_it_wakes() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let config = lanes(dir.path(), &["hung"], "");
+    let mut sidecar = run(&config);
+    cnc_of(&mut sidecar, dir.path(), "hung", State::Boot);
+    let ticks = ring(dir.path(), "hung");
+    let cnc = cnc_of(&mut sidecar, dir.path(), "hung", State::Run);
+    stand_still(&sidecar, true);
+    let out = ctl(dir.path(), &["hung", "halt", "--reason", "silent"]);
+    failed(&out, 1, &["did not answer within 5 s", "the HALT is recorded in", "hung.halt", "heartbeat"]);
+    assert!(!stderr(&out).contains("log"), "it has none: {}", stderr(&out));
+    let out = ctl(dir.path(), &["hung", "resume"]);
+    failed(&out, 1, &["not resumed, the HALT stays in force", "did not answer"]);
+    assert!(record(dir.path(), "hung").exists());
+    let look = output(pillion().args(["status", "hung", "--shm-dir"]).arg(dir.path()));
+    failed(&look, 1, &["has given no heartbeat for"]);
+    assert!(stdout(&look).contains("HALT      in force since"), "{}", stdout(&look));
+    stand_still(&sidecar, false);
+    wait_for("the HALT", || (cnc.state() == State::Halt).then_some(()));
+    // The orders that waited in its mailbox have been taken by now, a resume among them: the record holds.
+    std::thread::sleep(Duration::from_millis(300));
+    wait_for("the HALT to stand", || (cnc.state() == State::Halt && cnc.halted()).then_some(()));
+    done(&ctl(dir.path(), &["hung", "resume"]), &["its page says RUN"]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(cnc.state() == State::Run && !record(dir.path(), "hung").exists());
+    drop((ticks, sidecar));
+}
+
+/// Who cannot write the record still halts, and is told what is missing.
+#[test]
+fn a_halt_that_cannot_be_recorded_is_given_all_the_same() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["norecord"], "");
+    std::fs::write(dir.path().join("state"), "a file where the folder should be").unwrap();
+    let mut sidecar = run(&config);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "norecord", State::Boot);
+    let out = ctl(dir.path(), &["norecord", "halt"]);
+    failed(&out, 1, &["halted (its page says BOOT, HALT in force)", "not recorded in", "a reboot would forget it"]);
+    assert!(cnc.halted());
+    done(&ctl(dir.path(), &["norecord", "resume"]), &["resumed"]);
+    assert!(!cnc.halted());
+    sidecar.kill9();
+    std::fs::remove_file(dir.path().join("pillion.norecord.cnc")).unwrap();
+    failed(&ctl(dir.path(), &["norecord", "halt"]), 1, &["not halted", "no control page", "no record can be written"]);
+}
+
+/// A program with the C++ or Rust header knows of no record: the sidecar keeps it, and removes it when such a program resumes.
+#[test]
+fn orders_through_the_page_alone_are_recorded() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["page"], "");
+    let mut sidecar = run(&config);
+    let cnc = cnc_of(&mut sidecar, dir.path(), "page", State::Boot);
+    let patience = Duration::from_secs(60);
+    cnc.request(Command::Halt, patience).unwrap();
+    wait_for("a record", || record(dir.path(), "page").exists().then_some(()));
+    cnc.request(Command::Resume, patience).unwrap();
+    wait_for("its removal", || (!record(dir.path(), "page").exists()).then_some(()));
+    assert!(!cnc.halted());
+    // A record alone halts a live lane too, whoever wrote it and whatever it says.
+    std::fs::write(record(dir.path(), "page"), "not what we write").unwrap();
+    wait_for("the HALT", || cnc.halted().then_some(()));
+    let look = status(dir.path(), "page");
+    assert!(look["halt"]["reason"].is_null() && look["halted"] == true, "{look}");
+    done(&ctl(dir.path(), &["page", "resume"]), &[]);
+    drop(sidecar);
+}
+
+#[test]
+fn run_can_start_halted() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["one", "two"], "core = \"auto\"\n");
+    if pillion::cold::cores::allowed().len() < 2 {
+        skip("two lanes need two CPUs");
+        return;
+    }
+    let mut sidecar = Running::start(lanes::sidecar(&config).arg("--halted"));
+    for lane in ["one", "two"] {
+        assert!(cnc_of(&mut sidecar, dir.path(), lane, State::Boot).halted());
+        let text = std::fs::read_to_string(record(dir.path(), lane)).unwrap();
+        assert!(text.contains("run --halted"), "{text}");
+    }
+    done(&ctl(dir.path(), &["--all", "resume"]), &["lane one: resumed", "lane two: resumed"]);
+    done(&ctl(dir.path(), &["--all", "halt", "--reason", "all of them"]), &["lane one: HALT", "lane two: HALT"]);
+    done(&ctl(dir.path(), &["--all", "stop"]), &["lane one: STOPPED", "lane two: STOPPED"]);
+    assert!(sidecar.finish().status.success());
+    // All of them are down now, and all are halted.
+    done(&ctl(dir.path(), &["--all", "resume"]), &["lane one: resumed", "lane two: resumed"]);
+    failed(&ctl(dir.path(), &["--all", "stop"]), 2, &["no lane has a control page here"]);
+    failed(&ctl(dir.path(), &["halt"]), 2, &["LANE"]);
+}
+
+/// A HALT of a dead lane and a start at the same time: whoever is first, the lane comes up halted.
+#[test]
+fn a_halt_is_never_lost_to_a_start() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["race"], "");
+    for round in 0..6 {
+        let sidecar = run(&config);
+        std::thread::sleep(Duration::from_millis(round * 20));
+        done(&ctl(dir.path(), &["race", "halt"]), &["lane race: HALT"]);
+        let cnc = cnc_in(dir.path(), "race", State::Boot);
+        wait_for("the HALT", || cnc.halted().then_some(()));
+        sidecar.kill9();
+        done(&ctl(dir.path(), &["race", "resume"]), &[]);
+        assert!(!CncClient::attach_operator(&Lane::in_dir(dir.path(), "race").unwrap()).unwrap().halted());
+    }
+}
+
+/// A lane that fails says so at once, with those that stay up, and is in the exit code when they have ended.
+#[test]
+fn one_lane_of_two_fails_aloud_and_alone() {
+    if pillion::cold::cores::allowed().len() < 2 {
+        skip("two lanes need two CPUs");
+        return;
+    }
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let (config, report) = (lanes(dir.path(), &["bad", "good"], ""), dir.path().join("report.json"));
+    let words = dir.path().join("words");
+    let mut command = lanes::sidecar(&config);
+    command.arg("--report").arg(&report).stderr(std::fs::File::create(&words).unwrap());
+    let mut sidecar = Running(command.spawn().unwrap());
+    cnc_of(&mut sidecar, dir.path(), "bad", State::Boot);
+    cnc_of(&mut sidecar, dir.path(), "good", State::Boot);
+    junk_ring(dir.path(), "bad");
+    let bad = cnc_of(&mut sidecar, dir.path(), "bad", State::Fail);
+    let said = wait_for("the failure to be said", || {
+        std::fs::read_to_string(&words).ok().filter(|said| said.contains("lane bad has failed"))
+    });
+    assert!(said.contains("the process stays up with good") && said.contains("pillion.bad.ticks"), "{said}");
+    let all = output(pillion().args(["status", "--shm-dir"]).arg(dir.path()));
+    failed(&all, 1, &["lane bad: has failed (state FAIL)"]);
+    assert!(stdout(&all).contains("lane good  BOOT"), "{}", stdout(&all));
+    done(&ctl(dir.path(), &["bad", "stop"]), &["lane bad: FAIL", "stays up with good"]);
+    assert!(!bad.owner_alive());
+    done(&ctl(dir.path(), &["good", "stop"]), &["lane good: STOPPED"]);
+    let ended = sidecar.finish();
+    assert_eq!(ended.status.code(), Some(1), "a lane that had started and failed");
+    let said = std::fs::read_to_string(&words).unwrap();
+    assert!(said.matches("pillion.bad.ticks").count() >= 2, "at once and at the end: {said}");
+    let account: pillion::cold::report::SidecarReport =
+        serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let ends: Vec<_> = account.lanes.iter().map(|lane| (lane.lane.as_str(), lane.end.as_str())).collect();
+    assert_eq!(ends, [("bad", "refused"), ("good", "stopped")]);
+}
+
+/// A lane that was in BOOT had started: what ends it is no refusal.
+#[test]
+fn a_lane_that_fails_in_boot_is_a_run_that_failed() {
+    let dir = shm_dir();
+    let mut sidecar = run(&lanes(dir.path(), &["alone"], ""));
+    cnc_of(&mut sidecar, dir.path(), "alone", State::Boot);
+    junk_ring(dir.path(), "alone");
+    let ended = sidecar.finish();
+    failed(&ended, 1, &["pillion.alone.ticks", "mend: "]);
+    let page = Lane::in_dir(dir.path(), "alone").unwrap();
+    assert_eq!(CncClient::attach_operator(&page).unwrap().state(), State::Fail);
+    assert!(page.path(Kind::Ticks).exists(), "what is not ours is left alone");
+}
