@@ -127,6 +127,7 @@ fn every_row_is_held_against_the_estimator() {
     assert_eq!((expected["differ"].as_integer(), expected["decisions"].as_integer()), (Some(0), Some(0)));
     assert!((0.0..1e-5).contains(&expected["largest"].as_float().unwrap()), "{expected:?}");
     assert_eq!(manifest["trigger"].as_str(), Some("event-end"));
+    assert_eq!(manifest["instruments"].as_array().map(Vec::len), Some(3), "what the rows count in: {manifest}");
     // Golden rows are rows of the file, spread over it.
     let golden: Value = serde_json::from_slice(&std::fs::read(bench.path("made/golden.json")).unwrap()).unwrap();
     let golden: Vec<Vec<f32>> = serde_json::from_value(golden["inputs"].clone()).unwrap();

@@ -24,6 +24,8 @@ pub(super) struct Evidence {
     pub(super) trigger: Option<Trigger>,
     /// A window or a state steps on those events alone.
     steps: bool,
+    /// `[[instruments]]` of the manifest, where the file of rows says what features count in.
+    pub(super) instruments: Option<toml::Value>,
     found: Option<Found>,
 }
 
@@ -42,7 +44,7 @@ impl Evidence {
     ) -> Result<Self> {
         let steps = steps(shape);
         let Some(path) = &plan.rows else {
-            return Ok(Self { trigger: plan.trigger, steps, found: None });
+            return Ok(Self { trigger: plan.trigger, steps, instruments: None, found: None });
         };
         let rows = Rows::open(path, set.name(), set.names(), &set.hash())?;
         if let (Some(told), Some(found)) = (plan.trigger, rows.trigger())
@@ -56,7 +58,8 @@ impl Evidence {
         let (tolerance, expect) = (plan.tolerance, plan.expect.as_deref());
         let asked = Asked { rows: &rows, expect, shape, names, tolerance, decides, trees: has_trees(onnx) };
         let found = expect::ask(&asked, engine)?;
-        Ok(Self { trigger: plan.trigger.or(rows.trigger()), steps, found: Some(found) })
+        let instruments = rows.instruments().cloned();
+        Ok(Self { trigger: plan.trigger.or(rows.trigger()), steps, instruments, found: Some(found) })
     }
 
     /// Rows for golden.json.

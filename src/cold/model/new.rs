@@ -184,6 +184,9 @@ fn manifest(
         let both = [("absolute", absolute), ("relative", relative)].map(|(key, x)| (key.to_owned(), number(x)));
         put("tolerance", Value::Table(both.into_iter().collect()));
     }
+    if let Some(instruments) = &evidence.instruments {
+        put("instruments", instruments.clone());
+    }
     if let Some(expected) = evidence.expected().and_then(|expected| Value::try_from(expected).ok()) {
         put("expected", expected);
     }

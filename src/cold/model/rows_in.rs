@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::Hash;
+use super::{Hash, manifest_instruments};
 use super::table_in::{As, Table};
 use crate::error::{Error, Result};
 use crate::hot::Trigger;
@@ -24,6 +24,7 @@ pub(super) struct Rows {
     warm: bool,
     count: u64,
     trigger: Option<Trigger>,
+    instruments: Option<toml::Value>,
 }
 
 /// One row.
@@ -57,6 +58,8 @@ impl Rows {
         }
         let trigger = head.facts.get("pillion.trigger").map(|text| text.parse::<Trigger>()).transpose();
         let trigger = trigger.map_err(|problem| bad(format!("pillion.trigger in its metadata: {problem}")))?;
+        let facts = head.facts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let instruments = manifest_instruments(facts);
         let Some(columns) = &head.names else {
             return Err(bad("has no names of columns".into()));
         };
@@ -76,6 +79,7 @@ impl Rows {
             warm: warm.is_some(),
             count: count.unwrap_or(0),
             trigger,
+            instruments,
         };
         if count.is_none() {
             let mut pass = rows.pass()?;
@@ -102,6 +106,11 @@ impl Rows {
     /// The trigger on whose events the file has its rows, where it says so.
     pub(super) fn trigger(&self) -> Option<Trigger> {
         self.trigger
+    }
+
+    /// `[[instruments]]` of a manifest, where the file says what its features count in.
+    pub(super) fn instruments(&self) -> Option<&toml::Value> {
+        self.instruments.as_ref()
     }
 
     /// From the first row on.
