@@ -135,10 +135,9 @@ fn ls_says_what_is_not_used_and_why() {
         for fact in ["65534:65533", "not used: it belongs to uid 65534"] {
             assert!(line(&text, "pillion.es.board").contains(fact), "no {fact:?} in {text}");
         }
-        let out = place.shm(&["ls", "--json"]);
-        let text = stdout(&out);
-        let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let row = rows.into_iter().find(|row| row["kind"] == "board").unwrap();
+        let text = stdout(&place.shm(&["ls", "--json"]));
+        let mut rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let row = rows.find(|row| row["kind"] == "board").unwrap();
         assert_eq!((row["uid"].as_u64(), row["gid"].as_u64()), (Some(65_534), Some(65_533)));
         assert!(row["distrust"].as_str().unwrap().contains("uid 65534"), "{row}");
     }

@@ -28,6 +28,8 @@ mod clock;
 #[cfg(not(loom))]
 mod cnc;
 #[cfg(not(loom))]
+mod files;
+#[cfg(not(loom))]
 mod header;
 #[cfg(not(loom))]
 mod lane;

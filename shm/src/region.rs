@@ -7,19 +7,20 @@
 
 use crate::crash;
 use crate::error::{Error, Result};
+use crate::files::{check_owner, directory, failed, io, names, open};
 use crate::header::Header;
 use crate::lane::{Access, LockMemory};
 use crate::layout::{Kind, LAYOUT_VERSION, MOST_TABLE_BYTES, body_offset, header as at, layout_hash};
 use crate::owner;
 use crate::sync::{AtomicU64, Ordering, Words};
 use crate::takeover::{self, Installed};
-use crate::trust::{Trust, Writers};
+use crate::trust::Trust;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -417,36 +418,6 @@ fn no_space(path: &Path, file: &File, needed: u64) -> Error {
     Error::NoSpace { path: path.to_owned(), needed, free }
 }
 
-/// Opens `path` without following links; `None` when it does not exist.
-fn open(path: &Path, flags: OFlags, action: &'static str) -> Result<Option<File>> {
-    match rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
-        Ok(file) => Ok(Some(file.into())),
-        Err(Errno::NOENT) => Ok(None),
-        Err(Errno::LOOP) => {
-            let owner = owner(path).map_or_else(String::new, |uid| format!("; it belongs to uid {uid}"));
-            let found = format!("a symbolic link, which is not followed{owner}");
-            Err(Error::NotARegion { path: path.to_owned(), found })
-        }
-        Err(error) => Err(failed(action, path, error)),
-    }
-}
-
-/// The directory of a region's file.
-fn directory(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-/// Whether the opened `file` is one that `trust`, which knows the directory's owner, lets be used. What is no regular file
-/// is left to [`Header::read`].
-fn check_owner(file: &File, path: &Path, kind: u32, trust: &Trust) -> Result<()> {
-    let metadata = file.metadata().map_err(|e| io("stat", path, e))?;
-    if !metadata.is_file() {
-        return Ok(());
-    }
-    let writers = if kind == Kind::Cnc as u32 { Writers::Group } else { Writers::Owner };
-    Ok(trust.check_file(path, &metadata, writers)?)
-}
-
 /// Refuses early, before a large file is made for nothing.
 fn refuse_if_held(plan: &Plan, trust: &Trust) -> Result<()> {
     let path = &plan.path;
@@ -465,29 +436,4 @@ fn lock_dead(old: &File, header: &Header, path: &Path) -> Result<()> {
         }
     }
     Err(Error::Held { path: path.to_owned(), maker: header.maker(), generation: header.generation })
-}
-
-/// Whether `path` still names `file`.
-fn names(path: &Path, file: &File) -> bool {
-    let (Ok(named), Ok(own)) = (std::fs::symlink_metadata(path), file.metadata()) else { return false };
-    (named.dev(), named.ino()) == (own.dev(), own.ino())
-}
-
-fn io(action: &'static str, path: &Path, source: std::io::Error) -> Error {
-    match source.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            let uid = rustix::process::geteuid().as_raw();
-            Error::Denied { path: path.to_owned(), action, uid, owner: owner(path) }
-        }
-        _ => Error::Io { action, path: path.to_owned(), source },
-    }
-}
-
-/// Whose file has the name, for messages.
-fn owner(path: &Path) -> Option<u32> {
-    std::fs::symlink_metadata(path).ok().map(|metadata| metadata.uid())
-}
-
-fn failed(action: &'static str, path: &Path, error: Errno) -> Error {
-    io(action, path, error.into())
 }
