@@ -105,7 +105,7 @@ fn play(models: Models, before: fn() -> u64, after: fn() -> u64) -> (u64, Counts
     }
     link.stop.store(true, Ordering::Relaxed);
     let (counted, lane) = hot.join().expect("the hot thread ends");
-    (counted, lane.counts().clone(), handed)
+    (counted, *lane.counts(), handed)
 }
 
 #[test]
