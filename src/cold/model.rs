@@ -10,19 +10,21 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::admission::Tolerance;
-use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, runtime};
+use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, adapt, runtime};
 
 use crate::error::{Error, Result};
 use choose::Case;
 
 pub mod check;
 mod choose;
+mod exporters;
 pub mod guess;
 mod mallocs;
 mod manifest;
 pub mod new;
+mod taken;
 pub use choose::{Candidate, EngineChoice, Serving};
-pub use manifest::{Decides, Hash, Manifest, Missing, Scores, Training};
+pub use manifest::{Decides, Hash, Layout, Manifest, Missing, Scores, Training};
 
 /// File names inside a model directory.
 const MANIFEST: &str = "manifest.toml";
@@ -32,13 +34,15 @@ const GOLDEN: &str = "golden.json";
 /// Most outputs a model may have: a signal carries 16 values.
 pub const MAX_OUTPUTS: usize = 16;
 
-const REEXPORT: &str = "export the model again (models/train.py writes all three files together)";
+const REEXPORT: &str =
+    "export the model again and make the directory anew with `pillion model new`, which writes all three files together";
 
 /// A model directory whose files are whole and belong together. Needs no runtime.
 #[derive(Clone, Debug)]
 pub struct Model {
     dir: PathBuf,
     manifest: Manifest,
+    /// The graph as engines take it.
     onnx: Vec<u8>,
     onnx_sha256: [u8; 32],
     golden: Golden,
@@ -81,6 +85,9 @@ impl Model {
         let (onnx, onnx_sha256) = read_hashed(&dir.join(ONNX), "onnx_sha256", &manifest.onnx_sha256)?;
         let (golden, _) = read_hashed(&dir.join(GOLDEN), "golden_sha256", &manifest.golden_sha256)?;
         let golden = Golden::parse(&dir.join(GOLDEN), &golden, &manifest)?;
+        let plain = adapt::plain(&onnx).onnx;
+        let onnx = adapt::fit(&plain, &manifest.fitting()).map(|fitted| fitted.into_owned());
+        let onnx = onnx.map_err(|problem| Error::input(dir.join(ONNX).display(), problem, REEXPORT))?;
         Ok(Self { dir: dir.to_path_buf(), manifest, onnx, onnx_sha256, golden })
     }
 

@@ -17,6 +17,10 @@ pub struct Told {
     pub states: Vec<(String, String)>,
     /// Outputs that are published.
     pub outputs: Vec<String>,
+    /// A window has a row for each feature, and not one for each event.
+    pub channels_first: bool,
+    /// The number of features is that of a feature set.
+    pub by_set: bool,
 }
 
 /// Why there is no telling, and the flag that would.
@@ -38,14 +42,118 @@ fn unclear<T>(problem: impl Into<String>, mend: impl Into<String>) -> Result<T, 
 /// More than one reading of the graph.
 pub fn shape(inputs: &[Port], outputs: &[Port], told: &Told) -> Result<Shape, Unclear> {
     if let Some(other) = inputs.iter().find(|port| !port.is_float()) {
-        let problem = format!("input `{}` is {}, where float32 is taken", other.name, other.text());
-        return unclear(problem, "export the model with float32 inputs");
+        return no_floats(other);
     }
     let (states, row) = states_and_row(inputs, outputs, told)?;
     let (rows, features) = rows_and_features(row, told)?;
     let published = published(outputs, &states, told)?;
     let input = row.name.clone();
     Ok(Shape { input, features, rows, outputs: published, values: 0, states, warmup: rows })
+}
+
+/// Refuses an input that is of no floats.
+fn no_floats<T>(port: &Port) -> Result<T, Unclear> {
+    let mend = match port.kind.as_str() {
+        "string" => "features are numbers: leave that column out, or make numbers of it before the model",
+        "float64" | "float16" | "bfloat16" => "export the model with this input as float32",
+        _ => {
+            "export the model with float32 inputs: for a data frame, train and export with df.astype(\"float32\"); for \
+             skl2onnx, initial_types of FloatTensorType"
+        }
+    };
+    unclear(format!("input `{}` is {}, where float32 is taken", port.name, port.text()), mend)
+}
+
+/// The columns of a data frame, which come as inputs of one value each, in the graph's order; none where the inputs are something else.
+///
+/// # Errors
+/// Columns among which one is of no floats, or is wider than a value.
+pub fn columns(inputs: &[Port], told: &Told) -> Result<Option<Vec<String>>, Unclear> {
+    let one = |port: &Port| matches!(port.dims[..], [None | Some(1), Some(1)]);
+    let ones = inputs.iter().filter(|port| one(port)).count();
+    // A step of one feature with its states looks so too, and says so by its names or by the flag.
+    if inputs.len() < 2 || !told.states.is_empty() || told.window.is_some() || ones * 2 <= inputs.len() {
+        return Ok(None);
+    }
+    if let Some(other) = inputs.iter().find(|port| !port.is_any_float()) {
+        return no_floats(other);
+    }
+    if let Some(wide) = inputs.iter().find(|port| !one(port)) {
+        let problem = format!("it has an input for each column, but for `{}`, which is {}", wide.name, wide.text());
+        return unclear(problem, "export the model with one input for all columns, or with one for each");
+    }
+    if let Some(other) = inputs.iter().find(|port| port.kind != inputs[0].kind) {
+        let problem = format!("input `{}` is {}, where `{}` is {}", other.name, other.kind, inputs[0].name, inputs[0].kind);
+        return unclear(problem, "train and export with df.astype(\"float32\")");
+    }
+    Ok(Some(inputs.iter().map(|port| port.name.clone()).collect()))
+}
+
+/// A column's name as an exporter writes it: what is neither a letter nor a digit becomes `_`, and a first digit gets one.
+fn sanitised(name: &str) -> String {
+    let digit = name.starts_with(|c: char| c.is_ascii_digit());
+    let plain = name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' });
+    digit.then_some('_').into_iter().chain(plain).collect()
+}
+
+/// Whether a name in a file means this feature.
+fn means(column: &str, feature: &str) -> bool {
+    column == feature || sanitised(column) == sanitised(feature)
+}
+
+/// The columns in the order of the set's features, each by name.
+///
+/// # Errors
+/// Features without a column, and columns that are no feature.
+pub fn arranged(columns: &[String], set: &[String]) -> Result<Vec<String>, Unclear> {
+    let of = |feature: &String| {
+        let exact = columns.iter().find(|column| *column == feature);
+        exact.or_else(|| columns.iter().find(|column| means(column, feature))).cloned()
+    };
+    let found: Vec<Option<String>> = set.iter().map(of).collect();
+    let missing: Vec<&String> = set.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(name, _)| name).collect();
+    let foreign: Vec<&String> = columns.iter().filter(|column| !found.contains(&Some((*column).clone()))).collect();
+    if missing.is_empty() && foreign.is_empty() && columns.len() == set.len() {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    let mut problem = format!("its {} inputs are columns, and not the set's {} features:", columns.len(), set.len());
+    for (what, names) in [("it has none for", &missing), ("the set has no", &foreign)] {
+        if !names.is_empty() {
+            let some: Vec<String> = names.iter().take(5).map(|name| format!("`{name}`")).collect();
+            let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+            problem += &format!(" {what} {}{more};", some.join(", "));
+        }
+    }
+    let problem = problem.trim_end_matches([';', ':']);
+    unclear(problem, "name the set that it was trained on with --features, or train it on a frame of exactly the set's columns")
+}
+
+/// Holds the columns that a file says it was trained on against the set's.
+///
+/// # Errors
+/// Another order, or other names, where the file names as many columns as the set has, or some of the set's.
+pub fn check_order(columns: Option<&[String]>, set: Option<&[String]>) -> Result<(), Unclear> {
+    let (Some(columns), Some(set)) = (columns, set) else { return Ok(()) };
+    let known = columns.iter().any(|column| set.iter().any(|feature| means(column, feature)));
+    let same = columns.len() == set.len();
+    if !known && !same {
+        return Ok(());
+    }
+    let differs = (0..columns.len().max(set.len()))
+        .find(|&i| !columns.get(i).zip(set.get(i)).is_some_and(|(column, feature)| means(column, feature)));
+    let Some(at) = differs else { return Ok(()) };
+    let name = |list: &[String]| list.get(at).map_or("nothing".into(), |name| format!("`{name}`"));
+    let problem =
+        format!("its metadata name the columns it was trained on: column {at} is {}, feature {at} of the set {}", name(columns), name(set));
+    unclear(problem, "train the model on the set's columns in the set's order, or name the set it was trained on with --features")
+}
+
+/// The input that takes the rows.
+///
+/// # Errors
+/// Several may.
+pub fn row_input<'a>(inputs: &'a [Port], outputs: &[Port], told: &Told) -> Result<&'a str, Unclear> {
+    states_and_row(inputs, outputs, told).map(|(_, row)| row.name.as_str())
 }
 
 /// Dimensions of each input for one run of this shape: open ones are a batch of 1, or the window's rows.
@@ -95,7 +203,9 @@ fn states_and_row<'a>(inputs: &'a [Port], outputs: &[Port], told: &Told) -> Resu
         [] => unclear("no input is left for the rows", "name the states alone with --state INPUT=OUTPUT,…"),
         _ => {
             let problem = format!("it has the inputs {} and the outputs {}", names(inputs), names(outputs));
-            unclear(problem, "name every state, input and next value, with --state INPUT=OUTPUT,…")
+            let mend = "name every state, input and next value, with --state INPUT=OUTPUT,…; inputs that are no states must be \
+                        one input of all features, or one of [batch, 1] for each";
+            unclear(problem, mend)
         }
     }
 }
@@ -164,9 +274,30 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
         _ => (None, None),
     };
     let two = long.len() == 2;
+    // Of two dimensions without a batch before them the first may as well be a batch.
+    if let [Some(first), ..] = row.dims[..]
+        && first > 1
+        && long.len() > 1
+        && told.window.is_none()
+    {
+        let one = "export the model with a batch of 1 or an open one";
+        return match two {
+            true => unclear(
+                format!("{named}: its first dimension is fixed at {first}, which may be a batch or a window"),
+                format!("{one}; if it is a window of the latest {first} rows, say so with --window {first}"),
+            ),
+            false => unclear(format!("{named}: its batch is fixed at {first}"), one),
+        };
+    }
     let features = match (told.features, features) {
         (Some(told), _) => told,
         (None, Some(features)) => features,
+        (None, None) if long.len() > 2 => {
+            return unclear(
+                format!("{named}, which has more dimensions than a batch, rows and features"),
+                "export the model for an input of [batch, rows, features]",
+            );
+        }
         (None, None) => {
             return unclear(format!("{named}: how long is a row?"), "give --features N, and --window N for a window");
         }
@@ -186,7 +317,7 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     match values {
         None => {
             let problem = format!("{named}, which is not {rows} rows of {features} values");
-            return unclear(problem, "give --features N and --window N as the graph has them");
+            return unclear(problem, misfit(&long, features, told));
         }
         Some(values) if values > MOST_VALUES => {
             let problem = format!("{named}: a window of {values} values, at most {MOST_VALUES} are taken");
@@ -197,9 +328,26 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     Ok((rows, features))
 }
 
+/// What mends a number of features that the graph does not have.
+fn misfit(long: &[Option<usize>], features: usize, told: &Told) -> String {
+    match *long {
+        [Some(channels), Some(rows)] if channels == features && rows != features => {
+            format!("if it is {channels} channels of {rows} values each, say so with --layout channels-first")
+        }
+        [.., Some(n)] if told.by_set => format!(
+            "name the set that it was trained on, of {n} features, with --features, or train the model on the features of this one"
+        ),
+        _ => "give --features N and --window N as the graph has them".into(),
+    }
+}
+
 /// Outputs to publish: those named, or all floats that are no state's next value.
 fn published(outputs: &[Port], states: &[(String, String)], told: &Told) -> Result<Vec<String>, Unclear> {
     if !told.outputs.is_empty() {
+        if let Some(port) = outputs.iter().find(|port| told.outputs.contains(&port.name) && !port.is_number()) {
+            let problem = format!("output `{}` is {}, which is no tensor of numbers", port.name, port.text());
+            return unclear(problem, "name another with --output");
+        }
         return match told.outputs.iter().find(|name| outputs.iter().all(|port| port.name != **name)) {
             None => Ok(told.outputs.clone()),
             Some(name) => {
@@ -207,12 +355,16 @@ fn published(outputs: &[Port], states: &[(String, String)], told: &Told) -> Resu
             }
         };
     }
-    let free = |port: &&Port| port.is_float() && states.iter().all(|(_, next)| *next != port.name);
+    let free = |port: &&Port| port.is_any_float() && states.iter().all(|(_, next)| *next != port.name);
     let names_of: Vec<String> = outputs.iter().filter(free).map(|port| port.name.clone()).collect();
     if names_of.is_empty() {
-        let problem =
-            format!("none of its outputs is a float32 tensor that is free to be published: {}", names(outputs));
-        return unclear(problem, "export the model with one; a classifier of scikit-learn with zipmap=False");
+        let problem = format!("none of its outputs is a tensor of floats that is free to be published: {}", names(outputs));
+        let number = outputs.iter().find(|port| port.is_number() && states.iter().all(|(_, next)| *next != port.name));
+        let mend = match number {
+            Some(port) => format!("give --output {}, to publish integers as numbers, or export the model with scores", port.name),
+            None => "export the model with an output of scores or probabilities".into(),
+        };
+        return unclear(problem, mend);
     }
     Ok(names_of)
 }
@@ -223,7 +375,7 @@ fn names(ports: &[Port]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Port, Told, dims, shape};
+    use super::{Port, Told, arranged, check_order, columns, dims, shape};
 
     fn port(name: &str, dims: &[i64]) -> Port {
         Port {
@@ -240,7 +392,10 @@ mod tests {
             (vec![41], (None, None), Some((1, 41))),
             (vec![1, 41], (None, None), Some((1, 41))),
             (vec![-1, 41], (None, None), Some((1, 41))),
-            (vec![50, 40], (None, None), Some((50, 40))),
+            (vec![50, 40], (None, Some(50)), Some((50, 40))),
+            // A batch, or a window: nobody knows.
+            (vec![50, 40], (None, None), None),
+            (vec![4, 24], (Some(24), None), None),
             (vec![-1, 50, 40], (None, None), Some((50, 40))),
             (vec![-1, 1, 100, 40], (None, None), Some((100, 40))),
             (vec![-1, -1, 40], (None, Some(20)), Some((20, 40))),
@@ -260,6 +415,34 @@ mod tests {
                 let values: usize = dims(&inputs, &shape)[0].iter().product();
                 assert_eq!(values, shape.rows * shape.features, "{x:?}");
             }
+        }
+    }
+
+    #[test]
+    fn columns_are_brought_into_the_sets_order_by_name() {
+        let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let set = list(&["b", "a.2", "5e"]);
+        assert_eq!(arranged(&list(&["_5e", "a_2", "b"]), &set).unwrap(), list(&["b", "a_2", "_5e"]));
+        let says = |columns: &[&str], words: &str| {
+            let why = arranged(&list(columns), &set).unwrap_err();
+            assert!(why.problem.contains(words), "{why:?}");
+        };
+        says(&["b", "a_2"], "it has none for `5e`");
+        says(&["b", "a_2", "_5e", "z"], "the set has no `z`");
+        says(&["b", "b_", "_5e"], "it has none for `a.2`; the set has no `b_`");
+        let order = |columns: &[&str]| check_order(Some(&list(columns)), Some(&set));
+        assert_eq!(order(&["b", "a_2", "5e"]), Ok(()));
+        assert_eq!(order(&["x", "y"]), Ok(()), "names of something else");
+        assert!(order(&["a_2", "b", "5e"]).unwrap_err().problem.contains("column 0 is `a_2`, feature 0 of the set `b`"));
+        assert!(order(&["b", "a_2"]).is_err() && order(&["x", "y", "z"]).is_err());
+        let ports = |kinds: &[&str]| {
+            let one = |(i, kind): (usize, &&str)| Port { kind: (*kind).into(), ..port(&format!("c{i}"), &[-1, 1]) };
+            kinds.iter().enumerate().map(one).collect::<Vec<_>>()
+        };
+        let found = columns(&ports(&["float64"; 3]), &Told::default());
+        assert_eq!(found, Ok(Some(list(&["c0", "c1", "c2"]))));
+        for (kinds, words) in [(["float32", "int64", "float32"], "`c1` is int64"), (["float32", "float32", "string"], "`c2` is string")] {
+            assert!(columns(&ports(&kinds), &Told::default()).unwrap_err().problem.contains(words));
         }
     }
 
