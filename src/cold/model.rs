@@ -17,6 +17,7 @@ use choose::Case;
 
 pub mod check;
 mod choose;
+mod columns;
 mod exporters;
 pub mod guess;
 mod mallocs;
@@ -34,8 +35,7 @@ const GOLDEN: &str = "golden.json";
 /// Most outputs a model may have: a signal carries 16 values.
 pub const MAX_OUTPUTS: usize = 16;
 
-const REEXPORT: &str =
-    "export the model again and make the directory anew with `pillion model new`, which writes all three files together";
+const REEXPORT: &str = "export the model again and make the directory anew with `pillion model new`, which writes all three files together";
 
 /// A model directory whose files are whole and belong together. Needs no runtime.
 #[derive(Clone, Debug)]

@@ -63,7 +63,8 @@ pub struct Rules {
     /// largest are nearer to each other than the default tolerance.
     pub decides: bool,
     /// The model is made for NaN in its rows: then it comes out exactly where the reference has it, and decisions hold there
-    /// too. Else it must come out where the reference has it, so that a fault upstream shows, and may where it does not.
+    /// too. Else it must come out where the reference has it, so that a fault upstream shows, and may where it does not; on rows
+    /// with infinities as well, which features never are.
     pub missing: bool,
     /// Most seats of a run.
     pub batch: usize,

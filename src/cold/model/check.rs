@@ -16,6 +16,7 @@ use super::mallocs::{self, Counts};
 use super::taken::{Taken, ports};
 use super::{GOLDEN, Hash, MANIFEST, Missing, Model, ONNX, exporters, refused};
 use crate::cold::cores;
+use crate::engine::adapt::Fitting;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::inspect::{self, Port};
 use crate::engine::native::{self, Survey, Work};
@@ -69,6 +70,10 @@ pub struct Findings {
     pub features: usize,
     /// Rows of the window, 1 for a vector or a step.
     pub rows: usize,
+    /// Which dimension of a window comes first in the file: `rows-first` or `channels-first`.
+    pub layout: &'static str,
+    /// Inputs of the file that have one value each and make up a row, in its order; none where one input takes the rows.
+    pub columns: Vec<String>,
     /// States: input and the output that is its next value.
     pub states: Vec<(String, String)>,
     /// Outputs that are published.
@@ -141,6 +146,7 @@ struct Subject {
     /// The graph as engines take it, and the SHA-256 of the file that it is in.
     onnx: Vec<u8>,
     sha256: Hash,
+    fitting: Fitting,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     shape: Shape,
@@ -206,6 +212,7 @@ impl Subject {
             rules: manifest.rules(request.batch),
             golden: model.golden.inputs,
             sha256: Hash(model.onnx_sha256),
+            fitting: manifest.fitting(),
             onnx: model.onnx,
             cuda: request.cuda,
         };
@@ -216,7 +223,7 @@ impl Subject {
         let path = request.target.clone();
         let taken = Taken::read(&path, &request.told, None, config)?;
         let reference = Box::new(taken.reference(&path, config)?);
-        let Taken { onnx, inputs, outputs, shape, sha256, .. } = taken;
+        let Taken { onnx, inputs, outputs, shape, sha256, fitting, .. } = taken;
         let decides = shape.outputs.len() == 1 && shape.values > 1;
         let missing = request.missing == Missing::Nan;
         let subject = Self {
@@ -225,6 +232,7 @@ impl Subject {
             golden: made_rows(&shape),
             onnx,
             sha256,
+            fitting,
             inputs,
             outputs,
             shape,
@@ -329,6 +337,8 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
         input,
         features,
         rows,
+        layout: if subject.fitting.channels_first { "channels-first" } else { "rows-first" },
+        columns: subject.fitting.columns,
         states,
         published,
         values,

@@ -54,17 +54,16 @@ pub(super) fn other_kind(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         () if starts(b"PK\x03\x04") => ("a zip archive, as PyTorch and Keras write models", TORCH),
         () if starts(b"\x89HDF") => ("an HDF5 file, as Keras writes models", KERAS),
         () if at(4, b"TFL3") => ("a TensorFlow Lite model", "export the Keras model itself with tf2onnx"),
-        () if at(4, b"ORTM") => {
-            ("a model in ONNX Runtime's own format", "name the .onnx file that it was made from")
-        }
+        () if at(4, b"ORTM") => ("a model in ONNX Runtime's own format", "name the .onnx file that it was made from"),
         () if at(8, b"{") && at(3, &[0, 0, 0, 0, 0]) => (
             "weights in the safetensors format, without a graph",
             "load the weights into the model in Python, and export that: torch.onnx.export(model, (x,), \"model.onnx\")",
         ),
         // A schema version and a message behind it, where ONNX has its own version, 3 or more.
-        () if starts(&[0x08, 0x01, 0x12]) => {
-            ("a TensorFlow SavedModel", "export it with python -m tf2onnx.convert --saved-model FOLDER --output model.onnx")
-        }
+        () if starts(&[0x08, 0x01, 0x12]) => (
+            "a TensorFlow SavedModel",
+            "export it with python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+        ),
         () if starts(b"<?xml") || starts(b"<PMML") => {
             ("an XML file, as PMML and OpenVINO are", "export the model itself to ONNX, with its library's exporter")
         }

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{MAX_OUTPUTS, REEXPORT, read_file};
-use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::adapt::{Fitting, ROW};
+use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
 

@@ -77,7 +77,8 @@ pub fn make(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     let manifest = manifest(plan, &set, &taken, &names, golden.as_bytes());
     let files: [(&str, &[u8]); 3] = [(ONNX, &taken.file), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
     write(&plan.folder, &files, &config)?;
-    let mut said = vec![("made", format!("{}: `pillion model check` says what runs it, and how fast", plan.folder.display()))];
+    let mut said =
+        vec![("made", format!("{}: `pillion model check` says what runs it, and how fast", plan.folder.display()))];
     said.extend(taken.said(&names));
     said.push(("engines", engines(plan, &taken, &rows, &mut engine)));
     Ok(said)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::check::read_onnx;
 use super::guess::{self, Told, Unclear};
-use super::{Hash, exporters, refused, sha256};
+use super::{Hash, columns, exporters, refused, sha256};
 use crate::engine::adapt::{self, Fitting, Origin, ROW};
 use crate::engine::inspect::{self, Port};
 use crate::engine::{EngineError, OrtCpu, Runtime, RuntimeConfig, Shape};
@@ -42,17 +42,18 @@ impl Taken {
         let labels = plain.labels;
         let (inputs, outputs) = ports(path, &plain.onnx, config)?;
         let unclear = |Unclear { problem, mend }| Error::input(path.display(), problem, mend);
-        let mut fitting = Fitting { features: told.features, channels_first: told.channels_first, ..Fitting::default() };
-        if let Some(columns) = guess::columns(&inputs, told).map_err(unclear)? {
+        let mut fitting =
+            Fitting { features: told.features, channels_first: told.channels_first, ..Fitting::default() };
+        if let Some(named) = columns::columns(&inputs, told).map_err(unclear)? {
             fitting.columns = match set {
-                Some(set) => guess::arranged(&columns, set).map_err(unclear)?,
-                None => columns,
+                Some(set) => columns::arranged(&named, set).map_err(unclear)?,
+                None => named,
             };
             fitting.features = Some(fitting.columns.len());
             fitting.input = ROW.into();
         } else {
             fitting.input = guess::row_input(&inputs, &outputs, told).map_err(unclear)?.to_owned();
-            guess::check_order(origin.columns.as_deref(), set).map_err(unclear)?;
+            columns::check_order(origin.columns.as_deref(), set).map_err(unclear)?;
         }
         let fit = |bytes: &[u8], fitting: &Fitting| {
             let fitted = adapt::fit(bytes, fitting).map(|fitted| fitted.into_owned());
@@ -86,13 +87,21 @@ impl Taken {
     /// What was made of the file, a fact each: what it takes, and what it gives.
     pub fn said(&self, names: &[String]) -> [(&'static str, String); 2] {
         let Shape { rows, features, .. } = self.shape;
-        let carried = if self.shape.states.is_empty() { String::new() } else {
-            format!(", and carries {} of {}", if self.shape.states.len() == 1 { "a state" } else { "states" }, self.shape.states.iter().map(|(input, _)| format!("`{input}`")).collect::<Vec<_>>().join(", "))
+        let carried = if self.shape.states.is_empty() {
+            String::new()
+        } else {
+            format!(
+                ", and carries {} of {}",
+                if self.shape.states.len() == 1 { "a state" } else { "states" },
+                self.shape.states.iter().map(|(input, _)| format!("`{input}`")).collect::<Vec<_>>().join(", ")
+            )
         };
         let takes = match rows {
             1 => format!("the latest row of {features} features{carried}"),
             _ if self.fitting.channels_first => {
-                format!("the latest {rows} rows of {features} features; in the file the channels, which are the features, come first{carried}")
+                format!(
+                    "the latest {rows} rows of {features} features; in the file the channels, which are the features, come first{carried}"
+                )
             }
             _ => format!("the latest {rows} rows of {features} features, rows first, oldest row first{carried}"),
         };
@@ -101,7 +110,8 @@ impl Taken {
             (true, Some(_)) => "the file names its columns, in the set's order",
             (true, None) => "the file does not name its columns: that they stand in the set's order is not known",
         };
-        let gives = format!("{} of {}: {}", count(names.len(), "value"), self.shape.outputs.join(", "), names.join(", "));
+        let gives =
+            format!("{} of {}: {}", count(names.len(), "value"), self.shape.outputs.join(", "), names.join(", "));
         [("takes", format!("{takes}; {order}")), ("gives", gives)]
     }
 }

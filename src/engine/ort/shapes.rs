@@ -206,7 +206,8 @@ pub(super) fn contradicts(graph: &[Outlet], layout: &Layout) -> bool {
         let declared = graph.iter().find(|output| output.name() == port.name).and_then(|o| o.dtype().tensor_shape());
         let fits = |dims: Vec<i64>| {
             declared.is_some_and(|declared| {
-                declared.len() == dims.len() && declared.iter().zip(&dims).all(|(&said, &dim)| said == -1 || said == dim)
+                declared.len() == dims.len()
+                    && declared.iter().zip(&dims).all(|(&said, &dim)| said == -1 || said == dim)
             })
         };
         !fits(port.dims(1)) || (layout.batches && !fits(port.dims(2)))

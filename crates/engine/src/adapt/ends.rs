@@ -95,7 +95,9 @@ impl Graph<'_> {
                 _ => wanted.extend(inputs.into_iter().filter(|input| place.contains_key(input.as_str()))),
             }
         }
-        wanted.extend(self.infos(OUTPUT).into_iter().map(|(_, info)| info.name).filter(|name| place.contains_key(name.as_str())));
+        wanted.extend(
+            self.infos(OUTPUT).into_iter().map(|(_, info)| info.name).filter(|name| place.contains_key(name.as_str())),
+        );
         for (at, picks, output, from) in joins {
             let node = if picks.iter().copied().eq(0..columns.len() as i64) {
                 node("Identity", &[from], &output, &[])
@@ -127,9 +129,15 @@ impl Graph<'_> {
         let mut taken = Info { dims: fixed(&info, to), ..info.clone() };
         let mut steps: Vec<(&str, Vec<(&str, Vec<i64>)>)> = Vec::new();
         if to.channels_first {
-            let dims = taken.dims.as_mut().ok_or_else(|| format!("input `{}` says nothing of its dimensions", info.name))?;
-            let (channels, rows) = two_long(dims)
-                .ok_or_else(|| format!("layout = \"channels-first\" needs an input of channels and rows; `{}` has {} dimensions", info.name, dims.len()))?;
+            let dims =
+                taken.dims.as_mut().ok_or_else(|| format!("input `{}` says nothing of its dimensions", info.name))?;
+            let (channels, rows) = two_long(dims).ok_or_else(|| {
+                format!(
+                    "layout = \"channels-first\" needs an input of channels and rows; `{}` has {} dimensions",
+                    info.name,
+                    dims.len()
+                )
+            })?;
             let mut perm: Vec<i64> = (0..dims.len() as i64).collect();
             perm.swap(channels, rows);
             dims.swap(channels, rows);
@@ -151,7 +159,8 @@ impl Graph<'_> {
         }
         self.rename(&info.name, &names[steps.len()]);
         for (i, (op, attributes)) in steps.iter().enumerate().rev() {
-            let attributes: Vec<(&str, &[i64])> = attributes.iter().map(|(name, values)| (*name, &values[..])).collect();
+            let attributes: Vec<(&str, &[i64])> =
+                attributes.iter().map(|(name, values)| (*name, &values[..])).collect();
             self.put_first(NODE, node(op, &[&names[i]], &names[i + 1], &attributes));
         }
         Ok(())

@@ -105,7 +105,8 @@ impl<'a> Graph<'a> {
     }
 
     fn all_names(&self) -> HashSet<String> {
-        let mut names: HashSet<String> = self.nodes().flat_map(|(_, node)| [node.texts(1), node.texts(2)].concat()).collect();
+        let mut names: HashSet<String> =
+            self.nodes().flat_map(|(_, node)| [node.texts(1), node.texts(2)].concat()).collect();
         for number in [INPUT, OUTPUT, VALUE_INFO] {
             names.extend(self.infos(number).into_iter().map(|(_, info)| info.name));
         }

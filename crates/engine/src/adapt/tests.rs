@@ -48,7 +48,8 @@ fn varint(number: u8, value: u8) -> Vec<u8> {
 
 /// An input or output of this element type and these dimensions, 0 for an open one.
 fn info(field: u64, name: &str, kind: u8, dims: &[u8]) -> Vec<u8> {
-    let dims: Vec<Vec<u8>> = dims.iter().map(|&d| if d == 0 { held(1, &[]) } else { held(1, &[varint(1, d)]) }).collect();
+    let dims: Vec<Vec<u8>> =
+        dims.iter().map(|&d| if d == 0 { held(1, &[]) } else { held(1, &[varint(1, d)]) }).collect();
     held(field, &[text(1, name), held(2, &[held(1, &[varint(1, kind), held(2, &dims)])])])
 }
 
@@ -99,14 +100,22 @@ fn columns_become_a_row_in_the_features_order() {
     // `c` is read by itself; `a`, `b` and `c` stand at 1, 0 and 2 of the row.
     assert!(wires[0].starts_with("Gather(pillion.row") && wires[0].ends_with(" c"), "{wires:?}");
     assert!(wires[1].starts_with("Gather(pillion.row") && wires[1].ends_with(" j"), "{wires:?}");
-    let lists = parsed(&fitted).graph.unwrap().initializer.iter().map(|t| t.raw_data.as_ref().unwrap().borrow().clone()).collect::<Vec<_>>();
+    let lists = parsed(&fitted)
+        .graph
+        .unwrap()
+        .initializer
+        .iter()
+        .map(|t| t.raw_data.as_ref().unwrap().borrow().clone())
+        .collect::<Vec<_>>();
     let bytes = |places: &[i64]| places.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>();
     assert!(lists.contains(&bytes(&[1, 0, 2])) && lists.contains(&bytes(&[2])), "{lists:?}");
     // In the graph's own order nothing is picked.
     let same = ["a", "b", "c"].map(String::from).to_vec();
     let fitted = fit(&graph, &Fitting { columns: same, ..to.clone() }).unwrap();
     assert!(self::wires(&fitted).contains(&"Identity(pillion.row) j".to_owned()));
-    for (columns, words) in [(vec!["b".to_owned(), "z".to_owned()], "no input `z`"), (columns[..2].to_vec(), "an input `c`")] {
+    for (columns, words) in
+        [(vec!["b".to_owned(), "z".to_owned()], "no input `z`"), (columns[..2].to_vec(), "an input `c`")]
+    {
         let why = fit(&graph, &Fitting { columns, ..to.clone() }).unwrap_err();
         assert!(why.contains(words), "{why}");
     }
@@ -127,7 +136,13 @@ fn ends_are_turned_cast_and_fixed_under_their_own_names() {
     assert_eq!(ends(&fitted, true)[0].1, Some(DataType::FLOAT));
     assert_eq!(
         wires(&fitted),
-        ["Transpose(x) x/transpose", "Cast(x/transpose) x/cast", "Relu(x/cast) h", "Neg(h) y/uncast", "Cast(y/uncast) y"]
+        [
+            "Transpose(x) x/transpose",
+            "Cast(x/transpose) x/cast",
+            "Relu(x/cast) h",
+            "Neg(h) y/uncast",
+            "Cast(y/uncast) y"
+        ]
     );
     let two = Fitting { input: "x".into(), channels_first: true, ..Fitting::default() };
     assert!(fit(&model(&[info(11, "x", 1, &[0, 24])]), &two).unwrap_err().contains("channels and rows"));
@@ -159,7 +174,8 @@ fn a_value_is_renamed_within_subgraphs_too() {
 
 #[test]
 fn declared_dimensions_go_and_all_else_stays() {
-    let graph = model(&[info(11, "x", 1, &[0, 3]), node("Relu", &["x"], "y"), info(13, "y", 1, &[9]), info(12, "y", 1, &[9])]);
+    let graph =
+        model(&[info(11, "x", 1, &[0, 3]), node("Relu", &["x"], "y"), info(13, "y", 1, &[9]), info(12, "y", 1, &[9])]);
     let loose = without_dims(&graph);
     assert_eq!(ends(&loose, true), [("y".to_owned(), Some(DataType::FLOAT), None)]);
     assert_eq!(ends(&loose, false), ends(&graph, false));

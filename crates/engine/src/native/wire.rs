@@ -59,7 +59,9 @@ pub(super) fn check(onnx: &[u8]) -> Result<(), String> {
 pub(super) fn passed_over(onnx: &[u8]) -> Option<String> {
     if let Some(function) = parts(onnx, 25).next() {
         let name = text(function, 1);
-        return Some(format!("it has a function of its own, `{name}`, which the native engine does not run: inline it"));
+        return Some(format!(
+            "it has a function of its own, `{name}`, which the native engine does not run: inline it"
+        ));
     }
     let sparse = |graph: &[u8]| parts(graph, 15).next().is_some();
     let text = "it has a sparse initializer, which the native engine does not read: make it a dense one";

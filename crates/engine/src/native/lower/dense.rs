@@ -46,7 +46,14 @@ impl Lower<'_> {
     }
 
     /// The product, and a bias that hangs on the input.
-    fn gemm_and_computed(&mut self, node: &Node, x: Slot, dims: [usize; 2], dense: Dense, beta: f32) -> Result<(), Refusal> {
+    fn gemm_and_computed(
+        &mut self,
+        node: &Node,
+        x: Slot,
+        dims: [usize; 2],
+        dense: Dense,
+        beta: f32,
+    ) -> Result<(), Refusal> {
         let (own, bias) = self.computed_input(node, 2)?;
         if beta != 1.0 || broadcast(node, &dims, &own)? != dims {
             return Err(node.refuse(format!("beta = {beta} and a computed bias of {own:?} for {dims:?} is not taken")));

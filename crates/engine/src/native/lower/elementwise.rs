@@ -140,7 +140,10 @@ impl Lower<'_> {
     fn operand(&mut self, node: &Node, i: usize) -> Result<(Vec<usize>, Slot), Refusal> {
         let computed = |value: &Value| matches!(self.known.get(value), Some(Known::Computed { .. }));
         let value = node.input(i)?;
-        if self.is_whole(value) && !computed(&value) && node.inputs.iter().flatten().any(|v| computed(v) && self.is_whole(*v)) {
+        if self.is_whole(value)
+            && !computed(&value)
+            && node.inputs.iter().flatten().any(|v| computed(v) && self.is_whole(*v))
+        {
             return Ok(self.computed(value));
         }
         self.computed_input(node, i)
@@ -174,7 +177,9 @@ impl Lower<'_> {
             // Plus -0 is nothing at all, where plus 0 would turn -0 about.
             Binary::Mul => (c, vec![-0.0; len]),
             // The reciprocal of what is nearly 0 would be infinite, and that of what is huge would lose bits.
-            Binary::Div if c.iter().all(|c| (1e-30..1e30).contains(&c.abs())) => (c.iter().map(|c| 1.0 / c).collect(), vec![-0.0; len]),
+            Binary::Div if c.iter().all(|c| (1e-30..1e30).contains(&c.abs())) => {
+                (c.iter().map(|c| 1.0 / c).collect(), vec![-0.0; len])
+            }
             _ => return Ok(false),
         };
         if f == Binary::Add

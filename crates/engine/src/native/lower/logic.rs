@@ -63,10 +63,13 @@ impl Lower<'_> {
             "Cast" => matches!(node.int("to", 0), 6 | 7),
             "CastLike" => of(1),
             // Truth values.
-            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" | "Not" | "IsNaN" => false,
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" | "Not"
+            | "IsNaN" => false,
             "ml.OneHotEncoder" | "ml.FeatureVectorizer" | "ml.Scaler" | "ml.Normalizer" | "ml.Imputer" => false,
             "Where" => of(1) || of(2),
-            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Concat" | "Pow" => (0..node.inputs.len()).any(of),
+            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Concat" => {
+                (0..node.inputs.len()).any(of)
+            }
             _ => of(0),
         }
     }

@@ -196,7 +196,8 @@ impl Lower<'_> {
             return Ok(());
         }
         self.buffers.push(Buffer::from_values(&vec![replaced; len]));
-        let (same, all) = (self.buffer(len), self.buffers.len() - 1);
+        let all = self.buffers.len() - 1;
+        let same = self.buffer(len);
         self.steps.push(Step::Binary { a: x, b: all, y: same, len, f: Binary::Equal });
         let y = self.define(node, dims)?;
         self.steps.push(Step::Select { c: same, a: b, b: x, y, len });
@@ -220,7 +221,9 @@ impl Lower<'_> {
         if self.is_computed(node, 1) {
             let (index_dims, index) = self.computed_input(node, 1)?;
             if rows != 1 {
-                return Err(node.refuse(format!("its indices are not constant, and its input is {dims:?}: no single row")));
+                return Err(
+                    node.refuse(format!("its indices are not constant, and its input is {dims:?}: no single row"))
+                );
             }
             let len = index_dims.iter().product();
             let (_, x) = self.computed(node.input(0)?);
@@ -248,7 +251,9 @@ impl Lower<'_> {
         let mut pieces = Vec::new();
         for i in 0..node.inputs.len() {
             let (dims, x) = self.computed_input(node, i)?;
-            let ([len] | [1, len]) = dims[..] else { return Err(node.refuse(format!("an input of {dims:?} is no row"))) };
+            let ([len] | [1, len]) = dims[..] else {
+                return Err(node.refuse(format!("an input of {dims:?} is no row")));
+            };
             if widths.get(i).is_none_or(|&width| width != len as i64) {
                 return Err(node.refuse(format!("input {i} has {len} values, and inputdimensions are {widths:?}")));
             }
