@@ -169,6 +169,9 @@ def models():
     yield "label_unnamed", net("x", [None, 6], label, gives=TensorProto.INT64), None, None, {"words": ["int64", "--output y"]}
     yield "open", net("x", ["batch", "n"], dense()), "y", True, {}
     yield "open_row", net("x", ["n"], dense()), "y", True, {}
+    declared = net("x", [None, 6], dense())
+    declared.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1]))
+    yield "declared_otherwise", declared, "y", True, {}
     yield "batch_of_4", net("x", [4, 6], dense()), None, None, {"words": ["fixed at 4", "--window 4"]}
     channels = ["--layout", "channels-first"]
     yield "channels_first", net("x", ["batch", 6, 8], conv(6, 8)), "y", True, {"args": channels, "window": 8, "turn": True}

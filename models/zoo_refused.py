@@ -24,8 +24,8 @@ def models():
     add("computed_index", "operator Gather (node `gather1`): its indices are not constant", lambda n: n.op(
         "Gather", "x", n.op("Cast", "x", to=7), axis=1))
     add("cast_uint8", "operator Cast (node `cast0`): a cast of computed values to type 2", lambda n: n.op("Cast", n.op("Cast", "x", to=2), to=1))
-    add("div_of_integers", "operator Div (node `div1`): of computed integers", lambda n: n.op(
-        "Cast", n.op("Div", n.op("Cast", "x", to=7), np.array([2], I)), to=1))
+    add("mean_of_integers", "operator ReduceMean (node `reducemean1`): of computed integers", lambda n: n.op(
+        "Cast", n.op("ReduceMean", n.op("Cast", "x", to=7), axes=[1]), to=1))
     add("column_wide", "operator ml.ArrayFeatureExtractor (node `arrayfeatureextractor0`): column 12 of 12", lambda n: n.mlop(
         "ArrayFeatureExtractor", "x", np.array([12], I)))
     add("one_hot_strict", "operator ml.OneHotEncoder (node `onehotencoder0`): zeros = 0", lambda n: n.mlop(

@@ -127,7 +127,8 @@ impl Graph<'_> {
             return Ok(());
         };
         let mut taken = Info { dims: fixed(&info, to), ..info.clone() };
-        let mut steps: Vec<(&str, Vec<(&str, Vec<i64>)>)> = Vec::new();
+        // Each an operator with its one attribute.
+        let mut steps: Vec<(&str, &str, Vec<i64>)> = Vec::new();
         if to.channels_first {
             let dims =
                 taken.dims.as_mut().ok_or_else(|| format!("input `{}` says nothing of its dimensions", info.name))?;
@@ -141,11 +142,11 @@ impl Graph<'_> {
             let mut perm: Vec<i64> = (0..dims.len() as i64).collect();
             perm.swap(channels, rows);
             dims.swap(channels, rows);
-            steps.push(("Transpose", vec![("perm", perm)]));
+            steps.push(("Transpose", "perm", perm));
         }
         if let Some(kind) = info.element.filter(|kind| FLOATS.contains(kind)) {
             taken.element = Some(FLOAT);
-            steps.push(("Cast", vec![("to", vec![kind as i64])]));
+            steps.push(("Cast", "to", vec![kind as i64]));
         }
         if taken != info {
             self.replace(at, taken.write());
@@ -154,14 +155,12 @@ impl Graph<'_> {
             return Ok(());
         }
         let mut names = vec![info.name.clone()];
-        for (op, _) in &steps {
+        for (op, ..) in &steps {
             names.push(self.fresh(&format!("{}/{}", info.name, op.to_lowercase())));
         }
         self.rename(&info.name, &names[steps.len()]);
-        for (i, (op, attributes)) in steps.iter().enumerate().rev() {
-            let attributes: Vec<(&str, &[i64])> =
-                attributes.iter().map(|(name, values)| (*name, &values[..])).collect();
-            self.put_first(NODE, node(op, &[&names[i]], &names[i + 1], &attributes));
+        for (i, (op, attribute, values)) in steps.iter().enumerate().rev() {
+            self.put_first(NODE, node(op, &[&names[i]], &names[i + 1], &[(attribute, values)]));
         }
         Ok(())
     }

@@ -127,7 +127,7 @@ pub(super) fn erf<S: Simd>(s: S, x: S::V) -> S::V {
     let series = polynomial(
         s,
         x2,
-        &[-8.548_328e-4, 5.223_977_7e-3, -2.686_617_1e-2, 0.112_837_92, -0.376_126_4, std::f32::consts::FRAC_2_SQRT_PI],
+        &[-8.548_328e-4, 5.223_978e-3, -2.686_617_1e-2, 0.112_837_92, -0.376_126_4, std::f32::consts::FRAC_2_SQRT_PI],
     );
     s.if_less(size, s.splat(0.4), s.mul(x, series), signed)
 }

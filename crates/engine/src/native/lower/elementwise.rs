@@ -125,6 +125,12 @@ impl Lower<'_> {
             slot = self.buffer(len);
             self.steps.push(Step::Binary { a, b, y: slot, len, f });
         }
+        if node.op == "Div" && self.gives_whole(node) {
+            // What is behind the point goes.
+            let (len, x) = (dims.iter().product::<usize>(), slot);
+            slot = self.buffer(len);
+            self.steps.push(Step::Unary { x, y: slot, len, f: Unary::Whole { wide: true } });
+        }
         if node.op == "Mean" {
             let (len, n) = (dims.iter().product::<usize>(), node.inputs.len() as f32);
             let (x, y) = (slot, self.buffer(len));

@@ -48,7 +48,7 @@ impl Lower<'_> {
 
     /// Refuses what is another thing for integers than for floats.
     pub(super) fn check_whole(&self, node: &Node) -> Result<(), Refusal> {
-        let differs = matches!(node.op.as_str(), "Div" | "Mod" | "Pow" | "ReduceMean" | "ReduceL2" | "BitShift");
+        let differs = matches!(node.op.as_str(), "Mod" | "Pow" | "ReduceMean" | "ReduceL2");
         if differs && self.gives_whole(node) {
             return Err(node.refuse("of computed integers it is not taken"));
         }
@@ -67,9 +67,7 @@ impl Lower<'_> {
             | "IsNaN" => false,
             "ml.OneHotEncoder" | "ml.FeatureVectorizer" | "ml.Scaler" | "ml.Normalizer" | "ml.Imputer" => false,
             "Where" => of(1) || of(2),
-            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Concat" => {
-                (0..node.inputs.len()).any(of)
-            }
+            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Concat" => (0..node.inputs.len()).any(of),
             _ => of(0),
         }
     }
