@@ -21,8 +21,16 @@ def models():
 
     add("contrib", "operator com.microsoft.Gelu (node `gelu0`)", lambda n: n.op("Gelu", "x", domain="com.microsoft"),
         change=lambda m: m.opset_import.append(helper.make_opsetid("com.microsoft", 1)))
-    add("computed_index", "operator Cast (node `cast0`): a cast of computed values to type 7", lambda n: n.op(
+    add("computed_index", "operator Gather (node `gather1`): its indices are not constant", lambda n: n.op(
         "Gather", "x", n.op("Cast", "x", to=7), axis=1))
+    add("cast_uint8", "operator Cast (node `cast0`): a cast of computed values to type 2", lambda n: n.op("Cast", n.op("Cast", "x", to=2), to=1))
+    add("mean_of_integers", "operator ReduceMean (node `reducemean1`): of computed integers", lambda n: n.op(
+        "Cast", n.op("ReduceMean", n.op("Cast", "x", to=7), axes=[1]), to=1))
+    add("column_wide", "operator ml.ArrayFeatureExtractor (node `arrayfeatureextractor0`): column 12 of 12", lambda n: n.mlop(
+        "ArrayFeatureExtractor", "x", np.array([12], I)))
+    add("one_hot_strict", "operator ml.OneHotEncoder (node `onehotencoder0`): zeros = 0", lambda n: n.mlop(
+        "OneHotEncoder", "x", cats_int64s=[0, 1], zeros=0))
+    add("sparse", "it has a sparse initializer", lambda n: n.op("Add", "x", n.random(12)), change=lambda m: m.graph.sparse_initializer.add())
     add("dropout_mask", "is not of a kind that is taken", lambda n: n.op(
         "Cast", n.op("Dropout", "x", outputs=2)[1], to=1))
     add("batch_norm_training", "operator BatchNormalization (node `batchnormalization1`): training_mode", lambda n: n.op(
@@ -85,8 +93,6 @@ def models():
     add("tree5_doubles", node + "leaf_weights is no tensor of floats", lambda n: ensemble(n, leaf_weights=np.array([1.0, 2.0])))
     add("svm", "operator ml.SVMRegressor (node `svmregressor0`): the native engine has no kernel for it", lambda n: n.mlop(
         "SVMRegressor", "x", coefficients=[1.0], support_vectors=[0.0] * 12, n_supports=1, rho=[0.0], kernel_type="LINEAR"))
-    add("imputer_zero", "operator ml.Imputer (node `imputer0`): only NaN is replaced", lambda n: n.mlop(
-        "Imputer", "x", imputed_value_floats=[0.5], replaced_value_float=0.0))
     add("double_input", "input `x` is DOUBLE, the native engine takes FLOAT", lambda n: n.op("Cast", "x", to=1),
         dtype=TensorProto.DOUBLE)
     add("opset_6", "opset 6, the native engine knows 7 to 25", lambda n: n.op("Relu", "x"), opset=6)

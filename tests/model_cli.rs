@@ -138,8 +138,13 @@ fn every_zoo_file_is_told_or_refused() {
     // One in six, another kind of name each: the whole zoo is held against both engines by tests/native_zoo.rs.
     let (mut taken, mut turned_down) = (0, 0);
     for file in files.iter().step_by(6) {
-        let out = pillion_model(&["check", path(file), "--json"]);
+        let mut out = pillion_model(&["check", path(file), "--json"]);
         let name = file.file_stem().unwrap().to_str().unwrap();
+        // Rows before a batch of 1, as recurrent layers have them: that it is a window is for a person to say.
+        let text = stderr(&out);
+        if let Some((_, rest)) = text.split_once("say so with --window ") {
+            out = pillion_model(&["check", path(file), "--json", "--window", rest.split_whitespace().next().unwrap()]);
+        }
         match out.status.code() {
             Some(0) => {
                 let found: Value = serde_json::from_slice(&out.stdout).expect("JSON");
@@ -166,6 +171,13 @@ fn refusals_of_check() {
     let broken = dir.path().join("broken.onnx");
     std::fs::write(&broken, b"no model").unwrap();
     refused(&["check", path(&broken)], &["broken.onnx", "no engine takes it"]);
+    std::fs::write(&broken, b"tree\nversion=v4\n").unwrap();
+    refused(
+        &["check", path(&broken)],
+        &["is no ONNX model but a model in LightGBM's own text format", "convert_lightgbm"],
+    );
+    std::fs::write(&broken, b"\x80\x04\x95\x7f\x01\0\0\0").unwrap();
+    refused(&["check", path(&broken)], &["a Python pickle", "skl2onnx"]);
     refused(&["check", path(&dir.path().join("none.onnx"))], &["none.onnx", "cannot be read"]);
     refused(&["check", path(dir.path())], &["manifest.toml"]);
     let dense = zoo("net_dense");
@@ -174,6 +186,68 @@ fn refusals_of_check() {
     refused(&["check", path(&dense), "--core", "4000"], &["CPU 4000"]);
     let out = pillion_model(&["check", path(&dense), "--state", "h"]);
     assert!(out.status.code() == Some(2) && stderr(&out).contains("`h` is not INPUT=OUTPUT"), "{}", stderr(&out));
+}
+
+fn exported(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/as_exported").join(format!("{name}.onnx"))
+}
+
+#[test]
+fn shapes_that_the_graph_leaves_open_are_told_by_flags() {
+    if !has_onnxruntime() {
+        return;
+    }
+    for name in ["open", "open_row"] {
+        refused(&["check", path(&exported(name))], &["how long is a row?", "--features N"]);
+        let found = checked(&exported(name), &["--features", "6"]);
+        assert_eq!((&found["features"], &found["values"]), (&6.into(), &2.into()), "{name}");
+        assert_eq!(found["engines"]["native"]["admitted"], true, "{name}: {}", found["engines"]["native"]);
+    }
+    // A fixed batch is a window only where somebody says so.
+    let batch = exported("batch_of_4");
+    refused(&["check", path(&batch)], &["its first dimension is fixed at 4", "--window 4", "batch of 1"]);
+    let found = checked(&batch, &["--window", "4"]);
+    assert_eq!((&found["rows"], &found["features"], &found["values"]), (&4.into(), &6.into(), &8.into()));
+    // Which dimension is which is declared.
+    let channels = exported("channels_first");
+    let rows_first = checked(&channels, &[]);
+    assert_eq!((&rows_first["rows"], &rows_first["features"]), (&6.into(), &8.into()));
+    let found = checked(&channels, &["--layout", "channels-first"]);
+    assert_eq!(
+        (&found["rows"], &found["features"], &found["layout"]),
+        (&8.into(), &6.into(), &"channels-first".into())
+    );
+    assert_eq!(found["engines"]["native"]["admitted"], true, "{}", found["engines"]["native"]);
+}
+
+#[test]
+fn what_a_file_became_is_said() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (set, out) = (set_of(dir.path(), 6), dir.path().join("made"));
+    let made = pillion_model(&["new", path(&exported("frame")), "--features", path(&set), "-o", path(&out)]);
+    let text = stdout(&made);
+    assert!(made.status.success(), "{}", stderr(&made));
+    for words in [
+        "takes      the latest row of 6 features; its inputs are the features, by name",
+        "gives      2 values of output_probability: 0, 1",
+        "engines    ort-cpu, native",
+    ] {
+        assert!(text.contains(words), "`{words}` is not in:\n{text}");
+    }
+    let text = stdout(&pillion_model(&["check", path(&out)]));
+    assert!(text.contains("each of 6 inputs, `ofi_scaled_1_1e`, "), "{text}");
+    let other = dir.path().join("other");
+    let made = pillion_model(&["new", path(&exported("square")), "--features", path(&set), "-o", path(&other)]);
+    assert!(
+        stdout(&made).contains("the latest 6 rows of 6 features, rows first"),
+        "{}{}",
+        stdout(&made),
+        stderr(&made)
+    );
+    assert!(stdout(&made).contains("does not name its columns"), "{}", stdout(&made));
 }
 
 /// A set of as many features as the model has inputs.

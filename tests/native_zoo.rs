@@ -172,6 +172,38 @@ fn parity(
     Ok(format!("{:>9.1e} {ns:>7} ns", agreement.max_abs_err))
 }
 
+/// What is right where ONNX Runtime, or an earlier kernel, is not to be trusted: on each instruction set.
+#[test]
+fn values_at_the_edges_are_the_right_ones() {
+    const LOW: f32 = f32::NEG_INFINITY;
+    let small = [1e-38_f32, 1e-40, 1e-45, 1.2e-38, 0.0, -1e-40];
+    let mut log = vec![1.0; 19];
+    log[..6].copy_from_slice(&small);
+    let logs: Vec<f32> = small.iter().map(|&x| f64::from(x).ln() as f32).collect();
+    let cases: [(&str, Vec<f32>, Vec<f32>); 8] = [
+        ("mean_scalar", vec![3.0, 5.0, 7.0, 9.0], vec![2.0, 3.0, 4.0, 5.0]),
+        ("mean_of_one", vec![3.0, 5.0, 7.0, 9.0], vec![3.0, 5.0, 7.0, 9.0]),
+        ("log_raw_of_negative", log, logs),
+        ("maxpool_2d", vec![LOW; 60], vec![LOW; 24]),
+        ("maxpool_1d", vec![LOW; 18], vec![LOW; 14]),
+        ("globalmaxpool", vec![LOW; 24], vec![LOW; 3]),
+        ("argmax_row", vec![1.0, 5.0, 2.0, 5.0, LOW, 0.0, 5.0], vec![1.0]),
+        ("cast_int64", vec![0.5, -0.5, 1.0, -1e30, 1e30, 0.1], vec![1.0, -1.0, 3.0, -9.223_372e18, -9.223_372e18, 0.0]),
+    ];
+    let index = index();
+    for (name, row, wanted) in cases {
+        let shape = index.model.iter().find(|model| model.name == name).unwrap().shape();
+        for isa in ISAS.into_iter().filter(|isa| is_here(isa)) {
+            let mut got = vec![0.0; shape.values];
+            Native::with(&onnx(name), &shape, options(isa)).unwrap().run(&row, &mut got).unwrap();
+            let near = |(got, wanted): (&f32, &f32)| {
+                got == wanted || (got.is_nan() && wanted.is_nan()) || (got - wanted).abs() <= 1e-6 * wanted.abs()
+            };
+            assert!(got.iter().zip(&wanted).all(near), "{name} {isa}: {got:?}, not {wanted:?}");
+        }
+    }
+}
+
 /// Compiles what may be a broken file, and runs what comes of it: neither may panic.
 fn try_out(onnx: &[u8], shape: &Shape) -> Result<(), String> {
     let mut native = Native::new(onnx, shape).map_err(|refusal| refusal.to_string())?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::admission::Tolerance;
-use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, RuntimeError, runtime};
+use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, RuntimeError, adapt, runtime};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -18,19 +18,22 @@ use choose::Case;
 
 pub mod check;
 mod choose;
+mod columns;
 mod evidence;
 mod expect;
+mod exporters;
 pub mod guess;
 mod mallocs;
 mod manifest;
 pub mod new;
 mod rows_in;
 mod table_in;
+mod taken;
 mod trigger;
 mod units;
 pub use choose::{Candidate, EngineChoice, Serving};
 pub use expect::{Compared, Difference, Found};
-pub use manifest::{Decides, Expected, Hash, Manifest, Missing, Scores, Trained, Training};
+pub use manifest::{Decides, Expected, Hash, Layout, Manifest, Missing, Scores, Trained, Training};
 pub use units::manifest_instruments;
 
 /// File names inside a model directory.
@@ -54,6 +57,7 @@ const REEXPORT: &str =
 pub struct Model {
     dir: PathBuf,
     manifest: Manifest,
+    /// The graph as engines take it.
     onnx: Vec<u8>,
     onnx_sha256: [u8; 32],
     golden: Golden,
@@ -107,6 +111,9 @@ impl Model {
         let (onnx, onnx_sha256) = hashed(ONNX, "onnx_sha256", &manifest.onnx_sha256, MOST_OF_ONNX)?;
         let (golden, _) = hashed(GOLDEN, "golden_sha256", &manifest.golden_sha256, MOST_OF_GOLDEN)?;
         let golden = Golden::parse(&dir.join(GOLDEN), &golden, &manifest)?;
+        let plain = adapt::plain(&onnx).onnx;
+        let onnx = adapt::fit(&plain, &manifest.fitting()).map(|fitted| fitted.into_owned());
+        let onnx = onnx.map_err(|problem| Error::input(dir.join(ONNX).display(), problem, REEXPORT))?;
         Ok(Self { dir: dir.to_path_buf(), manifest, onnx, onnx_sha256, golden })
     }
 

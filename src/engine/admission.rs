@@ -63,7 +63,8 @@ pub struct Rules {
     /// largest are nearer to each other than the default tolerance.
     pub decides: bool,
     /// The model is made for NaN in its rows: then it comes out exactly where the reference has it, and decisions hold there
-    /// too. Else it must come out where the reference has it, so that a fault upstream shows, and may where it does not.
+    /// too. Else it must come out where the reference has it, so that a fault upstream shows, and may where it does not; on rows
+    /// with infinities as well, which features never are.
     pub missing: bool,
     /// Most seats of a run.
     pub batch: usize,
@@ -201,8 +202,9 @@ impl Judge {
             let shaken = OF_SHAKES * self.shaken[i].get(place).copied().unwrap_or(0.0);
             let allowed = self.rules.tolerance.of(want) + rounding(trial.kind, widest, largest, want) + shaken;
             let near = difference <= allowed;
-            let careful = got.is_nan() && trial.kind.is_missing() && !self.rules.missing;
-            // The reference's MaxPool begins at the lowest finite value, and so does not see -∞.
+            let broken = trial.kind.is_missing() || trial.kind == Kind::Infinite;
+            let careful = got.is_nan() && broken && !self.rules.missing;
+            // The reference's MaxPool begins at the lowest finite value in some shapes, and so does not see -∞.
             let lowest = trial.kind == Kind::Infinite && want == f32::MIN && got == f32::NEG_INFINITY;
             // An infinite answer must be that very infinity: it would swallow any tolerance.
             let same = want == got || (want.is_nan() && got.is_nan());

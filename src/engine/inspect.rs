@@ -33,14 +33,32 @@ pub fn fact(runtime: &Runtime, onnx: &[u8], key: &str) -> Result<Option<String>,
 
 fn port(outlet: &Outlet) -> Port {
     let dtype = outlet.dtype();
-    let kind = match dtype.tensor_type() {
-        Some(TensorElementType::Float32) => "float32".into(),
-        Some(TensorElementType::Float64) => "float64".into(),
-        Some(other) => other.to_string(),
-        None => dtype.to_string(),
-    };
+    let kind = dtype.tensor_type().map_or_else(|| dtype.to_string(), kind);
     let dims = dtype.tensor_shape().map_or(Vec::new(), |dims| dims.iter().map(|&d| usize::try_from(d).ok()).collect());
     Port { name: outlet.name().to_owned(), kind, dims }
+}
+
+/// NumPy's names.
+fn kind(of: TensorElementType) -> String {
+    use TensorElementType as T;
+    let name = match of {
+        T::Float32 => "float32",
+        T::Float64 => "float64",
+        T::Float16 => "float16",
+        T::Bfloat16 => "bfloat16",
+        T::Int8 => "int8",
+        T::Int16 => "int16",
+        T::Int32 => "int32",
+        T::Int64 => "int64",
+        T::Uint8 => "uint8",
+        T::Uint16 => "uint16",
+        T::Uint32 => "uint32",
+        T::Uint64 => "uint64",
+        T::Bool => "bool",
+        T::String => "string",
+        other => return other.to_string(),
+    };
+    name.to_owned()
 }
 
 /// Runs the file once on inputs of these dimensions, in the graph's order, every value a half: the dimensions of each output

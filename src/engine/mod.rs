@@ -6,7 +6,7 @@ pub mod inspect;
 pub mod ort;
 pub mod runtime;
 
-pub use pillion_engine::{Engine, EngineError, EngineInfo, Native, Options, Shape, Weights, isa, native};
+pub use pillion_engine::{Engine, EngineError, EngineInfo, Native, Options, Shape, Weights, adapt, isa, native};
 use pillion_engine::{check_length, seats};
 
 pub use self::ort::OrtCpu;

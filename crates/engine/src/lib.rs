@@ -1,6 +1,7 @@
 //! The engine interface, what an engine keeps for each instrument, and our own kernels: fixed-shape f32 in, f32 out,
 //! caller-owned buffers. A crate of its own, so that kernels are compiled again only when a kernel changes.
 
+pub mod adapt;
 pub mod native;
 mod port;
 pub mod seats;

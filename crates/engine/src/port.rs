@@ -20,6 +20,18 @@ impl Port {
         self.kind == "float32"
     }
 
+    /// Whether it is a tensor of floats of any size.
+    #[must_use]
+    pub fn is_any_float(&self) -> bool {
+        matches!(self.kind.as_str(), "float32" | "float64" | "float16" | "bfloat16")
+    }
+
+    /// Whether it is a tensor of numbers or truth values.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        self.is_any_float() || ["int", "uint"].iter().any(|kind| self.kind.starts_with(kind)) || self.kind == "bool"
+    }
+
     /// As `float32 [?, 3]`.
     #[must_use]
     pub fn text(&self) -> String {

@@ -42,6 +42,9 @@ struct Graph {
     /// Rows of the window, where the graph leaves them open
     #[arg(long, value_name = "ROWS")]
     window: Option<usize>,
+    /// Which dimension of a window comes first in the graph
+    #[arg(long, value_enum, default_value = "rows-first")]
+    layout: LayoutArg,
     /// Inputs that carry a state, each with the output that is its next value: h0=hn,c0=cn
     #[arg(long, value_name = "INPUT=OUTPUT", value_delimiter = ',', value_parser = pair)]
     state: Vec<(String, String)>,
@@ -138,6 +141,12 @@ enum MissingArg {
     Nan,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum LayoutArg {
+    RowsFirst,
+    ChannelsFirst,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum WeightsArg {
     F32,
@@ -149,7 +158,8 @@ enum WeightsArg {
 impl Graph {
     fn told(&self, features: Option<usize>) -> Told {
         let (states, outputs) = (self.state.clone(), self.output.clone());
-        Told { features, window: self.window, states, outputs }
+        let channels_first = self.layout == LayoutArg::ChannelsFirst;
+        Told { features, window: self.window, states, outputs, channels_first, by_set: false }
     }
 
     fn missing(&self) -> Missing {

@@ -12,14 +12,18 @@ use serde::Serialize;
 
 use super::choose::{self, Case, Tried};
 use super::expect::Found;
-use super::guess::{self, Told, Unclear};
+use super::guess::{self, Told};
 use super::mallocs::{self, Counts};
-use super::{Expected, GOLDEN, MANIFEST, MOST_OF_ONNX, Manifest, Missing, Model, ONNX, evidence, refused, sha256};
+use super::taken::{Taken, ports};
+use super::{
+    Expected, GOLDEN, Hash, MANIFEST, MOST_OF_ONNX, Manifest, Missing, Model, ONNX, evidence, exporters, refused,
+};
 use crate::cold::cores;
+use crate::engine::adapt::Fitting;
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::inspect::{self, Port};
 use crate::engine::native::{self, Survey, Work};
-use crate::engine::{CudaOptions, Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, Shape, Weights, cuda};
+use crate::engine::{CudaOptions, Engine, Runtime, RuntimeConfig, Shape, Weights, adapt, cuda};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -80,6 +84,10 @@ pub struct Findings {
     pub features: usize,
     /// Rows of the window, 1 for a vector or a step.
     pub rows: usize,
+    /// Which dimension of a window comes first in the file: `rows-first` or `channels-first`.
+    pub layout: &'static str,
+    /// Inputs of the file that have one value each and make up a row, in its order; none where one input takes the rows.
+    pub columns: Vec<String>,
     /// States: input and the output that is its next value.
     pub states: Vec<(String, String)>,
     /// Outputs that are published.
@@ -150,7 +158,10 @@ struct Subject {
     path: PathBuf,
     model: Option<String>,
     manifest: Option<Manifest>,
+    /// The graph as engines take it, and the SHA-256 of the file that it is in.
     onnx: Vec<u8>,
+    sha256: Hash,
+    fitting: Fitting,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     shape: Shape,
@@ -217,6 +228,8 @@ impl Subject {
             precompute: manifest.precompute,
             rules: manifest.rules(request.batch),
             golden: model.golden.inputs,
+            sha256: Hash(model.onnx_sha256),
+            fitting: manifest.fitting(),
             onnx: model.onnx,
             cuda: request.cuda,
         };
@@ -225,10 +238,9 @@ impl Subject {
 
     fn file(request: &Request, config: &RuntimeConfig) -> Result<(Self, Box<dyn Engine>)> {
         let path = request.target.clone();
-        let onnx = read_onnx(&path)?;
-        let (inputs, outputs) = ports(&path, &onnx, config)?;
-        let shape = shape_of(&path, &onnx, &inputs, &outputs, &request.told, config)?;
-        let reference = reference(&path, &onnx, &shape, config)?;
+        let taken = Taken::read(&path, &request.told, None, config)?;
+        let reference = Box::new(taken.reference(&path, config)?);
+        let Taken { onnx, inputs, outputs, shape, sha256, fitting, .. } = taken;
         let decides = shape.outputs.len() == 1 && shape.values > 1;
         let missing = request.missing == Missing::Nan;
         let subject = Self {
@@ -237,6 +249,8 @@ impl Subject {
             manifest: None,
             golden: made_rows(&shape),
             onnx,
+            sha256,
+            fitting,
             inputs,
             outputs,
             shape,
@@ -281,49 +295,14 @@ impl Subject {
 
 /// The bytes of a file that is no model directory.
 pub(super) fn read_onnx(path: &Path) -> Result<Vec<u8>> {
-    files::read(path, MOST_OF_ONNX).map_err(|unread| {
+    let bytes = files::read(path, MOST_OF_ONNX).map_err(|unread| {
         let mend = format!("name an .onnx file, or a folder with {MANIFEST}, {ONNX} and {GOLDEN}");
         unread.refuse(path.display(), mend)
-    })
-}
-
-pub(super) fn ports(path: &Path, onnx: &[u8], config: &RuntimeConfig) -> Result<(Vec<Port>, Vec<Port>)> {
-    let runtime = Runtime::open(config).map_err(|error| refused(path, error.into()))?;
-    inspect::ports(runtime, onnx).map_err(|error| taken_by_none(path, &error))
-}
-
-/// No other engine serves what the reference does not take.
-fn taken_by_none(path: &Path, error: &EngineError) -> Error {
-    Error::input(
-        path.display(),
-        format!("no engine takes it: {error}"),
-        "export the model again; models/README.md says how",
-    )
-}
-
-/// The shape as far as the graph and the user tell, and how many values a run gives.
-pub(super) fn shape_of(
-    path: &Path,
-    onnx: &[u8],
-    inputs: &[Port],
-    outputs: &[Port],
-    told: &Told,
-    config: &RuntimeConfig,
-) -> Result<Shape> {
-    let unclear = |Unclear { problem, mend }| Error::input(path.display(), problem, mend);
-    let mut shape = guess::shape(inputs, outputs, told).map_err(unclear)?;
-    let runtime = Runtime::open(config).map_err(|error| refused(path, error.into()))?;
-    let dims = inspect::dims_of_a_run(runtime, onnx, &guess::dims(inputs, &shape));
-    let dims = dims.map_err(|error| taken_by_none(path, &error))?;
-    let values = |name: &String| dims.get(name).map_or(0, |dims| dims.iter().product::<usize>());
-    shape.values = shape.outputs.iter().map(values).sum();
-    Ok(shape)
-}
-
-pub(super) fn reference(path: &Path, onnx: &[u8], shape: &Shape, config: &RuntimeConfig) -> Result<Box<dyn Engine>> {
-    let runtime = Runtime::open(config).map_err(|error| refused(path, error.into()))?;
-    let engine = OrtCpu::new(runtime, onnx, shape).map_err(|error| taken_by_none(path, &error))?;
-    Ok(Box::new(engine))
+    })?;
+    match exporters::other_kind(&bytes) {
+        None => Ok(bytes),
+        Some((what, mend)) => Err(Error::input(path.display(), format!("is no ONNX model but {what}"), mend)),
+    }
 }
 
 /// Rows of about one, the same for the same shape: a sum of uniform values is bell-shaped enough.
@@ -358,7 +337,8 @@ fn runtime() -> Result<&'static Runtime> {
 fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize>) -> Result<Findings> {
     let core = core.or_else(|| cores::allowed().first().copied()).unwrap_or(0);
     let survey = Survey::read(&subject.onnx);
-    let survey = survey.map_err(|error| Error::input(subject.path.display(), error, "export the model again"))?;
+    let again = || exporters::again(&adapt::origin(&subject.onnx).producer);
+    let survey = survey.map_err(|error| Error::input(subject.path.display(), error, again()))?;
     let mut tried = subject.case().natives(reference.as_mut());
     tried.push(subject.case().cuda(reference.as_mut(), runtime()?, &subject.cuda));
     tried.insert(0, Tried::reference(reference));
@@ -378,7 +358,7 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
     let Shape { input, features, rows, outputs: published, values, states, .. } = subject.shape;
     Ok(Findings {
         file: subject.path.display().to_string(),
-        sha256: sha256(&subject.onnx).to_string(),
+        sha256: subject.sha256.to_string(),
         model: subject.model,
         trigger: subject.manifest.as_ref().and_then(|manifest| manifest.trigger).map(|trigger| trigger.to_string()),
         expected: subject.manifest.as_ref().and_then(|manifest| manifest.expected),
@@ -388,6 +368,8 @@ fn findings(subject: Subject, mut reference: Box<dyn Engine>, core: Option<usize
         input,
         features,
         rows,
+        layout: if subject.fitting.channels_first { "channels-first" } else { "rows-first" },
+        columns: subject.fitting.columns,
         states,
         published,
         values,

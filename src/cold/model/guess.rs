@@ -17,6 +17,10 @@ pub struct Told {
     pub states: Vec<(String, String)>,
     /// Outputs that are published.
     pub outputs: Vec<String>,
+    /// A window has a row for each feature, and not one for each event.
+    pub channels_first: bool,
+    /// The number of features is that of a feature set.
+    pub by_set: bool,
 }
 
 /// Why there is no telling, and the flag that would.
@@ -28,7 +32,7 @@ pub struct Unclear {
     pub mend: String,
 }
 
-fn unclear<T>(problem: impl Into<String>, mend: impl Into<String>) -> Result<T, Unclear> {
+pub(super) fn unclear<T>(problem: impl Into<String>, mend: impl Into<String>) -> Result<T, Unclear> {
     Err(Unclear { problem: problem.into(), mend: mend.into() })
 }
 
@@ -38,14 +42,34 @@ fn unclear<T>(problem: impl Into<String>, mend: impl Into<String>) -> Result<T, 
 /// More than one reading of the graph.
 pub fn shape(inputs: &[Port], outputs: &[Port], told: &Told) -> Result<Shape, Unclear> {
     if let Some(other) = inputs.iter().find(|port| !port.is_float()) {
-        let problem = format!("input `{}` is {}, where float32 is taken", other.name, other.text());
-        return unclear(problem, "export the model with float32 inputs");
+        return no_floats(other);
     }
     let (states, row) = states_and_row(inputs, outputs, told)?;
     let (rows, features) = rows_and_features(row, told)?;
     let published = published(outputs, &states, told)?;
     let input = row.name.clone();
     Ok(Shape { input, features, rows, outputs: published, values: 0, states, warmup: rows })
+}
+
+/// Refuses an input that is of no floats.
+pub(super) fn no_floats<T>(port: &Port) -> Result<T, Unclear> {
+    let mend = match port.kind.as_str() {
+        "string" => "features are numbers: leave that column out, or make numbers of it before the model",
+        "float64" | "float16" | "bfloat16" => "export the model with this input as float32",
+        _ => {
+            "export the model with float32 inputs: for a data frame, train and export with df.astype(\"float32\"); for \
+             skl2onnx, initial_types of FloatTensorType"
+        }
+    };
+    unclear(format!("input `{}` is {}, where float32 is taken", port.name, port.text()), mend)
+}
+
+/// The input that takes the rows.
+///
+/// # Errors
+/// Several may.
+pub fn row_input<'a>(inputs: &'a [Port], outputs: &[Port], told: &Told) -> Result<&'a str, Unclear> {
+    states_and_row(inputs, outputs, told).map(|(_, row)| row.name.as_str())
 }
 
 /// Dimensions of each input for one run of this shape: open ones are a batch of 1, or the window's rows.
@@ -95,7 +119,9 @@ fn states_and_row<'a>(inputs: &'a [Port], outputs: &[Port], told: &Told) -> Resu
         [] => unclear("no input is left for the rows", "name the states alone with --state INPUT=OUTPUT,…"),
         _ => {
             let problem = format!("it has the inputs {} and the outputs {}", names(inputs), names(outputs));
-            unclear(problem, "name every state, input and next value, with --state INPUT=OUTPUT,…")
+            let mend = "name every state, input and next value, with --state INPUT=OUTPUT,…; inputs that are no states must be \
+                        one input of all features, or one of [batch, 1] for each";
+            unclear(problem, mend)
         }
     }
 }
@@ -164,9 +190,30 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
         _ => (None, None),
     };
     let two = long.len() == 2;
+    // Of two dimensions without a batch before them the first may as well be a batch.
+    if let [Some(first), ..] = row.dims[..]
+        && first > 1
+        && long.len() > 1
+        && told.window.is_none()
+    {
+        let one = "export the model with a batch of 1 or an open one";
+        return match two {
+            true => unclear(
+                format!("{named}: its first dimension is fixed at {first}, which may be a batch or a window"),
+                format!("{one}; if it is a window of the latest {first} rows, say so with --window {first}"),
+            ),
+            false => unclear(format!("{named}: its batch is fixed at {first}"), one),
+        };
+    }
     let features = match (told.features, features) {
         (Some(told), _) => told,
         (None, Some(features)) => features,
+        (None, None) if long.len() > 2 => {
+            return unclear(
+                format!("{named}, which has more dimensions than a batch, rows and features"),
+                "export the model for an input of [batch, rows, features]",
+            );
+        }
         (None, None) => {
             return unclear(format!("{named}: how long is a row?"), "give --features N, and --window N for a window");
         }
@@ -186,7 +233,7 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     match values {
         None => {
             let problem = format!("{named}, which is not {rows} rows of {features} values");
-            return unclear(problem, "give --features N and --window N as the graph has them");
+            return unclear(problem, misfit(&long, features, told));
         }
         Some(values) if values > MOST_VALUES => {
             let problem = format!("{named}: a window of {values} values, at most {MOST_VALUES} are taken");
@@ -197,9 +244,26 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     Ok((rows, features))
 }
 
+/// What mends a number of features that the graph does not have.
+fn misfit(long: &[Option<usize>], features: usize, told: &Told) -> String {
+    match *long {
+        [Some(channels), Some(rows)] if channels == features && rows != features => {
+            format!("if it is {channels} channels of {rows} values each, say so with --layout channels-first")
+        }
+        [.., Some(n)] if told.by_set => format!(
+            "name the set that it was trained on, of {n} features, with --features, or train the model on the features of this one"
+        ),
+        _ => "give --features N and --window N as the graph has them".into(),
+    }
+}
+
 /// Outputs to publish: those named, or all floats that are no state's next value.
 fn published(outputs: &[Port], states: &[(String, String)], told: &Told) -> Result<Vec<String>, Unclear> {
     if !told.outputs.is_empty() {
+        if let Some(port) = outputs.iter().find(|port| told.outputs.contains(&port.name) && !port.is_number()) {
+            let problem = format!("output `{}` is {}, which is no tensor of numbers", port.name, port.text());
+            return unclear(problem, "name another with --output");
+        }
         return match told.outputs.iter().find(|name| outputs.iter().all(|port| port.name != **name)) {
             None => Ok(told.outputs.clone()),
             Some(name) => {
@@ -207,12 +271,19 @@ fn published(outputs: &[Port], states: &[(String, String)], told: &Told) -> Resu
             }
         };
     }
-    let free = |port: &&Port| port.is_float() && states.iter().all(|(_, next)| *next != port.name);
+    let free = |port: &&Port| port.is_any_float() && states.iter().all(|(_, next)| *next != port.name);
     let names_of: Vec<String> = outputs.iter().filter(free).map(|port| port.name.clone()).collect();
     if names_of.is_empty() {
         let problem =
-            format!("none of its outputs is a float32 tensor that is free to be published: {}", names(outputs));
-        return unclear(problem, "export the model with one; a classifier of scikit-learn with zipmap=False");
+            format!("none of its outputs is a tensor of floats that is free to be published: {}", names(outputs));
+        let number = outputs.iter().find(|port| port.is_number() && states.iter().all(|(_, next)| *next != port.name));
+        let mend = match number {
+            Some(port) => {
+                format!("give --output {}, to publish integers as numbers, or export the model with scores", port.name)
+            }
+            None => "export the model with an output of scores or probabilities".into(),
+        };
+        return unclear(problem, mend);
     }
     Ok(names_of)
 }
@@ -240,7 +311,10 @@ mod tests {
             (vec![41], (None, None), Some((1, 41))),
             (vec![1, 41], (None, None), Some((1, 41))),
             (vec![-1, 41], (None, None), Some((1, 41))),
-            (vec![50, 40], (None, None), Some((50, 40))),
+            (vec![50, 40], (None, Some(50)), Some((50, 40))),
+            // A batch, or a window: nobody knows.
+            (vec![50, 40], (None, None), None),
+            (vec![4, 24], (Some(24), None), None),
             (vec![-1, 50, 40], (None, None), Some((50, 40))),
             (vec![-1, 1, 100, 40], (None, None), Some((100, 40))),
             (vec![-1, -1, 40], (None, Some(20)), Some((20, 40))),

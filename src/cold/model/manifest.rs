@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MAX_OUTPUTS, MOST_OF_MANIFEST, REEXPORT, read_file};
 use crate::cold::config::TickSize;
+use crate::engine::adapt::{Fitting, ROW};
 use crate::engine::admission::{Rules, Tolerance};
 use crate::engine::{Shape, Weights};
 use crate::error::{Error, Result};
@@ -52,13 +53,16 @@ pub struct Manifest {
     /// Whether a feature may be missing.
     pub missing: Missing,
     /// Name of the graph's input: float32 `[features]` or `[batch, features]`, with a window `[rows, features]` or
-    /// `[batch, rows, features]`; raw features.
-    pub input: String,
+    /// `[batch, rows, features]`; raw features. Or a name for each feature, in their order: inputs of `[batch, 1]`.
+    pub input: Names,
     /// What a run takes there.
     #[serde(default)]
     pub takes: Takes,
     /// Rows of the window, from 2; only with `takes = "window"`.
     pub window: Option<usize>,
+    /// How the graph wants a window.
+    #[serde(default)]
+    pub layout: Layout,
     /// Only with `takes = "state"`: further inputs, each with the output that is its next value; 0 at first and after a gap.
     #[serde(default)]
     pub states: BTreeMap<String, String>,
@@ -108,6 +112,17 @@ pub enum Takes {
     Window,
     /// The latest row, and what the run before it left.
     State,
+}
+
+/// Which dimension of a window comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// `[rows, features]`.
+    #[default]
+    RowsFirst,
+    /// `[features, rows]`, as convolutions have it; the engine turns the window.
+    ChannelsFirst,
 }
 
 /// One name or several.
@@ -238,13 +253,33 @@ impl Manifest {
     pub fn shape(&self) -> Shape {
         let rows = self.window.unwrap_or(1);
         Shape {
-            input: self.input.clone(),
+            input: self.entry().to_owned(),
             features: self.features.len(),
             rows,
             outputs: self.output.list(),
             values: self.outputs.len(),
             states: self.states.iter().map(|(input, next)| (input.clone(), next.clone())).collect(),
             warmup: self.warmup.unwrap_or(rows),
+        }
+    }
+
+    /// The input that takes the rows, once the graph is fitted.
+    fn entry(&self) -> &str {
+        match &self.input {
+            Names::One(name) => name,
+            Names::Several(_) => ROW,
+        }
+    }
+
+    /// What `model.onnx` is fitted to.
+    #[must_use]
+    pub fn fitting(&self) -> Fitting {
+        Fitting {
+            input: self.entry().to_owned(),
+            features: Some(self.features.len()),
+            columns: if let Names::Several(columns) = &self.input { columns.clone() } else { Vec::new() },
+            channels_first: self.layout == Layout::ChannelsFirst,
+            outputs: self.output.list(),
         }
     }
 
@@ -406,7 +441,7 @@ impl Manifest {
                 return Err(format!("{key} has {count} names; up to {MOST_NAMES} are taken"));
             }
         }
-        fits("input", &self.input, MOST_NAME_BYTES)?;
+        self.input.list().iter().try_for_each(|name| fits("input", name, MOST_NAME_BYTES))?;
         fits("feature_set", &self.feature_set, MOST_NAME_BYTES)?;
         self.features.iter().try_for_each(|name| fits("features", name, MOST_NAME_BYTES))?;
         outputs.iter().try_for_each(|name| fits("output", name, MOST_NAME_BYTES))?;
@@ -456,8 +491,20 @@ impl Manifest {
         }
         let next: Vec<String> = self.states.values().cloned().collect();
         check_unique("states", &next)?;
-        if self.states.contains_key(&self.input) {
-            return Err(format!("states names `{}`, which is the input of the rows", self.input));
+        if self.input.list().iter().any(|input| self.states.contains_key(input)) {
+            return Err(format!("states names `{}`, which is the input of the rows", self.input.list().join(", ")));
+        }
+        if self.layout == Layout::ChannelsFirst && !window {
+            return Err("layout = \"channels-first\" goes with takes = \"window\" only".into());
+        }
+        if let Names::Several(columns) = &self.input {
+            check_unique("input", columns)?;
+            if columns.len() != self.features.len() || self.takes != Takes::Vector {
+                let (inputs, features) = (columns.len(), self.features.len());
+                return Err(format!(
+                    "input names {inputs} inputs: a list needs one for each of the {features} features, and takes = \"vector\""
+                ));
+            }
         }
         if self.precompute && self.takes == Takes::Vector {
             return Err(

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::{Table, Value};
 
-use super::check::{ports, read_onnx, reference, shape_of};
+use super::choose::Case;
 use super::evidence::{Evidence, columns_fit};
 use super::guess::Told;
+use super::taken::Taken;
 use super::{EngineChoice, GOLDEN, Hash, MANIFEST, MAX_OUTPUTS, Missing, Model, ONNX, sha256};
-use crate::engine::admission::Tolerance;
-use crate::engine::{Engine, RuntimeConfig, Shape, Weights};
+use crate::engine::admission::{Rules, Tolerance};
+use crate::engine::{Engine, RuntimeConfig, Weights};
 use crate::error::{Error, Result};
 use crate::hot::Trigger;
 use crate::hot::features::FeatureSet;
@@ -58,7 +59,7 @@ pub struct Plan {
     pub trigger: Option<Trigger>,
 }
 
-/// Writes the folder: whole under its name, or not at all. What a person should know of it, a fact a line.
+/// Writes the folder: whole under its name, or not at all. What was made of the file, a fact a line.
 ///
 /// # Errors
 /// Something of that name is there; a file that no engine takes; a shape that is unclear or does not fit the feature set; more
@@ -68,22 +69,38 @@ pub fn make(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
         return Err(exists(&plan.folder));
     }
     let set = FeatureSet::load(&plan.features)?;
-    let onnx = read_onnx(&plan.onnx)?;
     let config = RuntimeConfig::default();
-    let (inputs, outputs) = ports(&plan.onnx, &onnx, &config)?;
-    let told = Told { features: Some(set.len()), ..plan.told.clone() };
-    let shape = shape_of(&plan.onnx, &onnx, &inputs, &outputs, &told, &config)?;
-    let names = names(plan, &shape)?;
-    let mut engine = reference(&plan.onnx, &onnx, &shape, &config)?;
-    columns_fit(&plan.onnx, &onnx, &set, &config)?;
-    let evidence = Evidence::of(plan, &set, &shape, &names, &onnx, engine.as_mut())?;
-    let golden = golden(plan, engine.as_mut(), evidence.golden(&shape))?;
-    let manifest = manifest(plan, &set, &shape, names, &onnx, golden.as_bytes(), &evidence);
-    let files: [(&str, &[u8]); 3] = [(ONNX, &onnx), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
+    let told = Told { features: Some(set.len()), by_set: true, ..plan.told.clone() };
+    let taken = Taken::read(&plan.onnx, &told, Some(set.names()), &config)?;
+    let names = names(plan, &taken)?;
+    let mut engine = taken.reference(&plan.onnx, &config)?;
+    columns_fit(&plan.onnx, &taken.file, &set, &config)?;
+    let evidence = Evidence::of(plan, &set, &taken.shape, &names, &taken.onnx, &mut engine)?;
+    let rows = evidence.golden(&taken.shape);
+    let golden = golden(plan, &mut engine, &rows)?;
+    let manifest = manifest(plan, &set, &taken, &names, golden.as_bytes(), &evidence);
+    let files: [(&str, &[u8]); 3] = [(ONNX, &taken.file), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
     write(&plan.folder, &files, &config)?;
-    let mut said = vec![("made", format!("{}: `pillion model check` says what runs it", plan.folder.display()))];
+    let mut said =
+        vec![("made", format!("{}: `pillion model check` says what runs it, and how fast", plan.folder.display()))];
+    said.extend(taken.said(&names));
+    said.push(("engines", engines(plan, &taken, &rows, &mut engine)));
     said.extend(evidence.said());
     Ok(said)
+}
+
+/// The engines that answer as ONNX Runtime does, and why others do not.
+fn engines(plan: &Plan, taken: &Taken, golden: &[Vec<f32>], reference: &mut dyn Engine) -> String {
+    let decides = taken.shape.outputs.len() == 1 && taken.shape.values > 1;
+    let missing = plan.missing == Missing::Nan;
+    let rules = Rules { tolerance: plan.tolerance, decides, missing, batch: 1 };
+    let (shape, weights, precompute) = (taken.shape.clone(), plan.weights, plan.precompute);
+    let case = Case { onnx: &taken.onnx, shape, golden, weights, precompute, rules };
+    let tried = case.natives(reference).into_iter().map(|tried| match tried.made {
+        Ok(_) => tried.name.to_owned(),
+        Err(why) => format!("not {}: {why}", tried.name),
+    });
+    std::iter::once("ort-cpu".to_owned()).chain(tried).collect::<Vec<_>>().join(", ")
 }
 
 fn exists(folder: &Path) -> Error {
@@ -91,7 +108,8 @@ fn exists(folder: &Path) -> Error {
 }
 
 /// Names of the values, in order.
-fn names(plan: &Plan, shape: &Shape) -> Result<Vec<String>> {
+fn names(plan: &Plan, taken: &Taken) -> Result<Vec<String>> {
+    let shape = &taken.shape;
     let refused = |problem: String, mend: &str| Err(Error::input(plan.onnx.display(), problem, mend));
     let count = shape.values;
     if !(1..=MAX_OUTPUTS).contains(&count) {
@@ -102,6 +120,9 @@ fn names(plan: &Plan, shape: &Shape) -> Result<Vec<String>> {
         );
     }
     if plan.names.is_empty() {
+        if let Some(labels) = labels(taken, count) {
+            return Ok(labels);
+        }
         // What a signal's table has room for, with a number behind it.
         let output = if shape.outputs[0].len() <= 28 { &shape.outputs[0] } else { "y" };
         let several = (0..count).map(|i| format!("{output}_{i}")).collect();
@@ -114,8 +135,17 @@ fn names(plan: &Plan, shape: &Shape) -> Result<Vec<String>> {
     Ok(plan.names.clone())
 }
 
+/// The classes' own names, where the file has one for each value that a signal's table has room for.
+fn labels(taken: &Taken, count: usize) -> Option<Vec<String>> {
+    let [output] = &taken.shape.outputs[..] else { return None };
+    let (_, labels) = taken.labels.iter().find(|(name, _)| name == output)?;
+    let fits = |label: &String| (1..=31).contains(&label.len()) && !label.chars().any(char::is_control);
+    let unique = labels.iter().collect::<std::collections::HashSet<_>>().len() == labels.len();
+    (labels.len() == count && unique && labels.iter().all(fits)).then(|| labels.clone())
+}
+
 /// `golden.json`: the rows with ONNX Runtime's answers.
-fn golden(plan: &Plan, engine: &mut dyn Engine, rows: Vec<Vec<f32>>) -> Result<String> {
+fn golden(plan: &Plan, engine: &mut dyn Engine, rows: &[Vec<f32>]) -> Result<String> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::input(plan.onnx.display(), error, "give rows that the model is made for, with --rows")
     };
@@ -136,12 +166,12 @@ fn golden(plan: &Plan, engine: &mut dyn Engine, rows: Vec<Vec<f32>>) -> Result<S
 fn manifest(
     plan: &Plan,
     set: &FeatureSet,
-    shape: &Shape,
-    names: Vec<String>,
-    onnx: &[u8],
+    taken: &Taken,
+    names: &[String],
     golden: &[u8],
     evidence: &Evidence,
 ) -> String {
+    let shape = &taken.shape;
     let mut table = Table::new();
     let mut put = |key: &str, value: Value| drop(table.insert(key.into(), value));
     let text = |text: &str| Value::String(text.into());
@@ -150,24 +180,27 @@ fn manifest(
     put("schema", Value::Integer(1));
     put("name", text(plan.name.as_deref().unwrap_or(folder)));
     put("revision", Value::Integer(plan.revision.into()));
-    put("onnx_sha256", Value::String(sha256(onnx).to_string()));
+    put("onnx_sha256", Value::String(taken.sha256.to_string()));
     put("golden_sha256", Value::String(sha256(golden).to_string()));
     put("feature_set", text(set.name()));
     put("features_hash", Value::String(Hash(set.hash()).to_string()));
     put("features", list(set.names()));
     put("missing", text(if plan.missing == Missing::Nan { "nan" } else { "never" }));
-    put("input", text(&shape.input));
+    put("input", if taken.fitting.columns.is_empty() { text(&shape.input) } else { list(&taken.fitting.columns) });
     if !shape.states.is_empty() {
         put("takes", text("state"));
     } else if shape.rows > 1 {
         put("takes", text("window"));
         put("window", Value::Integer(shape.rows as i64));
+        if taken.fitting.channels_first {
+            put("layout", text("channels-first"));
+        }
     }
     if let Some(trigger) = evidence.trigger {
         put("trigger", text(&trigger.to_string()));
     }
     put("output", if let [one] = &shape.outputs[..] { text(one) } else { list(&shape.outputs) });
-    put("outputs", list(&names));
+    put("outputs", list(names));
     let unsaid = format!("values of {}, of which nobody has said what they are", shape.outputs.join(", "));
     put("meaning", text(plan.meaning.as_deref().unwrap_or(&unsaid)));
     put("horizon_events", Value::Integer(plan.horizon.into()));

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Hash, manifest_instruments};
 use super::table_in::{As, Table};
+use super::{Hash, manifest_instruments};
 use crate::error::{Error, Result};
 use crate::hot::Trigger;
 

@@ -14,7 +14,7 @@ use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
 use serde::{Deserialize, Serialize};
 
 use super::super::seats::Seats;
-use super::super::{Engine, EngineError, EngineInfo, Runtime, Shape, check_length, check_whole, runtime};
+use super::super::{Engine, EngineError, EngineInfo, Runtime, Shape, adapt, check_length, check_whole, runtime};
 use super::cudart::{Cudart, Exchange, Named, Stream};
 use super::shapes::{Layout, Port};
 use super::{LARGEST_BATCH, OrtCpu, options};
@@ -212,7 +212,8 @@ impl OrtCuda {
                 if options.graphs {
                     builder = builder.with_disable_cpu_fallback()?;
                 }
-                builder.commit_from_memory(onnx)
+                // What is declared of outputs need not be what a run gives.
+                builder.commit_from_memory(&adapt::without_dims(onnx))
             };
             build().map_err(|error| EngineError::Device(explained(&error.to_string())))
         })

@@ -17,7 +17,7 @@ use std::path::Path;
 pub use self::cache::Graph;
 use self::shapes::Layout;
 use super::seats::Seats;
-use super::{Engine, EngineError, EngineInfo, Runtime, Shape, check_length, isa, runtime};
+use super::{Engine, EngineError, EngineInfo, Runtime, Shape, adapt, check_length, isa, runtime};
 
 /// Runs before an engine is handed out: ONNX Runtime plans its memory on the second.
 const WARM_RUNS: usize = 4;
@@ -62,8 +62,12 @@ impl OrtCpu {
         shape: &Shape,
         model_cache: Option<&Path>,
     ) -> Result<Self, EngineError> {
-        let (mut session, graph) = cache::session(runtime, onnx, model_cache)?;
+        let (mut session, mut graph) = cache::session(runtime, onnx, model_cache)?;
         let layout = probe(&mut session, shape)?;
+        if shapes::contradicts(session.outputs(), &layout) {
+            // The runtime holds tensors that are bound to what the file declares.
+            (session, graph) = cache::session(runtime, &adapt::without_dims(onnx), model_cache)?;
+        }
         let info = EngineInfo {
             engine: "ort-cpu",
             isa: isa().to_owned(),

@@ -200,6 +200,20 @@ pub(super) fn outputs(
     Ok(ports)
 }
 
+/// Whether a run gives other dimensions than the file declares of an output, of one seat or of two.
+pub(super) fn contradicts(graph: &[Outlet], layout: &Layout) -> bool {
+    layout.outputs.iter().any(|port| {
+        let declared = graph.iter().find(|output| output.name() == port.name).and_then(|o| o.dtype().tensor_shape());
+        let fits = |dims: Vec<i64>| {
+            declared.is_some_and(|declared| {
+                declared.len() == dims.len()
+                    && declared.iter().zip(&dims).all(|(&said, &dim)| said == -1 || said == dim)
+            })
+        };
+        !fits(port.dims(1)) || (layout.batches && !fits(port.dims(2)))
+    })
+}
+
 /// The one dimension that is 1 in a run for one seat and 2 in a run for two, all others being equal.
 fn doubled(one: &[i64], two: &[i64]) -> Option<usize> {
     let differ: Vec<usize> = (0..one.len()).filter(|&i| one.get(i) != two.get(i)).collect();
@@ -296,9 +310,7 @@ pub(super) fn check_output(graph: &[Outlet], name: &str) -> Result<(), EngineErr
     };
     let dtype = output.dtype();
     if !dtype.is_tensor() {
-        let text = format!(
-            "output `{name}` is {dtype}, a ZipMap that the exporter added; export with zipmap=False for a plain tensor"
-        );
+        let text = format!("output `{name}` is {dtype}, and no tensor (the outputs: {})", names(graph));
         return Err(EngineError::Graph(text));
     }
     if dtype.tensor_type() == Some(TensorElementType::Float32) {

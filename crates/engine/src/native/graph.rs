@@ -121,6 +121,9 @@ impl Graph {
     /// Reads and checks the file.
     pub fn read(onnx: &[u8]) -> Result<Self, Refusal> {
         wire::check(onnx).map_err(|why| Refusal::File(format!("it is no ONNX model: {why}")))?;
+        if let Some(why) = wire::passed_over(onnx) {
+            return Err(Refusal::File(why));
+        }
         let model = ModelProto::parse_buf(onnx).map_err(|e| Refusal::File(format!("it is no ONNX model: {e}")))?;
         let opset = opset(&model)?;
         let graph = model.graph.ok_or_else(|| Refusal::File("it has no graph".into()))?;

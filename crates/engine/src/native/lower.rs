@@ -49,6 +49,8 @@ pub(super) struct Lower<'a> {
     uses: HashMap<Value, usize>,
     /// Buffers that several values read: one of them another view of the other.
     shared: HashSet<Slot>,
+    /// Computed values that are integers in the graph, and floats here.
+    whole: HashSet<Value>,
     /// Buffers of constants that steps read.
     placed: HashMap<Value, Slot>,
     /// Values that a run leaves with their channels last, by the buffer that they get when somebody wants them otherwise.
@@ -70,6 +72,7 @@ pub(super) fn lower(graph: &Graph, shape: &Shape, weights: Weights, batch: usize
         counted: 0,
         uses: uses(graph),
         shared: HashSet::new(),
+        whole: HashSet::new(),
         placed: HashMap::new(),
         turned: HashMap::new(),
         last_rows: HashMap::new(),
@@ -215,7 +218,12 @@ impl Lower<'_> {
             return Ok(());
         }
         let first = self.steps.len();
+        self.check_whole(node)?;
+        let whole = self.gives_whole(node);
         self.lower(node)?;
+        if whole {
+            self.whole.extend(node.outputs.iter().flatten());
+        }
         if constant {
             self.compute_now(first, node);
         }
@@ -259,7 +267,8 @@ impl Lower<'_> {
             "InstanceNormalization" | "GroupNormalization" => self.group_norm(node),
             "Softmax" | "LogSoftmax" => self.softmax(node),
             "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
-            | "ReduceProd" => self.reduce(node),
+            | "ReduceProd" | "ReduceLogSum" | "ReduceLogSumExp" => self.reduce(node),
+            "ArgMax" | "ArgMin" => self.arg(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" => self.binary(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
             "Einsum" => self.einsum(node),

@@ -25,7 +25,7 @@ mod survey;
 mod tensor;
 mod trees;
 mod weights;
-mod wire;
+pub(crate) mod wire;
 
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Shape, check_length};

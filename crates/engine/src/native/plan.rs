@@ -40,6 +40,8 @@ pub(super) enum Step {
     Affine { x: Slot, y: Slot, scale: Vec<Block>, offset: Vec<Block> },
     /// y[i] = x[index[i]], or `pad`: every way of moving values about.
     Gather { x: Slot, y: Slot, index: Vec<u32>, pad: f32 },
+    /// y[i] = x[index[i]] of `n` values, by an index that is computed; NaN where that is no place.
+    Pick { x: Slot, n: usize, index: Slot, y: Slot, len: usize },
     /// Copies x behind `at` in y: one piece of a concatenation.
     Place { x: Slot, y: Slot, at: usize, len: usize },
     /// Rows of `n` values to one value each.
@@ -224,6 +226,7 @@ impl Step {
             | Self::Select { y, .. }
             | Self::Affine { y, .. }
             | Self::Gather { y, .. }
+            | Self::Pick { y, .. }
             | Self::Place { y, .. }
             | Self::Reduce { y, .. }
             | Self::Softmax { y, .. }
@@ -244,6 +247,7 @@ impl Step {
             Self::Unary { x, .. } | Self::Affine { x, .. } => read(*x, true),
             Self::Binary { a, b, .. } => [a, b].into_iter().for_each(|x| read(*x, true)),
             Self::MatMul { a, b, .. } => [a, b].into_iter().for_each(|x| read(*x, false)),
+            Self::Pick { x, index, .. } => [x, index].into_iter().for_each(|x| read(*x, false)),
             Self::Select { c, a, b, .. } => [c, a, b].into_iter().for_each(|x| read(*x, false)),
             Self::Dense { x, .. }
             | Self::Gather { x, .. }
@@ -314,6 +318,13 @@ impl Step {
                 }
             }
             Self::Gather { x, index, pad, .. } => gather(from.values(*x), index, *pad, y.values_mut()),
+            Self::Pick { x, n, index, len, .. } => {
+                let (x, index) = (&from.values(*x)[..*n], from.values(*index));
+                for (y, &i) in y.values_mut()[..*len].iter_mut().zip(index) {
+                    let place = if i >= 0.0 { x.get(i as usize) } else { None };
+                    *y = place.copied().unwrap_or(f32::NAN);
+                }
+            }
             Self::Place { x, at, len, .. } => {
                 y.values_mut()[*at..at + len].copy_from_slice(&from.values(*x)[..*len]);
             }

@@ -17,6 +17,15 @@ pub(super) enum Reduce {
     /// Σ|x|.
     L1,
     Prod,
+    /// ln Σx.
+    LogSum,
+    /// ln Σe^x, without overflow.
+    LogSumExp,
+    /// Place of the largest value, or of the least; of equal ones the first, or the last.
+    Place {
+        largest: bool,
+        last: bool,
+    },
 }
 
 impl Reduce {
@@ -34,8 +43,45 @@ impl Reduce {
                 row.iter().fold(f32::INFINITY, |least, &x| if least < x || least.is_nan() { least } else { x })
             }
             Self::Prod => row.iter().product(),
+            Self::LogSum => sum(s, row, |_, x| x).ln(),
+            Self::LogSumExp => log_sum_exp(s, row),
+            Self::Place { largest, last } => place(row, largest, last),
         }
     }
+}
+
+/// The largest value, and the logarithm of what all are in powers of e above it.
+#[inline(always)]
+fn log_sum_exp<S: Simd>(s: S, row: &[f32]) -> f32 {
+    let top = Reduce::Max.run(s, row);
+    if !top.is_finite() {
+        return top;
+    }
+    let shift = s.splat(top);
+    let mut total = s.splat(0.0);
+    for x in row.chunks(LANES) {
+        // An absent lane adds e^-∞, at most 1e-38; the total is at least 1.
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        lanes[..x.len()].copy_from_slice(x);
+        total = s.add(total, math::exp(s, s.sub(s.load(&lanes), shift)));
+    }
+    s.sum(total).ln() + top
+}
+
+/// NaN when one of the row is: a place that is none, where the runtime gives one by chance.
+#[inline(always)]
+fn place(row: &[f32], largest: bool, last: bool) -> f32 {
+    if row.iter().any(|x| x.is_nan()) {
+        return f32::NAN;
+    }
+    let mut best = 0;
+    for (i, &x) in row.iter().enumerate().skip(1) {
+        let better = if largest { x > row[best] } else { x < row[best] };
+        if better || (last && x == row[best]) {
+            best = i;
+        }
+    }
+    best as f32
 }
 
 /// Σ f(x) over sixteen sums.

@@ -87,7 +87,7 @@ impl Survey {
         let mut more = Vec::new();
         for name in self.graph.node.iter().flat_map(|node| &node.output) {
             if !self.constants.contains(name) && !outputs.contains(name.as_str()) {
-                field(&mut more, 12, &field_of(1, name.as_bytes()));
+                wire::put(&mut more, 12, &field_of(1, name.as_bytes()));
             }
         }
         // A second message for a field that holds one is merged into the first: that is how such files are defined.
@@ -131,21 +131,9 @@ fn name_of(node: &NodeProto) -> String {
     }
 }
 
-/// A tag, a length and the bytes.
-fn field(to: &mut Vec<u8>, number: u64, bytes: &[u8]) {
-    for mut n in [number << 3 | 2, bytes.len() as u64] {
-        while n >= 128 {
-            to.push(n as u8 | 128);
-            n >>= 7;
-        }
-        to.push(n as u8);
-    }
-    to.extend_from_slice(bytes);
-}
-
 fn field_of(number: u64, bytes: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
-    field(&mut whole, number, bytes);
+    wire::put(&mut whole, number, bytes);
     whole
 }
 

@@ -1,13 +1,11 @@
 //! The file's bytes, before the parser sees them: every length within what holds it, every number ended, nesting bounded.
 //!
 //! The parser takes a stated length at its word and asks the heap for it, and does not come back from a number of ten
-//! bytes that has no end; with this walk before it, it meets neither.
+//! bytes that has no end; with this walk before it, it meets neither. What it would pass over without a word, functions and
+//! sparse initializers, is found by [`passed_over`].
 
 /// Nesting of a plain model is 7; each subgraph adds 3.
 const DEEPEST: usize = 24;
-
-/// What the parser would pass over: the nodes that call it would then mean something else.
-const FUNCTION: &str = "it has a function of its own,";
 
 /// Messages that the parser descends into.
 #[derive(Clone, Copy)]
@@ -57,6 +55,42 @@ pub(super) fn check(onnx: &[u8]) -> Result<(), String> {
     super::no_external_weights(onnx)
 }
 
+/// What an ONNX model may hold and the parser does not see: the nodes that call it or read it would then mean something else.
+/// The file is one that [`check`] takes.
+pub(super) fn passed_over(onnx: &[u8]) -> Option<String> {
+    if let Some(function) = parts(onnx, 25).next() {
+        let name = text(function, 1);
+        return Some(format!(
+            "it has a function of its own, `{name}`, which the native engine does not run: inline it"
+        ));
+    }
+    let sparse = |graph: &[u8]| parts(graph, 15).next().is_some();
+    let text = "it has a sparse initializer, which the native engine does not read: make it a dense one";
+    parts(onnx, 7).any(sparse).then(|| text.to_owned())
+}
+
+/// What fields of this number hold, where that has a length.
+fn parts(mut message: &[u8], wanted: u64) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        loop {
+            let tag = number(&mut message).ok()?;
+            match tag & 7 {
+                0 => drop(number(&mut message).ok()?),
+                1 => drop(take(&mut message, 8).ok()?),
+                2 => {
+                    let length = number(&mut message).ok()?;
+                    let inner = take(&mut message, length).ok()?;
+                    if tag >> 3 == wanted {
+                        return Some(inner);
+                    }
+                }
+                5 => drop(take(&mut message, 4).ok()?),
+                _ => return None,
+            }
+        }
+    })
+}
+
 fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
     if depth > DEEPEST {
         return Err("its messages are nested too deeply".into());
@@ -72,13 +106,6 @@ fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
             2 => {
                 let length = number(&mut bytes)?;
                 let inner = take(&mut bytes, length)?;
-                match (kind, tag >> 3) {
-                    (Kind::Model, 25) => {
-                        return Err(format!("{FUNCTION} `{}`: export with it inlined", text(inner, 1)));
-                    }
-                    (Kind::Graph, 15) => return Err("it has a sparse initializer: export with dense ones".into()),
-                    _ => {}
-                }
                 if let Some(kind) = kind.field(tag >> 3) {
                     walk(inner, kind, depth + 1)?;
                 }
@@ -91,30 +118,37 @@ fn walk(mut bytes: &[u8], kind: Kind, depth: usize) -> Result<(), String> {
 }
 
 /// A text field of a message, as far as it can be read; for refusals.
-pub(super) fn text(mut message: &[u8], wanted: u64) -> String {
-    while let Ok(tag) = number(&mut message) {
-        let taken = match tag & 7 {
-            0 => number(&mut message).map(|_| &[][..]),
-            2 => number(&mut message).and_then(|length| take(&mut message, length)),
-            _ => break,
-        };
-        let Ok(taken) = taken else { break };
-        if tag >> 3 == wanted {
-            return String::from_utf8_lossy(&taken[..taken.len().min(80)]).into_owned();
-        }
-    }
-    "?".into()
+pub(super) fn text(message: &[u8], wanted: u64) -> String {
+    let found = parts(message, wanted).next().unwrap_or(b"?");
+    String::from_utf8_lossy(&found[..found.len().min(80)]).into_owned()
 }
 
-pub(super) fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'static str> {
+/// The next `length` bytes.
+pub(crate) fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'static str> {
     let length = usize::try_from(length).ok().filter(|&length| length <= bytes.len());
     let (taken, rest) = bytes.split_at(length.ok_or("a length goes past the end: it is cut short or corrupt")?);
     *bytes = rest;
     Ok(taken)
 }
 
+/// Writes a number: seven bits a byte, the lowest first.
+pub(crate) fn put_number(to: &mut Vec<u8>, mut value: u64) {
+    while value >= 128 {
+        to.push(value as u8 | 128);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}
+
+/// Writes a field of bytes: a tag, a length and the bytes.
+pub(crate) fn put(to: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+    put_number(to, number << 3 | 2);
+    put_number(to, bytes.len() as u64);
+    to.extend_from_slice(bytes);
+}
+
 /// Seven bits a byte, the lowest first, at most 64 in all.
-pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, &'static str> {
+pub(crate) fn number(bytes: &mut &[u8]) -> Result<u64, &'static str> {
     let mut value = 0;
     for i in 0..10 {
         let (&byte, rest) = bytes.split_first().ok_or("it ends within a number: it is cut short or corrupt")?;
@@ -129,7 +163,7 @@ pub(super) fn number(bytes: &mut &[u8]) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, passed_over};
 
     #[test]
     fn lengths_numbers_and_nesting_are_bounded() {
@@ -152,8 +186,10 @@ mod tests {
         let packed: Vec<u8> = [vec![0x3a, 14, 0x2a, 12, 0x3a, 10], vec![0x80; 10]].concat();
         says(&packed, "does not end");
         // What the parser does not know: a function called f, and a sparse initializer.
-        says(&[0xca, 1, 3, 0x0a, 1, b'f'], "a function of its own, `f`");
-        says(&[0x3a, 3, 0x7a, 1, 0], "a sparse initializer");
+        let passed = |bytes: &[u8]| check(bytes).map(|()| passed_over(bytes).unwrap_or_default());
+        assert!(passed(&[0xca, 1, 3, 0x0a, 1, b'f']).unwrap().contains("a function of its own, `f`"));
+        assert!(passed(&[0x3a, 3, 0x7a, 1, 0]).unwrap().contains("a sparse initializer"));
+        assert_eq!(passed(&[0x08, 8, 0x3a, 0]), Ok(String::new()));
         // Sequences of sequences as an input's type.
         let mut nested = Vec::new();
         for _ in 0..40 {

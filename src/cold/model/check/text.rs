@@ -21,7 +21,16 @@ pub(super) fn text(found: &Findings) -> String {
         let what = match found.states.iter().find(|(input, _)| *input == port.name) {
             Some((_, next)) => format!("state, 0 at first, then `{next}`"),
             None if found.rows > 1 => {
-                format!("the latest {} rows of {} values, oldest first", found.rows, found.features)
+                let turned = if found.layout == "channels-first" {
+                    ", turned for the file: its channels come first"
+                } else {
+                    ""
+                };
+                format!("the latest {} rows of {} values, oldest first{turned}", found.rows, found.features)
+            }
+            None if !found.columns.is_empty() => {
+                let columns: Vec<String> = found.columns.iter().map(|name| format!("`{name}`")).collect();
+                format!("a row of a value for each of {} inputs, {}", columns.len(), columns.join(", "))
             }
             None => format!("a row of {} values", found.features),
         };

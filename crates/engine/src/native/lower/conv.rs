@@ -7,9 +7,9 @@ use super::Lower;
 use super::data::small;
 use super::dense::values;
 use crate::native::Refusal;
-use crate::native::dense::{Activation, Dense};
+use crate::native::dense::Dense;
 use crate::native::graph::{MOST_VALUES, Node};
-use crate::native::maps::{Binary, Unary};
+use crate::native::maps::Binary;
 use crate::native::plan::{PAD, Slot, Spread, Step};
 use crate::native::reduce::Reduce;
 use crate::native::tensor::{Buffer, LANES};
@@ -164,9 +164,7 @@ impl Lower<'_> {
         let Some(x) = taken else { return Err(node.refuse("its window is empty")) };
         let y = self.define_rows(node, [&[1, channels][..], &windows.out].concat())?;
         self.steps.push(if shares.is_empty() {
-            // ONNX Runtime begins at the lowest finite value: a window of -∞ alone gives that.
-            let f = Unary::Activation(Activation::Clip(f32::MIN, f32::INFINITY));
-            Step::Unary { x, y, len, f }
+            Step::Place { x, y, at: 0, len }
         } else {
             let scale: Vec<f32> = shares.iter().flat_map(|&share| std::iter::repeat_n(share, channels)).collect();
             let (scale, offset) = (Buffer::from_values(&scale).0, Buffer::from_values(&vec![-0.0; len]).0);
@@ -216,20 +214,16 @@ impl Lower<'_> {
         let shares: Vec<f32> = index.chunks_exact(n).map(|window| 1.0 / counted(window) as f32).collect();
         let patches = self.buffer(index.len());
         self.steps.push(Step::Gather { x, y: patches, index, pad });
+        if f == Reduce::Max {
+            let y = self.define(node, [&[1, channels][..], &windows.out].concat())?;
+            self.steps.push(Step::Reduce { x: patches, y, rows, n, f });
+            return Ok(());
+        }
         let reduced = self.buffer(rows);
         self.steps.push(Step::Reduce { x: patches, y: reduced, rows, n, f });
         let y = self.define(node, [&[1, channels][..], &windows.out].concat())?;
-        self.steps.push(match f {
-            // ONNX Runtime begins at the lowest finite value: a window of -∞ alone gives that.
-            Reduce::Max => {
-                let f = Unary::Activation(Activation::Clip(f32::MIN, f32::INFINITY));
-                Step::Unary { x: reduced, y, len: rows, f }
-            }
-            _ => {
-                let (scale, offset) = (Buffer::from_values(&shares).0, Buffer::from_values(&vec![-0.0; rows]).0);
-                Step::Affine { x: reduced, y, scale, offset }
-            }
-        });
+        let (scale, offset) = (Buffer::from_values(&shares).0, Buffer::from_values(&vec![-0.0; rows]).0);
+        self.steps.push(Step::Affine { x: reduced, y, scale, offset });
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! Products of matrices.
 
 use super::data::small;
+use super::elementwise::broadcast;
 use super::{Known, Lower};
 use crate::native::Refusal;
 use crate::native::dense::Dense;
 use crate::native::graph::Node;
+use crate::native::maps::Binary;
 use crate::native::plan::{Slot, Spread, Step};
 use crate::native::tensor::Tensor;
 
@@ -28,7 +30,7 @@ impl Lower<'_> {
         }
         let w = values(&weights);
         let weight = |i: usize, o: usize| alpha * if turned { w[o * k + i] } else { w[i * n + o] };
-        let bias = match self.floats(node, 2)? {
+        let bias = match if self.is_computed(node, 2) { None } else { self.floats(node, 2)? } {
             None => Vec::new(),
             Some(c) if c.dims.iter().product::<usize>() == 1 => vec![beta * values(c)[0]; n],
             Some(c) if c.dims.last() == Some(&n) && c.dims.iter().product::<usize>() == n => {
@@ -37,7 +39,31 @@ impl Lower<'_> {
             Some(c) => return Err(node.refuse(format!("a bias of {:?} for {n} outputs is not taken", c.dims))),
         };
         let dense = Dense::stored(self.weights, k, n, weight, &bias);
+        if self.is_computed(node, 2) {
+            return self.gemm_and_computed(node, x, [rows, n], dense, beta);
+        }
         self.dense(node, x, vec![rows, n], dense)
+    }
+
+    /// The product, and a bias that hangs on the input.
+    fn gemm_and_computed(
+        &mut self,
+        node: &Node,
+        x: Slot,
+        dims: [usize; 2],
+        dense: Dense,
+        beta: f32,
+    ) -> Result<(), Refusal> {
+        let (own, bias) = self.computed_input(node, 2)?;
+        if beta != 1.0 || broadcast(node, &dims, &own)? != dims {
+            return Err(node.refuse(format!("beta = {beta} and a computed bias of {own:?} for {dims:?} is not taken")));
+        }
+        let (product, len) = (self.buffer(dims[0] * dims[1]), dims[0] * dims[1]);
+        self.dense_step(x, product, dims[0], dense);
+        let b = self.stretch(bias, &own, &dims);
+        let y = self.define(node, dims.to_vec())?;
+        self.steps.push(Step::Binary { a: product, b, y, len, f: Binary::Add });
+        Ok(())
     }
 
     /// A dense layer on all rows of x.

@@ -4,7 +4,7 @@ use super::data::small;
 use super::{Known, Lower};
 use crate::native::Refusal;
 use crate::native::dense::Activation;
-use crate::native::graph::Node;
+use crate::native::graph::{Node, Value};
 use crate::native::maps::{Binary, Unary};
 use crate::native::plan::{PAD, Slot, Step};
 use crate::native::tensor::{Buffer, Data};
@@ -108,19 +108,28 @@ impl Lower<'_> {
             "Min" => Binary::Min,
             _ => Binary::Pow,
         };
-        if node.inputs.len() == 2 && self.affine(node, f)? {
+        if node.inputs.is_empty() {
+            return Err(node.refuse("it has no input"));
+        }
+        if node.inputs.len() == 2 && node.op != "Mean" && self.affine(node, f)? {
             return Ok(());
         }
-        let (mut dims, mut slot) = self.computed_input(node, 0)?;
+        let (mut dims, mut slot) = self.operand(node, 0)?;
         for i in 1..node.inputs.len() {
             self.room(node)?;
-            let (other_dims, other) = self.computed_input(node, i)?;
+            let (other_dims, other) = self.operand(node, i)?;
             let common = broadcast(node, &dims, &other_dims)?;
             let (a, b) = (self.stretch(slot, &dims, &common), self.stretch(other, &other_dims, &common));
             let len = common.iter().product();
             dims = common;
             slot = self.buffer(len);
             self.steps.push(Step::Binary { a, b, y: slot, len, f });
+        }
+        if node.op == "Div" && self.gives_whole(node) {
+            // What is behind the point goes.
+            let (len, x) = (dims.iter().product::<usize>(), slot);
+            slot = self.buffer(len);
+            self.steps.push(Step::Unary { x, y: slot, len, f: Unary::Whole { wide: true } });
         }
         if node.op == "Mean" {
             let (len, n) = (dims.iter().product::<usize>(), node.inputs.len() as f32);
@@ -131,6 +140,19 @@ impl Lower<'_> {
         }
         self.known.insert(node.output()?, Known::Computed { dims, slot });
         Ok(())
+    }
+
+    /// An operand; constant integers beside computed ones, of which the file says that they are alike, are taken too.
+    fn operand(&mut self, node: &Node, i: usize) -> Result<(Vec<usize>, Slot), Refusal> {
+        let computed = |value: &Value| matches!(self.known.get(value), Some(Known::Computed { .. }));
+        let value = node.input(i)?;
+        if self.is_whole(value)
+            && !computed(&value)
+            && node.inputs.iter().flatten().any(|v| computed(v) && self.is_whole(*v))
+        {
+            return Ok(self.computed(value));
+        }
+        self.computed_input(node, i)
     }
 
     /// x + c, x - c, c - x, x · c, x / c with c constant and the result of x's shape: into the dense layer or the affine step
@@ -160,8 +182,10 @@ impl Lower<'_> {
             Binary::Sub => (vec![-1.0; len], c),
             // Plus -0 is nothing at all, where plus 0 would turn -0 about.
             Binary::Mul => (c, vec![-0.0; len]),
-            // The reciprocal of what is nearly 0 would be infinite.
-            Binary::Div if c.iter().all(|c| c.abs() > 1e-30) => (c.iter().map(|c| 1.0 / c).collect(), vec![-0.0; len]),
+            // The reciprocal of what is nearly 0 would be infinite, and that of what is huge would lose bits.
+            Binary::Div if c.iter().all(|c| (1e-30..1e30).contains(&c.abs())) => {
+                (c.iter().map(|c| 1.0 / c).collect(), vec![-0.0; len])
+            }
             _ => return Ok(false),
         };
         if f == Binary::Add

@@ -3,7 +3,7 @@
 use super::elementwise::broadcast;
 use super::{Known, Lower};
 use crate::native::Refusal;
-use crate::native::graph::Node;
+use crate::native::graph::{Node, Value};
 use crate::native::maps::{Binary, Unary};
 use crate::native::plan::{Slot, Step};
 
@@ -38,6 +38,40 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Whether a value is of integers: they are computed as floats, and only what is the same for both may be done with them.
+    pub(super) fn is_whole(&self, value: Value) -> bool {
+        match self.known.get(&value) {
+            Some(Known::Constant(tensor)) => tensor.ints().is_some(),
+            _ => self.whole.contains(&value),
+        }
+    }
+
+    /// Refuses what is another thing for integers than for floats.
+    pub(super) fn check_whole(&self, node: &Node) -> Result<(), Refusal> {
+        let differs = matches!(node.op.as_str(), "Mod" | "Pow" | "ReduceMean" | "ReduceL2");
+        if differs && self.gives_whole(node) {
+            return Err(node.refuse("of computed integers it is not taken"));
+        }
+        Ok(())
+    }
+
+    /// Whether the node's results are integers because its operands are, or because it counts.
+    pub(super) fn gives_whole(&self, node: &Node) -> bool {
+        let of = |i: usize| node.optional(i).is_some_and(|value| self.is_whole(value));
+        match node.op.as_str() {
+            "ArgMax" | "ArgMin" => true,
+            "Cast" => matches!(node.int("to", 0), 6 | 7),
+            "CastLike" => of(1),
+            // Truth values.
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Equal" | "And" | "Or" | "Xor" | "Not"
+            | "IsNaN" => false,
+            "ml.OneHotEncoder" | "ml.FeatureVectorizer" | "ml.Scaler" | "ml.Normalizer" | "ml.Imputer" => false,
+            "Where" => of(1) || of(2),
+            "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Sum" | "Concat" => (0..node.inputs.len()).any(of),
+            _ => of(0),
+        }
+    }
+
     /// Common shape of these inputs, and each of them spread to it. Integers become floats: truth values are kept as such.
     fn spread_inputs(&mut self, node: &Node, inputs: &[usize]) -> Result<(Vec<usize>, Vec<Slot>), Refusal> {
         let mut common = Vec::new();
@@ -56,8 +90,8 @@ impl Lower<'_> {
         Ok((common, slots))
     }
 
-    /// Between kinds of floats a cast keeps the values, to a truth value it asks for 0; one of computed values to integers
-    /// is not taken.
+    /// Between kinds of floats a cast keeps the values, to a truth value it asks for 0, to integers it cuts off what is behind the
+    /// point.
     pub(super) fn cast(&mut self, node: &Node) -> Result<(), Refusal> {
         let to = if node.op == "CastLike" {
             match self.value(node, 1)? {
@@ -75,6 +109,14 @@ impl Lower<'_> {
                 let len = dims.iter().product();
                 let y = self.define(node, dims)?;
                 self.steps.push(Step::Unary { x, y, len, f: Unary::NotZero });
+                Ok(())
+            }
+            6 | 7 if self.is_whole(node.input(0)?) => self.alias(node, None),
+            6 | 7 => {
+                let (dims, x) = self.computed_input(node, 0)?;
+                let len = dims.iter().product();
+                let y = self.define(node, dims)?;
+                self.steps.push(Step::Unary { x, y, len, f: Unary::Whole { wide: to == 7 } });
                 Ok(())
             }
             _ => Err(node.refuse(format!("a cast of computed values to type {to} is not taken"))),

@@ -1,5 +1,6 @@
 //! Operators of `ai.onnx.ml`: tree ensembles, linear models, and the scalers of pipelines.
 
+use super::data::small;
 use super::{Known, Lower};
 use crate::native::Refusal;
 use crate::native::dense::Dense;
@@ -19,6 +20,9 @@ impl Lower<'_> {
             "ml.Normalizer" => self.normalizer(node),
             "ml.Binarizer" => self.map(node, Unary::Above(node.float("threshold", 0.0))),
             "ml.Imputer" => self.imputer(node),
+            "ml.ArrayFeatureExtractor" => self.extract(node),
+            "ml.OneHotEncoder" => self.one_hot(node),
+            "ml.FeatureVectorizer" => self.vectorizer(node),
             _ => Err(node.refuse("the native engine has no kernel for it")),
         }
     }
@@ -174,11 +178,9 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// NaN to a value: one for all, or one for each feature.
+    /// NaN, or another value, to one that stands for all, or for each feature.
     fn imputer(&mut self, node: &Node) -> Result<(), Refusal> {
-        if !node.float("replaced_value_float", 0.0).is_nan() {
-            return Err(node.refuse("only NaN is replaced"));
-        }
+        let replaced = node.float("replaced_value_float", 0.0);
         let (dims, x) = self.computed_input(node, 0)?;
         let (values, n) = (node.floats("imputed_value_floats"), dims.last().copied().unwrap_or(1));
         let len = dims.iter().product::<usize>();
@@ -188,8 +190,17 @@ impl Lower<'_> {
         let instead: Vec<f32> = (0..len).map(|i| values[i % values.len()]).collect();
         self.buffers.push(Buffer::from_values(&instead));
         let b = self.buffers.len() - 1;
+        if replaced.is_nan() {
+            let y = self.define(node, dims)?;
+            self.steps.push(Step::Binary { a: x, b, y, len, f: Binary::IfNan });
+            return Ok(());
+        }
+        self.buffers.push(Buffer::from_values(&vec![replaced; len]));
+        let all = self.buffers.len() - 1;
+        let same = self.buffer(len);
+        self.steps.push(Step::Binary { a: x, b: all, y: same, len, f: Binary::Equal });
         let y = self.define(node, dims)?;
-        self.steps.push(Step::Binary { a: x, b, y, len, f: Binary::IfNan });
+        self.steps.push(Step::Select { c: same, a: b, b: x, y, len });
         Ok(())
     }
 
@@ -198,6 +209,96 @@ impl Lower<'_> {
         let len = dims.iter().product();
         let y = self.define(node, dims)?;
         self.steps.push(Step::Unary { x, y, len, f });
+        Ok(())
+    }
+
+    /// The columns that its indices name, of each row; where these are computed, values of a single row.
+    fn extract(&mut self, node: &Node) -> Result<(), Refusal> {
+        let dims = self.dims(node, 0)?;
+        let (&n, outer) = dims.split_last().ok_or_else(|| node.refuse("its input has no columns"))?;
+        let rows: usize = outer.iter().product();
+        let leading = if outer.is_empty() { vec![1] } else { outer.to_vec() };
+        if self.is_computed(node, 1) {
+            let (index_dims, index) = self.computed_input(node, 1)?;
+            if rows != 1 {
+                return Err(
+                    node.refuse(format!("its indices are not constant, and its input is {dims:?}: no single row"))
+                );
+            }
+            let len = index_dims.iter().product();
+            let (_, x) = self.computed(node.input(0)?);
+            let y = self.define(node, [&leading[..], &[len]].concat())?;
+            self.steps.push(Step::Pick { x, n, index, y, len });
+            return Ok(());
+        }
+        let picks = self.ints(node, 1)?.ok_or_else(|| node.refuse("it names no columns"))?;
+        let place = |&i: &i64| {
+            let place = u32::try_from(i).ok().filter(|&i| (i as usize) < n);
+            place.ok_or_else(|| node.refuse(format!("column {i} of {n}")))
+        };
+        let picks = picks.iter().map(place).collect::<Result<Vec<u32>, _>>()?;
+        small(node, &[rows, picks.len()])?;
+        let (_, x) = self.computed(node.input(0)?);
+        let index = (0..rows as u32).flat_map(|row| picks.iter().map(move |i| row * n as u32 + i)).collect();
+        let y = self.define(node, [&leading[..], &[picks.len()]].concat())?;
+        self.steps.push(Step::Gather { x, y, index, pad: 0.0 });
+        Ok(())
+    }
+
+    /// Rows joined to one.
+    fn vectorizer(&mut self, node: &Node) -> Result<(), Refusal> {
+        let widths = node.ints("inputdimensions").unwrap_or_default().to_vec();
+        let mut pieces = Vec::new();
+        for i in 0..node.inputs.len() {
+            let (dims, x) = self.computed_input(node, i)?;
+            let ([len] | [1, len]) = dims[..] else {
+                return Err(node.refuse(format!("an input of {dims:?} is no row")));
+            };
+            if widths.get(i).is_none_or(|&width| width != len as i64) {
+                return Err(node.refuse(format!("input {i} has {len} values, and inputdimensions are {widths:?}")));
+            }
+            pieces.push((x, len));
+        }
+        let y = self.define(node, vec![1, pieces.iter().map(|(_, len)| len).sum()])?;
+        let mut at = 0;
+        for (x, len) in pieces {
+            self.steps.push(Step::Place { x, y, at, len });
+            at += len;
+        }
+        Ok(())
+    }
+
+    /// For each value, 1 at the place of its category, and 0 at all others.
+    fn one_hot(&mut self, node: &Node) -> Result<(), Refusal> {
+        let categories = node.ints("cats_int64s").unwrap_or_default();
+        if categories.is_empty() || !node.texts("cats_strings").is_empty() {
+            return Err(node.refuse("only categories that are integers are taken"));
+        }
+        if categories.iter().any(|c| c.unsigned_abs() > 1 << 24) {
+            return Err(node.refuse("a category is larger than 2^24, which float32 does not hold"));
+        }
+        if node.int("zeros", 1) == 0 {
+            return Err(node.refuse("zeros = 0: ONNX Runtime fails on a value that is no category"));
+        }
+        let (dims, from) = self.computed_input(node, 0)?;
+        let (count, len) = (categories.len(), dims.iter().product::<usize>());
+        small(node, &[len, count])?;
+        let mut x = from;
+        if !self.is_whole(node.input(0)?) {
+            x = self.buffer(len);
+            self.steps.push(Step::Unary { x: from, y: x, len, f: Unary::Whole { wide: true } });
+        }
+        let spread = self.buffer(len * count);
+        let index = (0..(len * count) as u32).map(|i| i / count as u32).collect();
+        self.steps.push(Step::Gather { x, y: spread, index, pad: 0.0 });
+        let all: Vec<f32> = (0..len * count).map(|i| categories[i % count] as f32).collect();
+        self.buffers.push(Buffer::from_values(&all));
+        let b = self.buffers.len() - 1;
+        let y = self.define(node, [&dims[..], &[count]].concat())?;
+        let equal = self.buffer(len * count);
+        self.steps.push(Step::Binary { a: spread, b, y: equal, len: len * count, f: Binary::Equal });
+        // NaN is no category, and stays.
+        self.steps.push(Step::Binary { a: spread, b: equal, y, len: len * count, f: Binary::NanOr });
         Ok(())
     }
 }

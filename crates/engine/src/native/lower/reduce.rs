@@ -17,6 +17,8 @@ impl Lower<'_> {
             "ReduceL1" => Reduce::L1,
             "ReduceL2" => Reduce::L2,
             "ReduceProd" => Reduce::Prod,
+            "ReduceLogSum" => Reduce::LogSum,
+            "ReduceLogSumExp" => Reduce::LogSumExp,
             _ => Reduce::SumSquare,
         };
         let axes = match self.ints(node, 1)? {
@@ -30,11 +32,24 @@ impl Lower<'_> {
         for a in axes {
             over[axis(node, a, dims.len())?] = true;
         }
+        self.reduce_over(node, x, &dims, &over, f)
+    }
+
+    /// The place of the largest value along an axis, or of the least.
+    pub(super) fn arg(&mut self, node: &Node) -> Result<(), Refusal> {
+        let (dims, x) = self.computed_input(node, 0)?;
+        let at = axis(node, node.int("axis", 0), dims.len())?;
+        let over: Vec<bool> = (0..dims.len()).map(|i| i == at).collect();
+        let f = Reduce::Place { largest: node.op == "ArgMax", last: node.int("select_last_index", 0) != 0 };
+        self.reduce_over(node, x, &dims, &over, f)
+    }
+
+    fn reduce_over(&mut self, node: &Node, x: Slot, dims: &[usize], over: &[bool], f: Reduce) -> Result<(), Refusal> {
         // The axes that stay first, then those that go.
         let stay: Vec<usize> = (0..dims.len()).filter(|&i| !over[i]).collect();
         let go = (0..dims.len()).filter(|&i| over[i]);
         let order: Vec<usize> = stay.iter().copied().chain(go).collect();
-        let x = self.permute(x, &dims, &order);
+        let x = self.permute(x, dims, &order);
         let rows: usize = stay.iter().map(|&i| dims[i]).product();
         let n = dims.iter().product::<usize>() / rows.max(1);
         let keep = node.int("keepdims", 1) != 0;
