@@ -327,18 +327,6 @@ impl Config {
         Ok(config)
     }
 
-    /// Whose files and regions are used: see [`Trust`].
-    pub fn trust(&self) -> Trust {
-        let uids = self.process.trusted_uids.iter().copied();
-        let trust = uids.fold(Trust::own(), Trust::with_uid);
-        u32::try_from(self.process.shm_gid).into_iter().fold(trust, Trust::with_gid)
-    }
-
-    /// The lane `name` in the directory of the regions, with [`Config::trust`].
-    pub fn place(&self, name: &str) -> Result<pillion_shm::Lane> {
-        Ok(pillion_shm::Lane::in_dir(&self.process.shm_dir, name)?.with_trust(self.trust()))
-    }
-
     /// The whole configuration as TOML that [`Config::parse`] reads back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every part is a TOML value")

@@ -247,11 +247,6 @@ fn columns(found: &Found, halts: &Halts) -> Vec<String> {
     }
 }
 
-/// Whether `reason` only says that this user may not look: the file may be a sound region.
-fn may_not_open(reason: &str) -> bool {
-    reason.starts_with("not allowed")
-}
-
 fn holds(region: &Region, halts: &Halts) -> String {
     let beside = if region.beside { "left beside its name by a take-over; " } else { "" };
     let boot = if region.this_boot { "" } else { " (of another boot)" };
@@ -344,13 +339,13 @@ fn rm_all(args: &RmArgs, allow: &Allow) -> Result<()> {
 
 /// Whether a file stays that should have gone.
 fn is_failure(found: &Found, refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Io { .. }) || found.what.as_ref().is_err_and(|reason| may_not_open(reason))
+    matches!(refusal, Refusal::Io { .. }) || found.denied
 }
 
 /// A refusal, which takes what may not be opened for no region.
 fn in_words(found: &Found, refusal: &Refusal) -> String {
     match &found.what {
-        Err(reason) if may_not_open(reason) => {
+        Err(reason) if found.denied => {
             format!("{}: {reason}; mend: run as its owner{}", found.path.display(), owner(&found.path))
         }
         _ => refusal.to_string(),

@@ -5,8 +5,25 @@ use std::path::PathBuf;
 use pillion_shm::text::{Shown, unprintable};
 use pillion_shm::trust::Trust;
 
-use super::{Lane, Process};
+use super::{Config, Lane, Process};
 use crate::engine::RuntimeConfig;
+use crate::error::Result;
+
+impl Config {
+    /// Whose regions are used: besides [`Process::trust`] the configured group may write control pages.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        u32::try_from(self.process.shm_gid).into_iter().fold(self.process.trust(), Trust::with_gid)
+    }
+
+    /// The lane `name` in the directory of the regions, with [`Config::trust`].
+    ///
+    /// # Errors
+    /// A name that no lane may have.
+    pub fn place(&self, name: &str) -> Result<pillion_shm::Lane> {
+        Ok(pillion_shm::Lane::in_dir(&self.process.shm_dir, name)?.with_trust(self.trust()))
+    }
+}
 
 impl Process {
     /// Who may own what this process uses.
