@@ -2,12 +2,19 @@
 
 use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, UNDEF_PRICE, flags, rtype};
 
+use super::calendar::Date;
 use super::writer::DbnWriter;
 use crate::Result;
 use crate::hot::decode::Side;
 
 /// DBN's number of Nasdaq TotalView-ITCH, which LOBSTER is made from too.
 const PUBLISHER_XNAS_ITCH: u16 = 2;
+
+/// Whether Nasdaq told on that day which side of the book a hidden order was on that traded. Since 14 July 2014 it says
+/// "buy" of every one, and LOBSTER repeats that.
+pub(super) fn hidden_sides_told(day: Date) -> bool {
+    Date::new(2014, 7, 14).is_some_and(|first_masked| day < first_masked)
+}
 
 /// What a venue says of an instrument's trading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use pillion_shm::records::UNDEF_PRICE;
 
-use super::super::emit::Emitter;
+use super::super::emit::{Emitter, Trading};
 use super::Summary;
 use super::message::{Body, Message};
 use crate::hot::decode::Side;
@@ -24,11 +24,29 @@ pub(super) struct Orders {
     resting: HashMap<u64, Order>,
     /// Stocks that have had a clear or an order, by number.
     begun: Vec<bool>,
+    /// What was said of stocks' trading, by number.
+    standing: HashMap<u16, Standing>,
+    /// The side of a hidden order that traded is told.
+    hidden_sides: bool,
+}
+
+/// What stops a stock from trading: what the regulator or the market says of it, and whether the market is able to.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    trading: Trading,
+    unable: bool,
 }
 
 impl Orders {
-    pub fn new() -> Self {
-        Self { resting: HashMap::new(), begun: vec![false; 1 << 16] }
+    pub fn new(hidden_sides: bool) -> Self {
+        Self { resting: HashMap::new(), begun: vec![false; 1 << 16], standing: HashMap::new(), hidden_sides }
+    }
+
+    /// What is so of a stock's trading after a word on it; a stock that nobody spoke of trades.
+    fn stand(&mut self, locate: u16, word: impl FnOnce(&mut Standing)) -> Trading {
+        let standing = self.standing.entry(locate).or_insert(Standing { trading: Trading::On, unable: false });
+        word(standing);
+        if standing.unable { Trading::Halted } else { standing.trading }
     }
 
     /// Tells `out` the message's event; false when it is none.
@@ -45,7 +63,11 @@ impl Orders {
             Body::Action { trading, .. } => {
                 // Status may come before the directory: the book begins with neither of them.
                 self.begun[usize::from(locate)] = !first;
-                out.status(trading);
+                out.status(self.stand(locate, |standing| standing.trading = trading));
+            }
+            Body::Operational { halted, .. } => {
+                self.begun[usize::from(locate)] = !first;
+                out.status(self.stand(locate, |standing| standing.unable = halted));
             }
             Body::Add { id, side, shares, price, .. } => {
                 self.add(id, Order { locate, side, price, shares }, out, summary);
@@ -75,8 +97,10 @@ impl Orders {
                 };
                 self.add(new, Order { locate, side, price, shares }, out, summary);
             }
-            // Since 2014 the side of a hidden order is always given as B, so nobody knows the aggressor's.
-            Body::Hidden { shares, price, .. } => out.push(b'T', Side::None, 0, price, shares),
+            Body::Hidden { side, shares, price, .. } => {
+                let aggressor = if self.hidden_sides { side.opposite() } else { Side::None };
+                out.push(b'T', aggressor, 0, price, shares);
+            }
             // Neither aggressor nor resting order; of no shares, there was no cross.
             Body::Cross { shares: 0, .. } => {}
             Body::Cross { shares, price, .. } => out.push(b'T', Side::None, 0, price, shares),

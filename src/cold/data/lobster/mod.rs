@@ -6,6 +6,10 @@
 //! equals the orderbook file after every event, and each message is exactly one event.
 //!
 //! The snapshot tells the state after the first message, and takes that message's place as the first event.
+//!
+//! A trade against a hidden order (type 5) has a side until 13 July 2014; since then the venue tells none. A cross
+//! (type 6) has none, and changes no level. Times finer than a nanosecond, as floats leave them, are rounded to the
+//! nearest, and counted.
 
 mod book;
 mod csv;
@@ -17,11 +21,12 @@ use std::path::{Path, PathBuf};
 use dbn::Schema;
 
 use super::calendar::Date;
-use super::emit::{Emitter, Trading};
+use super::emit::{Emitter, Trading, hidden_sides_told};
+use super::raw::Oddity;
 use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
 use book::Replica;
-use csv::{BookRow, Lines, Message};
+use csv::{BookRow, Lines};
 use input::open;
 
 /// Set on the ids of the orders that stand for what LOBSTER does not list.
@@ -58,6 +63,8 @@ pub struct Summary {
     pub unexplained: u64,
     /// Line of the first of them, 0 when there is none.
     pub first_unexplained_line: u64,
+    /// Times with more decimals than nanoseconds have, rounded to the nearest; the place is the line.
+    pub rounded: Oddity,
 }
 
 /// Converts one zip, or a message and an orderbook file, to a DBN file at `output`.
@@ -71,6 +78,7 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
     let date = options.date.or(inputs.names.date).ok_or_else(|| missing("date", "--date"))?;
     let halts = inputs.read(|messages, _| messages.any_status())?;
     let midnight_ns = date.new_york_midnight_ns();
+    let day = Day { midnight_ns, hidden_sides: hidden_sides_told(date) };
     let info = FileInfo {
         dataset: "XNAS.ITCH".to_owned(),
         schema: (!halts).then_some(Schema::Mbo),
@@ -80,16 +88,24 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
     };
     let mut writer = DbnWriter::create(output, &info)?;
     let emitter = Emitter::new(options.instrument_id);
-    let summary = inputs.read(|messages, books| convert(messages, books, midnight_ns, emitter, &mut writer))?;
+    let summary = inputs.read(|messages, books| convert(messages, books, &day, emitter, &mut writer))?;
     writer.finish()?;
     Ok(summary)
+}
+
+/// What the day of the files decides.
+struct Day {
+    /// In New York, ns since the epoch.
+    midnight_ns: u64,
+    /// The side of a hidden order that traded is told.
+    hidden_sides: bool,
 }
 
 /// Converts message by message, holding no more than one row of each file.
 fn convert<M: BufRead, B: BufRead>(
     messages: &mut Lines<M>,
     books: &mut Lines<B>,
-    midnight_ns: u64,
+    day: &Day,
     mut emitter: Emitter,
     writer: &mut DbnWriter,
 ) -> Result<Summary> {
@@ -100,9 +116,12 @@ fn convert<M: BufRead, B: BufRead>(
         if !books.row(&mut row)? {
             return Err(unequal(books, messages, summary.messages));
         }
-        emitter.begin(midnight_ns + message.after_midnight_ns, summary.messages as u32 + 1);
+        if message.rounded {
+            summary.rounded.note(summary.messages + 1);
+        }
+        emitter.begin(day.midnight_ns + message.after_midnight_ns, summary.messages as u32 + 1);
         match &mut replica {
-            None => replica = Some(Replica::seed(&message, &row, &mut emitter)),
+            None => replica = Some(Replica::seed(&message, &row, day.hidden_sides, &mut emitter)),
             Some(replica) => replica.step(&message, &row, &mut emitter, &mut summary),
         }
         summary.messages += 1;
@@ -152,6 +171,11 @@ enum Kind {
 }
 
 impl Kind {
+    /// True for messages that leave the visible book as it is.
+    fn only_tells(self) -> bool {
+        !matches!(self, Kind::Add | Kind::Reduce | Kind::Delete | Kind::Execute)
+    }
+
     /// What a message of this kind says of trading, if anything.
     fn trading(self) -> Option<Trading> {
         match self {
@@ -160,12 +184,5 @@ impl Kind {
             Kind::Resume => Some(Trading::On),
             _ => None,
         }
-    }
-}
-
-impl Message {
-    /// True for messages that leave the visible book as it is.
-    fn only_tells(&self) -> bool {
-        !matches!(self.kind, Kind::Add | Kind::Reduce | Kind::Delete | Kind::Execute)
     }
 }
