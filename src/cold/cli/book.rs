@@ -3,9 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
+use super::recording;
+use crate::cold::data::OutputFile;
 use crate::cold::data::book_csv::{self, Counts};
+use crate::cold::data::contents::BookSchema;
 use crate::cold::data::output::write_failed;
-use crate::cold::data::{self, OutputFile};
 use crate::hot::book::Applied;
 use crate::hot::decode::Reject;
 use crate::{Error, Result};
@@ -21,6 +23,9 @@ pub struct Args {
     /// Price levels per side.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub levels: u8,
+    /// Which book schema counts, where the file has several of an instrument.
+    #[arg(long)]
+    pub schema: Option<BookSchema>,
     /// Write to this file rather than to standard output.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -28,7 +33,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let feed = data::load(&args.file)?;
+    let feed = recording::read(&args.file, args.schema)?;
     let levels = usize::from(args.levels);
     let counts = match &args.output {
         Some(path) => {

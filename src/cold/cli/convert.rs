@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::cold::data::calendar::Date;
-use crate::cold::data::{self, DbnWriter, FileInfo, lobster};
+use crate::cold::data::{self, DbnWriter, FileInfo, contents, lobster};
 use crate::cold::table::thousands;
 
 /// Convert market data of other formats to DBN, or a DBN file to a plain one.
@@ -36,6 +36,10 @@ pub struct Dbn {
     /// The file to write; compressed when its name ends in .zst.
     #[arg(short, long)]
     pub output: PathBuf,
+    /// Mark the last record of each event of instruments of which no record has F_LAST: an event is then the records of
+    /// one ts_event and one sequence.
+    #[arg(long)]
+    pub mark_last: bool,
 }
 
 /// Options of `pillion convert lobster`.
@@ -69,7 +73,14 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn run_dbn(args: &Dbn) -> Result<()> {
-    let feed = data::load(&args.input)?;
+    let mut feed = data::load(&args.input)?;
+    let contents = contents::of(&feed);
+    if args.mark_last {
+        let events = contents::mark_last(&mut feed, &contents);
+        crate::outln!("{} records marked as the last of their events", thousands(events));
+    } else {
+        super::recording::say_unended(&feed, &contents);
+    }
     let times = || feed.iter().map(|record| record[1]);
     let info = FileInfo {
         dataset: feed.dataset.clone(),
@@ -111,6 +122,13 @@ fn run_lobster(args: Lobster) -> Result<()> {
         crate::errln!(
             "warning: first at line {}; the stream follows the orderbook file there",
             made.first_unexplained_line
+        );
+    }
+    if made.rounded.count > 0 {
+        crate::errln!(
+            "note: {} times have more than nine decimals and are rounded to the nearest ns, the first at line {}",
+            thousands(made.rounded.count),
+            made.rounded.first
         );
     }
     Ok(())

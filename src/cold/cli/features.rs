@@ -3,8 +3,10 @@
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::recording;
+use crate::cold::data::contents::BookSchema;
 use crate::cold::data::output::write_failed;
-use crate::cold::data::{self, Feed, OutputFile};
+use crate::cold::data::{Feed, OutputFile};
 use crate::cold::offline::Offline;
 use crate::cold::rows::{CsvSink, Sink};
 use crate::hot::decode::Reject;
@@ -14,7 +16,8 @@ use crate::{Error, Result};
 /// Write one row of features after each event, computed by the very code that runs live.
 ///
 /// Columns: ts_event (ns), instrument_id, sequence, event (number among the instrument's events), bid_px_00 and ask_px_00
-/// (1e-9, empty when there is none), warm, then the features of the set. Snapshots give no rows.
+/// (1e-9, empty when there is none), warm, then the features of the set. Snapshots give no rows. Rows come in the order
+/// of the file's events, or with --sort in that which `replay --sort` plays them in.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The .dbn or .dbn.zst file.
@@ -26,6 +29,12 @@ pub struct Args {
     /// Write to this .parquet or .csv file rather than CSV to standard output.
     #[arg(short, long, conflicts_with_all = ["list", "hash"])]
     pub output: Option<PathBuf>,
+    /// Interleave the instruments by each one's latest ts_event so far; an instrument's events keep their order
+    #[arg(long)]
+    pub sort: bool,
+    /// Which book schema counts, where the file has several of an instrument
+    #[arg(long)]
+    pub schema: Option<BookSchema>,
     /// Print the set: each feature's name, unit, formula, source and value where undefined.
     #[arg(long, conflicts_with = "file")]
     pub list: bool,
@@ -39,18 +48,20 @@ pub fn run(args: Args) -> Result<()> {
     let set = FeatureSet::load(&args.set)?;
     match args.file {
         _ if args.hash => say(&format!("{}\n", set.hash_hex())),
-        Some(file) => rows(&file, &set, args.output.as_deref()),
+        Some(file) => {
+            let feed = recording::in_order(&file, args.schema, args.sort)?;
+            rows(&feed, &set, args.output.as_deref())
+        }
         None => say(&listing(&set)),
     }
 }
 
-fn rows(file: &Path, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
+fn rows(feed: &Feed, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
     let format = output.map(Format::of).transpose()?;
-    let feed = data::load(file)?;
-    let mut offline = Offline::for_feed(&feed, set)?;
+    let mut offline = Offline::for_feed(feed, set)?;
     let rows = match (output, format) {
         (Some(path), Some(format)) => {
-            let rows = to_file(path, format, &feed, set, &mut offline)?;
+            let rows = to_file(path, format, feed, set, &mut offline)?;
             crate::errln!(
                 "{rows} rows of {} features ({}, {}) in {}",
                 set.len(),
@@ -60,7 +71,7 @@ fn rows(file: &Path, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
             );
             rows
         }
-        _ => return to_stdout(&feed, set, &mut offline),
+        _ => return to_stdout(feed, set, &mut offline),
     };
     report(&offline, rows);
     Ok(())

@@ -10,13 +10,15 @@ use pillion_shm::CncClient;
 use pillion_shm::{Kind, Lane};
 use pillion_shm::{RingSpec, RingWriter};
 
+use super::recording;
 use crate::cold::config::Config;
+use crate::cold::data::contents::BookSchema;
 use crate::cold::inject::{Load, Peer, Slack, inject};
 use crate::cold::pace::Rate;
 use crate::cold::prepare::access;
 use crate::cold::progress::Progress;
 use crate::cold::replay::slot_words;
-use crate::cold::{cores, data, table};
+use crate::cold::{cores, table};
 use crate::error::{Error, Result};
 
 /// How long rate max waits for a sidecar.
@@ -35,6 +37,12 @@ pub struct Args {
     /// consumes, or one tick at a time; both need one)
     #[arg(long, default_value = "realtime")]
     rate: Rate,
+    /// Interleave the instruments by each one's latest ts_event so far, as `replay --sort` does
+    #[arg(long)]
+    sort: bool,
+    /// Which book schema counts, where the recording has several of an instrument
+    #[arg(long)]
+    schema: Option<BookSchema>,
     /// Seed of poisson's arrival times
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -59,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let lane = Lane::in_dir(&config.process.shm_dir, &args.lane)?;
     let cpu = cores::choose_feed(&config)?;
-    let feed = data::load(&args.input)?;
+    let feed = recording::in_order(&args.input, args.schema, args.sort)?;
     let clock = Clock::attach_or_create(lane.dir())?;
     let cnc = find_sidecar(&lane, &clock, args.rate, &stop)?;
     let spec = RingSpec { capacity: config.feed.slots, record_words: slot_words(&feed), table: Vec::new() };

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::recording;
 use crate::cold::config::Config;
 use crate::cold::data;
-use crate::cold::data::order::{self, Disorder};
+use crate::cold::data::contents::BookSchema;
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
 use crate::cold::pace::Rate;
@@ -30,9 +31,13 @@ pub struct PlayArgs {
     /// goes ahead of it as fast as the sidecar takes it and is in no column of the reader
     #[arg(long, value_name = "TIME")]
     pub from: Option<PlayStart>,
-    /// Sort events by their times first, where the recording is out of order (a merged or raw capture)
+    /// Interleave the instruments by each one's latest ts_event so far, where the recording is out of order (a merged or
+    /// raw capture); an instrument's events keep their order
     #[arg(long)]
     pub sort: bool,
+    /// Which book schema counts, where the recording has several of an instrument
+    #[arg(long)]
+    pub schema: Option<BookSchema>,
     /// End each run this many seconds after its first tick, instead of at the recording's end
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub for_ns: Option<u64>,
@@ -48,20 +53,7 @@ pub fn seconds(text: &str) -> std::result::Result<u64, String> {
 impl PlayArgs {
     /// Reads configuration and recording, and says so where the recording's events go back in time.
     pub fn load(&self) -> Result<(Config, data::Feed)> {
-        let (config, feed) = (Config::load(&self.config)?, data::load(&self.input)?);
-        let Some(disorder) = order::check(&feed) else { return Ok((config, feed)) };
-        let Disorder { record, before_ns, after_ns, count } = disorder;
-        let back_us = (before_ns - after_ns) as f64 / 1e3;
-        let what = format!(
-            "{} events are earlier than the one before, first record {record} by {back_us} us",
-            thousands(count)
-        );
-        if self.sort {
-            crate::errln!("{}: {what}; sorted", self.input.display());
-            return Ok((config, order::sort(feed)));
-        }
-        crate::errln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
-        Ok((config, feed))
+        Ok((Config::load(&self.config)?, recording::in_order(&self.input, self.schema, self.sort)?))
     }
 
     /// One run of it.
@@ -142,8 +134,10 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
             path
         }
     };
-    let play = PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, for_ns: None };
-    let report = play.replay(&config, &data::load(&play.input)?, args.rate)?;
+    let play =
+        PlayArgs { config: args.config.clone(), input, seed: 1, from: None, sort: false, schema: None, for_ns: None };
+    let feed = recording::in_order(&play.input, None, false)?;
+    let report = play.replay(&config, &feed, args.rate)?;
     crate::out!("{}", summary(&report));
     for stage in ["infer", "tick_to_signal"] {
         crate::out!("\n{}", table::histogram(&report.lane, stage));

@@ -2,9 +2,10 @@
 //!
 //! Files are ordered by ts_event, since that is the time that features see; of equal times the file named first comes
 //! first. What is taken from a file at a time is a whole event (see [`super::order`]), so that no record of another
-//! file comes between its records. A snapshot at the start comes right before its file's first live event, a later one
-//! right behind the live event that it followed. Each file is read twice, first for its symbols and its order; nothing
-//! is held but one event of each, unless a file must be sorted.
+//! file comes between its records; and an event counts as of its instrument's latest ts_event so far, so that the
+//! events of an instrument keep the order of their file. A snapshot comes right before the live event that it stands
+//! before in its file. Each file is read twice, first for its symbols and its order; nothing is held but one event of
+//! each, unless a file's instruments must be sorted.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dbn::Schema;
 
 use super::load;
-use super::order::{self, Disorder, Watch};
+use super::order::{self, Order, Watch};
 use super::stream::Stream;
 use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
@@ -27,7 +28,7 @@ const MAX_EVENT_WORDS: usize = 1 << 20;
 pub struct Options {
     /// Number the instruments 1, 2 ... by dataset and symbol, in the order of the files.
     pub renumber: bool,
-    /// Sort files that are out of order, each whole in memory.
+    /// Interleave the instruments of files that are out of order, each file whole in memory.
     pub sort: bool,
 }
 
@@ -42,8 +43,9 @@ struct Survey {
     records: u64,
     skipped: u64,
     times_ns: Option<(u64, u64)>,
-    first_live_ns: Option<u64>,
-    disorder: Option<Disorder>,
+    /// Places of the runs of events of unknown time, see [`Watch::runs_ns`].
+    runs_ns: Vec<u64>,
+    order: Order,
 }
 
 /// Files that can be merged.
@@ -63,15 +65,17 @@ impl Plan {
     /// files use an instrument id for different symbols and are not to be renumbered.
     pub fn new(inputs: &[PathBuf], options: Options) -> Result<Plan> {
         let files = inputs.iter().map(|path| Survey::read(path)).collect::<Result<Vec<_>>>()?;
-        if let Some((file, at)) = files.iter().find_map(|f| f.disorder.filter(|_| !options.sort).map(|at| (f, at))) {
+        if let Some(file) = files.iter().find(|file| file.order.between.count > 0 && !options.sort) {
+            let at = file.order.between;
             let problem = format!(
-                "is not in the order of ts_event: record {} is of {} ns, the event before it of {} ns ({} such events)",
+                "its instruments are not in the order of their latest ts_event: the event at record {} is of {} ns, the \
+                 event before it of {} ns ({} such events)",
                 at.record, at.after_ns, at.before_ns, at.count
             );
             return Err(Error::input(
                 file.path.display(),
                 problem,
-                "let --sort sort it: that takes its records' memory twice",
+                "let --sort interleave them (each keeps the order of its own events): that takes the file's memory twice",
             ));
         }
         let (ids, symbols) = if options.renumber { renumbered(&files) } else { kept(&files)? };
@@ -95,7 +99,12 @@ impl Plan {
 
     /// How many files will be sorted in memory.
     pub fn sorted(&self) -> usize {
-        self.files.iter().filter(|file| file.disorder.is_some()).count()
+        self.files.iter().filter(|file| file.order.between.count > 0).count()
+    }
+
+    /// Events whose ts_event is before an earlier one's of their instrument; they keep their place behind it.
+    pub fn within(&self) -> u64 {
+        self.files.iter().map(|file| file.order.within.count).sum()
     }
 
     /// Writes the merged file. `done` grows by the records written.
@@ -148,6 +157,7 @@ impl Survey {
             times_ns = Some((first.min(words[1]), last.max(words[1])));
             words.clear();
         }
+        watch.close();
         if records > 0 && !watch.ended {
             let problem = "no record has F_LAST: its events do not end";
             return Err(Error::input(path.display(), problem, "give files whose events end"));
@@ -161,8 +171,8 @@ impl Survey {
             records,
             skipped: stream.skipped(),
             times_ns,
-            first_live_ns: watch.first_live_ns,
-            disorder: watch.disorder,
+            runs_ns: watch.runs_ns,
+            order: watch.order,
         })
     }
 }
@@ -228,24 +238,27 @@ struct Head<'a> {
     records: Records,
     watch: Watch,
     event: Vec<u64>,
-    first_live_ns: u64,
+    runs_ns: Vec<u64>,
 }
 
 impl<'a> Head<'a> {
     fn open(file: &'a Survey) -> Result<Head<'a>> {
-        let (records, first_live_ns) = if file.disorder.is_some() {
-            let sorted = order::sort(load(&file.path)?);
-            let mut watch = Watch::default();
-            sorted.iter().for_each(|record| watch.record(record));
-            (Records::Sorted { words: sorted.words, at: 0 }, watch.first_live_ns)
-        } else {
-            (Records::File(Box::new(Stream::open(&file.path)?)), file.first_live_ns)
-        };
-        let first_live_ns = first_live_ns.unwrap_or(0);
-        Ok(Head { file, records, watch: Watch::default(), event: Vec::new(), first_live_ns })
+        if file.order.between.count == 0 {
+            let records = Records::File(Box::new(Stream::open(&file.path)?));
+            let (watch, runs_ns) = (Watch::default(), file.runs_ns.clone());
+            return Ok(Head { file, records, watch, event: Vec::new(), runs_ns });
+        }
+        let sorted = order::sort(load(&file.path)?);
+        let mut watch = Watch::default();
+        sorted.iter().for_each(|record| {
+            watch.record(record);
+        });
+        watch.close();
+        let records = Records::Sorted { words: sorted.words, at: 0 };
+        Ok(Head { file, records, watch: Watch::default(), event: Vec::new(), runs_ns: watch.runs_ns })
     }
 
-    /// Reads the next event and returns its time; `None` at the end.
+    /// Reads the next event and returns its place in time; `None` at the end.
     fn advance(&mut self) -> Result<Option<u64>> {
         self.event.clear();
         loop {
@@ -259,17 +272,20 @@ impl<'a> Head<'a> {
                     length > 0
                 }
             };
-            if more {
-                self.watch.record(&self.event[start..]);
-            }
+            // The run of unknown times that the event is of, if it is of one.
+            let run = self.watch.runs_ns.len();
+            let ended = match more {
+                true => self.watch.record(&self.event[start..]),
+                false => self.watch.close(),
+            };
             if self.event.len() > MAX_EVENT_WORDS {
                 let problem =
                     format!("has an event longer than {} bytes: no record with F_LAST ends it", MAX_EVENT_WORDS * 8);
                 return Err(Error::input(self.file.path.display(), problem, "give files whose events end"));
             }
-            if !more || self.watch.event_begins() {
-                let time_ns = self.watch.live_ns.unwrap_or(self.first_live_ns);
-                return Ok((!self.event.is_empty()).then_some(time_ns));
+            if ended || !more {
+                let run_ns = || self.runs_ns.get(run).copied();
+                return Ok(ended.then(|| self.watch.place_ns().or_else(run_ns).unwrap_or(0)));
             }
         }
     }

@@ -3,6 +3,7 @@
 pub mod binance;
 pub mod book_csv;
 pub mod calendar;
+pub mod contents;
 mod emit;
 pub mod feed;
 pub mod itch;
