@@ -39,6 +39,8 @@ pub struct Link {
     pub old_ticks: Slot<RingReader>,
     /// ns of the hot thread's time by [`Regime`].
     pub regimes: [AtomicU64; 4],
+    /// [`crate::hot::Counts::longest_open`].
+    pub longest_open: AtomicU64,
     /// The kernel's number of the hot thread, told before it turns; 0 until then.
     pub tid: AtomicU32,
 }
@@ -67,6 +69,7 @@ impl Link {
             next_ticks: Slot::default(),
             old_ticks: Slot::default(),
             regimes: [const { AtomicU64::new(0) }; 4],
+            longest_open: AtomicU64::new(0),
             tid: AtomicU32::new(0),
         }
     }
@@ -178,6 +181,8 @@ impl Loop {
             generation_changes: counts.generation_changes,
         });
         cnc.beat(clock.now_ns());
+        // Relaxed: statistics, read on their own.
+        link.longest_open.store(counts.longest_open, Ordering::Relaxed);
         for (cell, raw) in link.regimes.iter().zip(self.regimes_raw) {
             // Relaxed: statistics, read on their own.
             cell.store(clock.span_ns(0, raw), Ordering::Relaxed);

@@ -58,14 +58,18 @@ impl Offline {
     /// Takes one record; the event and its row when one has just ended. A record that is refused is counted.
     #[inline]
     pub fn turn(&mut self, record: &[u64]) -> Option<(Event, &[f32])> {
-        let tick = match decode(record, &self.instruments) {
-            Ok(tick) => tick,
+        let states = &mut self.states;
+        let admitted = decode(record, &self.instruments).and_then(|tick| {
+            let state = &mut states[tick.instrument as usize];
+            state.0.book.admit(&tick).map(|()| (tick, state))
+        });
+        let (tick, (state, number)) = match admitted {
+            Ok(admitted) => admitted,
             Err(reject) => {
                 self.rejects[reject.index()] += 1;
                 return None;
             }
         };
-        let (state, number) = &mut self.states[tick.instrument as usize];
         state.apply(&tick);
         if !state.event_end(&tick) {
             return None;

@@ -16,6 +16,7 @@ use super::report::{LaneReport, Totals};
 use super::sampler::LastLook;
 use super::tail::TailWatch;
 use super::tick_watch::TickWatch;
+use super::unended::UnendedWatch;
 use crate::error::{Error, Result};
 use crate::hot::infer::Model;
 use crate::hot::publish::Publisher;
@@ -42,6 +43,7 @@ pub struct Seat {
     tail: TailWatch,
     /// A new ring is on its way to the hot thread, or the old one on its way back.
     handing_over: bool,
+    unended: UnendedWatch,
     error: Option<Error>,
 }
 
@@ -91,6 +93,7 @@ impl Seat {
             timeline: Timeline::new(&STAGE_NAMES, clock.now_ns()),
             report: prepared.blank_report(state_bytes),
             tail,
+            unended: UnendedWatch::new(&prepared.instruments),
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
             handing_over: false,
@@ -204,6 +207,7 @@ impl Seat {
             }
             self.link.cnc.publish_stages(&self.totals.summaries());
         }
+        self.unended.look(&self.link, self.name.name());
         if self.link.old_ticks.take().is_some() {
             self.handing_over = false;
         }

@@ -1,6 +1,6 @@
 //! Counted outcomes of the hot path.
 
-use super::book::Applied;
+use super::book::{Applied, Event};
 use super::decode::Reject;
 
 /// What happened so far on a lane. Every tick lands in exactly one of rejected or applied.
@@ -10,6 +10,9 @@ pub struct Counts {
     pub ticks: u64,
     /// Event ends outside snapshots.
     pub events: u64,
+    /// The longest event yet, snapshots left out, that went on: its records in the high half, the index of its instrument
+    /// in the low one. A very long one is a feed that sets no F_LAST.
+    pub longest_open: u64,
     /// Signals published.
     pub signals: u64,
     /// Times that records were lost: lapped, or the ring corrupt.
@@ -35,6 +38,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// An instrument's event goes on.
+    #[inline]
+    pub fn open_event(&mut self, instrument: usize, event: &Event) {
+        if !event.snapshot {
+            self.longest_open = self.longest_open.max(u64::from(event.ticks) << 32 | instrument as u64);
+        }
+    }
+
     /// All refused records.
     pub fn rejected(&self) -> u64 {
         self.rejects.iter().sum()

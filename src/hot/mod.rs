@@ -168,12 +168,17 @@ impl Lane {
         };
         let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
         let state = &mut self.states[index];
+        if let Err(reject) = state.book.admit(&tick) {
+            self.counts.rejects[reject.index()] += 1;
+            return Turn::Worked;
+        }
         self.counts.applied[state.apply(&tick).index()] += 1;
         if state.restarted() {
             self.infer.reset(index);
         }
         self.stamp.mark(Stage::Book);
         if !state.event_end(&tick) {
+            self.counts.open_event(index, state.book.event());
             return Turn::Worked;
         }
         self.counts.events += 1;
@@ -372,6 +377,7 @@ impl Lane {
     pub fn switch_ticks(&mut self, reader: &mut RingReader) {
         self.counts.generation_changes += 1;
         self.distrust();
+        self.states.iter_mut().for_each(|state| state.book.forget_schemas());
         self.poll.switch(reader);
     }
 

@@ -37,10 +37,13 @@ pub fn write(feed: &Feed, levels: usize, out: &mut impl Write) -> Result<io::Res
     let mut counts = Counts::default();
     let mut line = head(levels).into_bytes();
     for record in feed {
-        match decode(record, &instruments) {
+        let admitted = decode(record, &instruments).and_then(|tick| {
+            let book = &mut books[tick.instrument as usize];
+            book.admit(&tick).map(|()| (tick, book))
+        });
+        match admitted {
             Err(reject) => counts.rejects[reject.index()] += 1,
-            Ok(tick) => {
-                let book = &mut books[tick.instrument as usize];
+            Ok((tick, book)) => {
                 counts.applied[book.apply(&tick).index()] += 1;
                 if tick.is_last() {
                     counts.rows += 1;

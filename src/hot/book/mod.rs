@@ -2,6 +2,9 @@
 //!
 //! Nothing is allocated after [`Book::new`]. What does not fit is refused whole, counted and leaves the book degraded:
 //! its levels are always exactly the sum of the orders it knows. `T` and `F` records never change the book.
+//!
+//! Each fact counts once: one schema is a book's source, and a trade that two schemas tell is one trade
+//! ([`Book::admit`]).
 
 #![forbid(unsafe_code)]
 
@@ -9,12 +12,14 @@ mod applied;
 mod event;
 mod levels;
 mod orders;
+mod schemas;
 
 use pillion_shm::records::{BidAskPair, flags};
 
-use super::decode::{Body, Side, Tick};
+use super::decode::{Body, Reject, Side, Tick};
 use levels::Levels;
 use orders::{Order, Orders};
+use schemas::Schemas;
 
 pub use applied::Applied;
 pub use event::{Event, Flow};
@@ -49,6 +54,7 @@ pub struct Book {
     event_number: u32,
     event_over: bool,
     source: Source,
+    schemas: Schemas,
     trading: bool,
     degraded: bool,
     suspect: bool,
@@ -68,6 +74,7 @@ impl Book {
             event_number: 1,
             event_over: false,
             source: Source::Unknown,
+            schemas: Schemas::default(),
             trading: true,
             degraded: false,
             suspect: false,
@@ -81,6 +88,21 @@ impl Book {
     pub fn await_beginning(&mut self) {
         self.suspect = true;
         self.unseen = true;
+    }
+
+    /// Whether a tick of this book's instrument is its to take: not of another schema than the one that the book is built
+    /// from, nor a trade that was told already. To be asked of each tick before [`Book::apply`].
+    ///
+    /// # Errors
+    /// [`Reject::OtherSchema`] and [`Reject::RepeatedTrade`]; the tick is then to be left out.
+    #[inline]
+    pub fn admit(&mut self, tick: &Tick) -> Result<(), Reject> {
+        self.schemas.admit(tick)
+    }
+
+    /// The next tick is of another feed, which may have other schemas.
+    pub fn forget_schemas(&mut self) {
+        self.schemas = Schemas::default();
     }
 
     /// Takes one tick of this book's instrument.
@@ -298,6 +320,9 @@ impl Book {
 
     #[inline]
     fn trade(&mut self, aggressor: Side, price: i64, size: u32) -> Applied {
+        if self.schemas.repeated() {
+            return Applied::Unchanged;
+        }
         let event = &mut self.event;
         event.trades += 1;
         event.volume += u64::from(size);

@@ -1,6 +1,6 @@
 //! Why a record was not taken, as countable outcomes.
 
-/// Why [`decode`](super::decode) refused a record. Every refusal is counted under its [`index`](Reject::index).
+/// Why a record was refused, by [`decode`](super::decode) or, behind it, by its instrument's book. Every refusal is counted under its [`index`](Reject::index).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Reject {
@@ -26,6 +26,10 @@ pub enum Reject {
     BadStatus = 9,
     /// The event time is undefined.
     BadTime = 10,
+    /// A record of another book schema than the first one seen of its instrument: one book has one source.
+    OtherSchema = 11,
+    /// A record of the trades schema that tells a trade which the book's own schema has told already.
+    RepeatedTrade = 12,
 }
 
 impl Reject {
@@ -33,7 +37,7 @@ impl Reject {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every kind, in the order of [`Reject::index`].
-    pub const ALL: [Reject; 11] = [
+    pub const ALL: [Reject; 13] = [
         Reject::BadLength,
         Reject::UnknownType,
         Reject::UnknownInstrument,
@@ -45,6 +49,8 @@ impl Reject {
         Reject::BadLevels,
         Reject::BadStatus,
         Reject::BadTime,
+        Reject::OtherSchema,
+        Reject::RepeatedTrade,
     ];
 
     /// Position of this kind in an array of [`Reject::COUNT`] counts.
@@ -67,6 +73,8 @@ impl Reject {
             Reject::BadLevels => "bad_levels",
             Reject::BadStatus => "bad_status",
             Reject::BadTime => "bad_time",
+            Reject::OtherSchema => "other_schema",
+            Reject::RepeatedTrade => "repeated_trade",
         }
     }
 }
