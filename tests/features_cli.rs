@@ -14,7 +14,7 @@ const FILE: &str = "dbn-es/es-20240701.mbp-1.dbn.zst";
 
 fn args(file: &Path, output: &Path) -> Args {
     let (file, output) = (Some(file.to_path_buf()), Some(output.to_path_buf()));
-    Args { file, set: "book".to_string(), output, list: false, hash: false }
+    Args { file, set: "book".to_string(), output, sort: false, schema: None, list: false, hash: false }
 }
 
 fn rows(file: &Path, set: &FeatureSet) -> Vec<(Event, Vec<f32>)> {
