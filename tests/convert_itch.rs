@@ -219,6 +219,22 @@ fn contradictions_are_counted_and_the_book_stays_sound() {
     );
 }
 
+/// One number in two stocks is two orders: neither touches the other.
+#[test]
+fn a_stocks_orders_are_its_own() {
+    let (summary, feed) = Day::new(&framed(&[
+        add(1, 1, 9, b'B', 5, 10_000),
+        add(2, 2, 9, b'S', 6, 20_000),
+        execute(1, 3, 9, 2),
+        delete(2, 4, 9),
+        delete(1, 5, 9),
+    ]))
+    .convert();
+    assert_eq!((summary.duplicates, summary.unlisted, summary.excess), (0, 0, 0));
+    let last = ["2 C Ask 9 20000 6 .", "1 C Bid 9 10000 3 ."];
+    assert_eq!(told(&feed)[5..], last);
+}
+
 #[test]
 fn gzip_gives_the_same_bytes() {
     let messages: Vec<_> = (1..50).map(|n| add(1 + n as u16 % 3, n, n, b'B', 5, 10_000 + n as u32)).collect();

@@ -123,6 +123,22 @@ fn a_mix_of_book_schemas_is_refused_by_name_or_chosen_from() {
     assert_eq!(rows.lines().count(), 1 + 3);
 }
 
+/// Merging makes such a file of two that are none: it is said.
+#[test]
+fn a_merge_that_mixes_says_so() {
+    let orders = Recording::new().with(order(1, b'A', b'B', 1, 100, 5)).written();
+    let quotes = Recording::new().with(quote::<1>(2, b'A', 2, 7)).written();
+    let to = orders.folder.path().join("both.dbn").display().to_string();
+    let merge = |other: &Recording| {
+        let done = output(pillion().arg("merge").args([&orders.path, &other.path]).args(["-o", &to]));
+        assert!(done.status.success(), "{}", stderr(&done));
+        stderr(&done)
+    };
+    let said = merge(&quotes);
+    assert!(said.contains("instrument 1 of publisher 1 comes as mbo and mbp-1"), "{said}");
+    assert_eq!(merge(&Recording::new().with(trade(2, 3)).written()), "");
+}
+
 /// A live lane cannot refuse the stream: the first book schema is the book's, records of others are counted.
 #[test]
 fn a_lane_takes_the_first_book_schema() {

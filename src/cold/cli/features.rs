@@ -49,15 +49,16 @@ pub fn run(args: Args) -> Result<()> {
     match args.file {
         _ if args.hash => say(&format!("{}\n", set.hash_hex())),
         Some(file) => {
+            // Before a day is read.
+            let format = args.output.as_deref().map(Format::of).transpose()?;
             let feed = recording::in_order(&file, args.schema, args.sort)?;
-            rows(&feed, &set, args.output.as_deref())
+            rows(&feed, &set, args.output.as_deref(), format)
         }
         None => say(&listing(&set)),
     }
 }
 
-fn rows(feed: &Feed, set: &FeatureSet, output: Option<&Path>) -> Result<()> {
-    let format = output.map(Format::of).transpose()?;
+fn rows(feed: &Feed, set: &FeatureSet, output: Option<&Path>, format: Option<Format>) -> Result<()> {
     let mut offline = Offline::for_feed(feed, set)?;
     let rows = match (output, format) {
         (Some(path), Some(format)) => {

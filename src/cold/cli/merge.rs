@@ -45,6 +45,11 @@ pub fn run(args: &Args) -> Result<()> {
         plan.sorted(),
         thousands(plan.skipped()),
     );
+    if let Some(mixed) = plan.mixed() {
+        crate::errln!(
+            "warning: {mixed}: a book is built from one of them, so whoever reads the file must say --schema"
+        );
+    }
     if plan.within() > 0 {
         crate::errln!(
             "note: {} events are of an earlier ts_event than one before them of their instrument: they stay behind it",

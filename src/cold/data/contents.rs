@@ -34,7 +34,8 @@ impl BookSchema {
         ["mbo", "mbp-10", "mbp-1"][self as usize]
     }
 
-    fn of(record: &[u64]) -> Option<Self> {
+    /// Schema of a record that a book is built from.
+    pub fn of(record: &[u64]) -> Option<Self> {
         match record[0].to_le_bytes()[1] {
             rtype::MBO => Some(BookSchema::Mbo),
             rtype::MBP_10 => Some(BookSchema::Mbp10),

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dbn::Schema;
 
+use super::contents::BookSchema;
 use super::load;
-use super::order::{self, Order, Watch};
+use super::order::{self, Instrument, Order, Watch};
 use super::stream::Stream;
 use super::writer::{DbnWriter, FileInfo};
 use crate::{Error, Result};
@@ -40,6 +41,7 @@ struct Survey {
     schema: Option<Schema>,
     /// Symbol of each instrument that has records, by id.
     symbols: BTreeMap<u32, String>,
+    schemas: BTreeMap<Instrument, BTreeSet<BookSchema>>,
     records: u64,
     skipped: u64,
     times_ns: Option<(u64, u64)>,
@@ -107,6 +109,20 @@ impl Plan {
         self.files.iter().map(|file| file.order.within.count).sum()
     }
 
+    /// The first instrument that the output will have in several book schemas, and their names.
+    pub fn mixed(&self) -> Option<String> {
+        let mut all: BTreeMap<Instrument, BTreeSet<BookSchema>> = BTreeMap::new();
+        for (file, ids) in self.files.iter().zip(&self.ids) {
+            for (&(publisher, id), schemas) in &file.schemas {
+                let id = ids.get(&id).copied().unwrap_or(id);
+                all.entry((publisher, id)).or_default().extend(schemas);
+            }
+        }
+        let ((publisher, id), schemas) = all.into_iter().find(|(_, schemas)| schemas.len() > 1)?;
+        let names: Vec<_> = schemas.into_iter().map(BookSchema::name).collect();
+        Some(format!("instrument {id} of publisher {publisher} comes as {}", names.join(" and ")))
+    }
+
     /// Writes the merged file. `done` grows by the records written.
     ///
     /// # Errors
@@ -149,10 +165,14 @@ impl Survey {
         let mut stream = Stream::open(path)?;
         let (mut watch, mut words, mut records, mut ids) = (Watch::default(), Vec::new(), 0, BTreeSet::new());
         let mut times_ns: Option<(u64, u64)> = None;
+        let mut schemas: BTreeMap<Instrument, BTreeSet<BookSchema>> = BTreeMap::new();
         while stream.next(&mut words)? {
             watch.record(&words);
             records += 1;
             ids.insert((words[0] >> 32) as u32);
+            if let Some(schema) = BookSchema::of(&words) {
+                schemas.entry(order::instrument(&words)).or_default().insert(schema);
+            }
             let (first, last) = times_ns.unwrap_or((words[1], words[1]));
             times_ns = Some((first.min(words[1]), last.max(words[1])));
             words.clear();
@@ -168,6 +188,7 @@ impl Survey {
             dataset: stream.dataset().to_owned(),
             schema: stream.schema(),
             symbols: ids.into_iter().map(|id| (id, known.remove(&id).unwrap_or_else(|| id.to_string()))).collect(),
+            schemas,
             records,
             skipped: stream.skipped(),
             times_ns,
