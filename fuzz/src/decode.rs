@@ -100,9 +100,8 @@ impl Checked {
             Err(reject) => return self.counts.rejects[reject.index()] += 1,
         };
         let state = &mut self.states[tick.instrument as usize];
-        if !state.is_of(tick.publisher) {
-            self.counts.rejects[Reject::OtherPublisher.index()] += 1;
-            return;
+        if let Err(reject) = state.admit(&tick) {
+            return self.counts.rejects[reject.index()] += 1;
         }
         self.counts.applied[state.apply(&tick).index()] += 1;
         if state.event_end(&tick) {
