@@ -49,7 +49,7 @@ impl Unit {
 pub(super) fn exchange_ns(time: u64) -> Option<(u64, bool)> {
     let by = match time {
         ..100_000_000_000_000 => 1_000_000,
-        ..100_000_000_000_000_000 => 1_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
     };
     time.checked_mul(by).filter(|&ns| ns != u64::MAX).map(|ns| (ns, by < 1_000_000))
