@@ -159,7 +159,7 @@ fn windows_and_states_hold_the_rows_of_every_trigger() {
     for trigger in ["bbo-change", "trade", "every=10", "every=1", "event-end"] {
         let trigger: Trigger = trigger.parse().unwrap();
         let rows = rows_on(trigger, &feed, &set);
-        let options = Options { conflate: false, batch: 1, trigger };
+        let options = Options { conflate: false, batch: 1, trigger, ..Options::default() };
         let mut line = line_with(&feed, &set, engines(&set), 1 << 14, options);
         let mut reader = reader(&line);
         feed.iter().for_each(|record| _ = line.ticks.publish(record));

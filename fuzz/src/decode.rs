@@ -3,7 +3,7 @@
 use crate::input::Input;
 use pillion::hot::Counts;
 use pillion::hot::book::Limits;
-use pillion::hot::decode::{Instrument, Instruments, Reject, Side, decode};
+use pillion::hot::decode::{Instrument, Instruments, Side, decode};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
 use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, StatusMsg, TradeMsg, rtype};
