@@ -43,6 +43,8 @@ pub struct Link {
     pub old_ticks: Slot<RingReader>,
     /// ns of the hot thread's time by [`Regime`].
     pub regimes: [AtomicU64; 4],
+    /// [`crate::hot::Counts::longest_open`].
+    pub longest_open: AtomicU64,
     /// The kernel's number of the hot thread, told before it turns; 0 until then.
     pub tid: AtomicU32,
     /// Levels of a side that the feed shows, where they are fewer than the feature set looks at; `u64::MAX` else.
@@ -82,6 +84,7 @@ impl Link {
             next_ticks: Slot::default(),
             old_ticks: Slot::default(),
             regimes: [const { AtomicU64::new(0) }; 4],
+            longest_open: AtomicU64::new(0),
             tid: AtomicU32::new(0),
             shown: AtomicU64::new(u64::MAX),
         }
@@ -195,8 +198,9 @@ impl Loop {
             generation_changes: counts.generation_changes,
         });
         cnc.beat(clock.now_ns());
+        // Relaxed, here and below: statistics, read on their own.
+        link.longest_open.store(counts.longest_open, Ordering::Relaxed);
         if counts.shallow > 0 {
-            // Relaxed, here and below: statistics, read on their own.
             link.shown.store(counts.shown, Ordering::Relaxed);
         }
         for (cell, raw) in link.regimes.iter().zip(self.regimes_raw) {

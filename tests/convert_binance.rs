@@ -299,14 +299,15 @@ fn lines_that_are_no_events_are_counted_and_left_out() {
         assert_eq!((skipped.count, skipped.first, feed.records), (1, 2, 2), "{bad}");
     }
     let other = line(2, "XUSDT", "markPrice", "\"e\":\"markPriceUpdate\",\"p\":\"1\"");
-    let best = ticker(2, 5, ("1", "1"), ("2", "1")).replace("bookTicker\",\"data", "depth20@100ms\",\"data");
-    let (summary, feed) = Capture::new(&[good.clone(), best]).convert();
-    assert_eq!((summary.events["partial depth"], feed.records), (1, 1));
+    let best = diff(2, [1, 2, 3], &[("1", "1")], &[("2", "1")]).replace("depth@0ms", "depth20@100ms");
+    let (summary, feed) = Capture::new(&[good.clone(), diff(2, [1, 2, 3], &[], &[]), best]).convert();
+    assert_eq!((summary.events["partial depth"], feed.records), (1, 1), "beside diffs");
     let nameless = snapshot(2, 1, &[], &[]);
     let two = trade(3, "YUSDT", "1", "1", true, "MARKET");
     let (summary, _) = Capture::new(&[good, other, nameless, two]).convert();
     assert_eq!((summary.events["markPriceUpdate"], summary.skipped[&Bad::Nameless].first), (1, 3));
-    assert!(Capture::new(&["nothing".to_owned()]).refusal(&[]).contains("has no event of a known kind"));
+    let text = Capture::new(&["nothing".to_owned()]).refusal(&[]);
+    assert!(text.contains("capture:1: has no event of a known kind") && text.contains("\"nothing\""), "{text}");
 }
 
 /// The best quotes after each ticker of the real capture are what the ticker says, read another way.

@@ -54,7 +54,7 @@ fn each_message_is_one_event() {
             "7 C Bid 10 1000000 50",
             "7 A Bid 12 999900 80 .",
             "7 C Bid 12 999900 80 .",
-            "7 T None 1000500 25 .",
+            "7 T Ask 1000500 25 .", // in 2012 the hidden order's side was told
             "7 T None 1000000 9 .",
             "7 N .",
             "7 S Some(false)",
@@ -219,6 +219,22 @@ fn contradictions_are_counted_and_the_book_stays_sound() {
     );
 }
 
+/// One number in two stocks is two orders: neither touches the other.
+#[test]
+fn a_stocks_orders_are_its_own() {
+    let (summary, feed) = Day::new(&framed(&[
+        add(1, 1, 9, b'B', 5, 10_000),
+        add(2, 2, 9, b'S', 6, 20_000),
+        execute(1, 3, 9, 2),
+        delete(2, 4, 9),
+        delete(1, 5, 9),
+    ]))
+    .convert();
+    assert_eq!((summary.duplicates, summary.unlisted, summary.excess), (0, 0, 0));
+    let last = ["2 C Ask 9 20000 6 .", "1 C Bid 9 10000 3 ."];
+    assert_eq!(told(&feed)[5..], last);
+}
+
 #[test]
 fn gzip_gives_the_same_bytes() {
     let messages: Vec<_> = (1..50).map(|n| add(1 + n as u16 % 3, n, n, b'B', 5, 10_000 + n as u32)).collect();
@@ -278,4 +294,65 @@ fn the_snippet_replays_without_rejects() {
     assert_eq!(summary.events, 1_000 - 5, "all but S and I");
     assert!(books.iter().any(|book| book.best(Side::Bid).is_some()));
     assert!(feed.instruments.iter().any(|i| i.symbol == "QQQ"), "symbols come from the orders themselves");
+}
+
+fn operational(locate: u16, time_ns: u64, market: u8, action: u8) -> Vec<u8> {
+    message(b'h', locate, time_ns, &[&symbol("XYZ"), &[market, action]])
+}
+
+/// A stock trades when neither the regulator nor the market itself stops it.
+#[test]
+fn an_operational_halt_stops_the_stock() {
+    let day = Day::new(&framed(&[
+        directory(7, 1, "XYZ"),
+        add(7, 2, 10, b'B', 100, 1_000_000),
+        operational(7, 3, b'Q', b'H'),
+        add(7, 4, 11, b'B', 100, 999_000),
+        operational(7, 5, b'Q', b'T'),
+        action(7, 6, "XYZ", b'H'),
+        operational(7, 7, b'Q', b'H'),
+        action(7, 8, "XYZ", b'T'), // the market is still not able to
+        operational(7, 9, b'Q', b'T'),
+        operational(7, 10, b'Q', b'H'),
+        action(7, 11, "XYZ", b'P'),
+        operational(7, 12, b'Q', b'T'), // the pause is still on
+        action(7, 13, "XYZ", b'T'),
+        operational(7, 14, b'B', b'H'), // of another market
+        operational(7, 15, b'Q', b'?'),
+    ]));
+    let (summary, feed) = day.convert();
+    let (stopped, on) = ("7 S Some(false)", "7 S Some(true)");
+    let told = told(&feed);
+    let status: Vec<_> = told.iter().map(String::as_str).filter(|text| text.contains(" S ")).collect();
+    let expected = [stopped, on, stopped, stopped, stopped, on, stopped, stopped, stopped, on];
+    assert_eq!(status, expected);
+    assert_eq!((summary.types[&'h'], summary.skipped[&Bad::Value].count), (7, 1));
+    assert_eq!(feed.schema, "mixed");
+    let instruments = Instruments::new(&feed.instruments).unwrap();
+    let mut book = Book::new(Limits { max_orders: 8, max_levels: 8 });
+    let mut trading = Vec::new();
+    for record in &feed {
+        let tick = decode(record, &instruments).unwrap();
+        book.apply(&tick);
+        if tick.is_last() {
+            trading.push((tick.ts_event - MIDNIGHT_NS, book.trading()));
+        }
+    }
+    let halted: Vec<u64> = trading.iter().filter(|(_, trading)| !trading).map(|(ns, _)| *ns).collect();
+    assert_eq!(halted, [3, 4, 6, 7, 8, 10, 11, 12]);
+}
+
+/// The venue has called every hidden order a buy since 14 July 2014.
+#[test]
+fn trades_with_hidden_orders_have_a_side_until_july_2014() {
+    let hidden = |time_ns, side: u8| {
+        let (shares, price) = (25u32.to_be_bytes(), 1_000_500u32.to_be_bytes());
+        message(b'P', 7, time_ns, &[&[0; 8], &[side], &shares, &symbol("XYZ"), &price, &[0; 8]])
+    };
+    let day = Day::new(&framed(&[directory(7, 1, "XYZ"), hidden(2, b'B'), hidden(3, b'S')]));
+    for (date, sides) in [("2014-07-13", ["Ask", "Bid"]), ("2014-07-14", ["None", "None"])] {
+        let options = Options { date: Some(date.parse().unwrap()), ..Options::default() };
+        let feed = day.convert_with(&options).unwrap().1;
+        assert_eq!(told(&feed)[1..], sides.map(|side| format!("7 T {side} 1000500 25 .")), "{date}");
+    }
 }

@@ -33,9 +33,13 @@ impl Day {
     }
 
     fn convert(&self) -> Result<(Summary, Feed), Error> {
+        self.convert_of("2012-01-03")
+    }
+
+    fn convert_of(&self, date: &str) -> Result<(Summary, Feed), Error> {
         let options = Options {
             symbol: Some("XYZ".to_owned()),
-            date: Some("2012-01-03".parse().unwrap()),
+            date: Some(date.parse().unwrap()),
             instrument_id: 1,
             facts: Default::default(),
         };
@@ -128,6 +132,63 @@ fn halts_are_status_records_between_events() {
     assert_eq!(book.best(Side::Bid).unwrap().size, 30);
 }
 
+/// The venue has called every hidden order a buy since 14 July 2014.
+#[test]
+fn hidden_executions_have_a_side_until_july_2014() {
+    let first = "34200,1,7,10,1010000,-1";
+    let day = Day::new(&[first, "34201,5,0,40,1000500,1", "34202,5,0,30,1000400,-1"], &[ROW; 3]);
+    for (date, sides) in [
+        ("2012-06-21", ["Ask", "Bid"]),
+        ("2014-07-13", ["Ask", "Bid"]),
+        ("2014-07-14", ["None", "None"]),
+        ("2017-01-03", ["None", "None"]),
+    ] {
+        let feed = day.convert_of(date).unwrap().1;
+        let expected = [format!("T {} 100 40 .", sides[0]), format!("T {} 100 30 .", sides[1])];
+        assert_eq!(bodies(&feed)[5..], expected, "{date}");
+    }
+    // Visible executions say the resting side on any day; the hidden one may also be the first message.
+    let row = "1010000,6,1000000,30,1020000,20,990000,40";
+    let day = Day::new(&["34200,5,0,9,1000500,1", "34201,4,7,4,1010000,-1"], &[ROW, row]);
+    let told = bodies(&day.convert_of("2017-01-03").unwrap().1);
+    assert_eq!((told[1].as_str(), told[6].as_str()), ("T None 100 9", "T Bid 101 4"));
+}
+
+/// Crosses carry -1 to -4 (or 0) for an order id, trade without a side at their price, and change no level.
+#[test]
+fn crosses_are_trades_without_a_side() {
+    let crosses = ["34201,6,-1,5000,1000050,-1", "34202,6,-4,7,1010000,1", "34203,6,0,8,990000,0", "34204,6,-2,0,0,1"];
+    let messages = [&["34200,1,7,10,1010000,-1"][..], &crosses, &["34205,1,12,20,1000000,1"]].concat();
+    let last = "1010000,10,1000000,50,1020000,20,990000,40";
+    let day = Day::new(&messages, &[&[ROW; 5][..], &[last]].concat());
+    for date in ["2013-10-24", "2017-01-03"] {
+        let (summary, feed) = day.convert_of(date).unwrap();
+        assert_eq!((summary.unexplained, summary.unlisted), (0, 0));
+        let expected = ["T None 100 5000 .", "T None 101 7 .", "T None 99 8 .", "N .", "A Bid 100 20 ."];
+        assert_eq!(bodies(&feed)[5..], expected);
+    }
+    let price = |record: &[u64]| record[3] as i64;
+    let feed = day.convert().unwrap().1;
+    assert_eq!(price(feed.iter().nth(5).unwrap()), 100_005_000_000, "100.005");
+}
+
+/// Files that went through floats have times like 43002.632812672004.
+#[test]
+fn times_are_rounded_to_the_nanosecond_and_counted() {
+    let times = ["34200.0151050740", "34200.2", "34200.215105073996", "43002.632812672004", "43003."];
+    let messages: Vec<_> = times.iter().map(|time| format!("{time},5,0,1,1000500,1")).collect();
+    let day = Day::new(&messages.iter().map(String::as_str).collect::<Vec<_>>(), &[ROW; 5]);
+    let (summary, feed) = day.convert().unwrap();
+    assert_eq!((summary.rounded.count, summary.rounded.first), (2, 3));
+    let ends = feed.iter().filter(|record| record[4].to_le_bytes()[4] & 0x80 != 0);
+    let midnight = 1_325_566_800_000_000_000;
+    let ns: Vec<u64> = ends.map(|record| record[1] - midnight).collect();
+    assert_eq!(
+        ns,
+        [34_200_015_105_074, 34_200_200_000_000, 34_200_215_105_074, 43_002_632_812_672, 43_003_000_000_000]
+    );
+}
+
 #[test]
 fn rows_that_nothing_explains_are_counted_and_followed() {
     let day = Day::new(
@@ -151,7 +212,7 @@ fn bad_values_are_told_by_file_line_and_column() {
     let good = "34200,1,7,10,1010000,-1";
     for (line, column, told) in [
         ("x,1,7,10,1010000,-1", 1, "\"x\""),
-        ("34201.1234567890,1,7,10,1010000,-1", 1, "34201.1234567890"),
+        ("34201.12e-3,1,7,10,1010000,-1", 1, "34201.12e-3"),
         ("86400,1,7,10,1010000,-1", 1, "86400"),
         ("34201,9,7,10,1010000,-1", 2, "\"9\""),
         ("34201,1,-7,10,1010000,-1", 3, "\"-7\""),

@@ -14,7 +14,17 @@ const FILE: &str = "dbn-es/es-20240701.mbp-1.dbn.zst";
 fn args(file: &Path, output: &Path) -> Args {
     let (file, output) = (Some(file.to_path_buf()), Some(output.to_path_buf()));
     let trigger = pillion::hot::Trigger::EventEnd;
-    Args { file, set: "book".to_string(), trigger, output, list: false, hash: false, facts: es_facts() }
+    Args {
+        file,
+        set: "book".to_string(),
+        trigger,
+        output,
+        sort: false,
+        schema: None,
+        list: false,
+        hash: false,
+        facts: es_facts(),
+    }
 }
 
 fn rows(file: &Path, set: &FeatureSet) -> Vec<(Event, Vec<f32>)> {

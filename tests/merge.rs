@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::{output, pillion, shared, stderr};
 use pillion::cold::data::merge::{Options, Plan};
+use pillion::cold::data::order::Order;
 use pillion::cold::data::{DbnWriter, Feed, FileInfo, Listed, load, order};
 use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 use proptest::prelude::*;
@@ -78,7 +79,8 @@ fn events_stay_whole_and_equal_times_keep_the_order_of_the_files() {
         (&[("B", 2)], &[(2, 10, LAST), (2, 20, LAST), (2, 40, LAST)]),
     ]);
     let feed = files.merge(Options::default()).unwrap();
-    assert_eq!(orders(&feed), [(1, 1), (1, 2), (2, 101), (2, 102), (1, 3), (2, 103)]);
+    // An event is known at its end: that of 10 to 30 comes behind those of 10 and 20.
+    assert_eq!(orders(&feed), [(2, 101), (2, 102), (1, 1), (1, 2), (1, 3), (2, 103)]);
     assert_eq!(
         (symbols(&feed), feed.dataset.as_str(), feed.schema.as_str()),
         (vec![(1, "A"), (2, "B")], "TEST", "mbo")
@@ -92,11 +94,11 @@ fn overlapping_events_of_one_file_are_one() {
         (&[("A", 1)], &[(1, 11, LAST), (1, 14, LAST)]),
     ]);
     let feed = files.merge(Options::default()).unwrap();
-    assert_eq!(orders(&feed), [(1, 1), (2, 2), (1, 3), (2, 4), (1, 101), (1, 102), (2, 5)]);
+    assert_eq!(orders(&feed), [(1, 101), (1, 1), (2, 2), (1, 3), (2, 4), (1, 102), (2, 5)]);
 }
 
 #[test]
-fn a_snapshot_at_the_start_comes_before_the_first_live_event_and_a_later_one_behind_its_own() {
+fn a_snapshot_comes_before_the_live_event_that_it_stands_before() {
     let files = Files::new(&[
         (&[("A", 1)], &[(1, 10, LAST), (1, 20, LAST), (1, 90, LAST)]),
         (
@@ -105,8 +107,8 @@ fn a_snapshot_at_the_start_comes_before_the_first_live_event_and_a_later_one_beh
         ),
     ]);
     let feed = files.merge(Options::default()).unwrap();
-    assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 101, 102, 103, 104, 2, 105, 3]);
-    assert_eq!(order::check(&feed), None);
+    assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 101, 102, 103, 2, 104, 105, 3]);
+    assert_eq!(order::check(&feed), Order::default());
 }
 
 #[test]
@@ -150,20 +152,87 @@ fn a_file_whose_events_never_end_is_refused() {
 
 #[test]
 fn files_out_of_order_are_refused_or_sorted() {
+    let names: &[(&str, u32)] = &[("A", 1), ("B", 2)];
     let files = Files::new(&[
-        (&[("A", 1)], &[(1, 5, LAST), (1, 30, 0), (1, 31, LAST), (1, 20, LAST), (1, 10, LAST)]),
-        (&[("B", 2)], &[(2, 25, LAST)]),
+        (names, &[(1, 5, LAST), (1, 30, 0), (1, 31, LAST), (2, 20, LAST), (2, 10, LAST), (1, 40, LAST)]),
+        (&[("C", 3)], &[(3, 25, LAST)]),
     ]);
     let error = files.merge(Options::default()).unwrap_err();
     let text = error.to_string();
     assert_eq!(error.exit_code, 2);
     assert!(
-        text.contains("0.dbn") && text.contains("record 4 is of 20 ns, the event before it of 30 ns (2 such"),
+        text.contains("0.dbn") && text.contains("record 4 is of 20 ns, the event before it of 31 ns (1 such"),
         "{text}"
     );
-    assert!(text.contains("--sort"), "{text}");
+    assert!(text.contains("latest ts_event") && text.contains("--sort"), "{text}");
     let feed = files.merge(Options { sort: true, ..Options::default() }).unwrap();
-    assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 5, 4, 101, 2, 3]);
+    // B's event of 10 stays behind its own of 20.
+    assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 4, 5, 101, 2, 3, 6]);
+}
+
+/// Databento's ts_event may step back within an instrument: what is first there is first.
+#[test]
+fn a_cancel_stays_behind_its_add() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = |ts, id, action, price: i64, size, sequence| MboMsg {
+        action,
+        price: price * 100_000_000,
+        size,
+        sequence,
+        ..record(1, ts, LAST, id)
+    };
+    let own = [
+        order(1_000, 1, b'A', 1_000, 5, 1),
+        order(9_000, 3, b'A', 1_005, 4, 2),
+        order(8_000, 3, b'C', 1_005, 4, 3), // 1 us before its add
+    ];
+    let other = [record(2, 500, LAST, 7), record(2, 8_500, LAST, 8), record(2, 9_500, LAST, 9)];
+    let back = write(&folder.path().join("back.dbn"), &[("A", 1)], &own);
+    let plain = write(&folder.path().join("other.dbn"), &[("B", 2)], &other);
+    let both = write(&folder.path().join("both.dbn"), &[("A", 1), ("B", 2)], &[&own[..], &other].concat());
+    let to = folder.path().join("merged.dbn");
+    let merged = |args: &[&Path]| {
+        let done = output(pillion().arg("merge").args(args).arg("-o").arg(&to));
+        assert!(done.status.success(), "{}", stderr(&done));
+        (orders(&load(&to).unwrap()), stderr(&done))
+    };
+    let expected = vec![(2, 7), (1, 1), (2, 8), (1, 3), (1, 3), (2, 9)];
+    let (have, said) = merged(&[&back, &plain]);
+    assert_eq!(have, expected);
+    assert!(said.contains("1 events are of an earlier ts_event than one before them of their instrument"), "{said}");
+    assert_eq!(merged(&[&back, &plain, Path::new("--sort")]).0, expected);
+    assert_eq!(orders(&order::sort(load(&both).unwrap())), expected);
+    let rows = output(pillion().arg("book").arg(&to).args(["--levels", "1"]));
+    let rows = common::stdout(&rows);
+    let last = rows.lines().rfind(|row| row.split(',').nth(2) == Some("1")).unwrap();
+    assert_eq!(last, "8000,1,1,A,3,4,100000000000,5,1,,,", "the cancel has taken its add off");
+}
+
+/// Two venues under one number are two instruments: neither waits for the other's time.
+#[test]
+fn publishers_are_ordered_each_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = |publisher_id, ts, order_id| {
+        let record = record(1, ts, LAST, order_id);
+        MboMsg { hd: RecordHeader { publisher_id, ..record.hd }, ..record }
+    };
+    let records = [from(41, 50, 1), from(42, 10, 2), from(41, 40, 3), from(42, 30, 4)];
+    let path = write(&folder.path().join("venues.dbn"), &[("A", 1)], &records);
+    let feed = load(path).unwrap();
+    let order = order::check(&feed);
+    assert_eq!((order.between.count, order.between.record, order.within.count, order.within.record), (2, 2, 1, 3));
+    assert_eq!(orders(&order::sort(feed)).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [2, 4, 1, 3]);
+}
+
+/// A snapshot's own times are old, and it is known only when it comes: never before what its instrument has shown.
+#[test]
+fn a_snapshot_in_the_middle_is_never_early() {
+    let files = Files::new(&[
+        (&[("A", 1)], &[(1, 10, LAST), (1, 3, SNAPSHOT | LAST), (1, 1_005, LAST)]),
+        (&[("B", 2)], &[(2, 20, LAST), (2, 1_000, LAST)]),
+    ]);
+    let feed = files.merge(Options::default()).unwrap();
+    assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 101, 102, 2, 3]);
 }
 
 #[test]
@@ -202,11 +271,12 @@ fn real_files_merge_with_all_their_records() {
     let original = load(&es).unwrap();
     let inputs = vec![es, files.inputs[0].clone()];
     let to = files.folder.path().join("out.dbn");
-    let plan = Plan::new(&inputs, Options { sort: order::check(&original).is_some(), ..Options::default() }).unwrap();
+    let plan =
+        Plan::new(&inputs, Options { sort: order::check(&original).between.count > 0, ..Options::default() }).unwrap();
     plan.write(&to, &Default::default()).unwrap();
     let merged = load(&to).unwrap();
     assert_eq!((merged.records, merged.instruments.len()), (original.records + 2, original.instruments.len() + 1));
-    assert_eq!(order::check(&merged), None);
+    assert_eq!(order::check(&merged).between.count, 0);
 }
 
 fn any_records() -> impl Strategy<Value = Vec<(u32, u64, u8)>> {
@@ -216,42 +286,94 @@ fn any_records() -> impl Strategy<Value = Vec<(u32, u64, u8)>> {
     records.prop_filter("an event ends", |records| records.iter().any(|(.., flags)| flags & LAST != 0))
 }
 
+/// An event, read the slow way: its records' places in the list, its instruments, and its time unless that is unknown.
+struct Event {
+    records: Vec<usize>,
+    time: Option<u64>,
+}
+
+/// An event begins where none is open, and is live unless that record is a snapshot's.
+fn naive_events(records: &[(u32, u64, u8)]) -> Vec<Event> {
+    let (mut open, mut events) = (std::collections::BTreeSet::new(), Vec::<Event>::new());
+    for (at, &(id, ts, flags)) in records.iter().enumerate() {
+        if open.is_empty() {
+            events.push(Event { records: vec![], time: (flags & SNAPSHOT == 0).then_some(0) });
+        }
+        let event = events.last_mut().unwrap();
+        event.records.push(at);
+        event.time = event.time.map(|time| time.max(ts));
+        if flags & LAST != 0 {
+            open.remove(&id);
+        } else {
+            open.insert(id);
+        }
+    }
+    events
+}
+
+fn holds(records: &[(u32, u64, u8)], event: &Event, id: u32) -> bool {
+    event.records.iter().any(|&at| records[at].0 == id)
+}
+
+/// An event's time; where that is unknown, that of the next event of an instrument of its.
+fn naive_time(records: &[(u32, u64, u8)], events: &[Event], n: usize) -> Option<u64> {
+    let next = |id| (n + 1..events.len()).find(|&later| holds(records, &events[later], id));
+    let ids = (1..4).filter(|&id| holds(records, &events[n], id));
+    events[n].time.or_else(|| ids.filter_map(next).filter_map(|later| naive_time(records, events, later)).min())
+}
+
+/// Each event's place by the rule: no earlier than its time, nor than any earlier event that shares an instrument with it.
+fn naive_places(records: &[(u32, u64, u8)], events: &[Event]) -> Vec<u64> {
+    let mut places = Vec::<u64>::new();
+    for (n, event) in events.iter().enumerate() {
+        let shares =
+            |before: &usize| (1..4).any(|id| holds(records, event, id) && holds(records, &events[*before], id));
+        let shared = (0..n).filter(shares).map(|before| places[before]).max().unwrap_or(0);
+        places.push(naive_time(records, events, n).unwrap_or(0).max(shared));
+    }
+    places
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn a_sorted_feed_is_in_order_and_has_every_record(records in any_records()) {
+    fn a_sorted_feed_interleaves_instruments_and_no_more(records in any_records()) {
         let files = Files::new(&[(&[("A", 1), ("B", 2), ("C", 3)], &records)]);
         let feed = load(&files.inputs[0]).unwrap();
-        // A naive reading of the rule: an event begins where none is open, and is live unless that record is a snapshot's.
-        let (mut open, mut times) = (std::collections::BTreeSet::new(), Vec::new());
-        for &(id, ts, flags) in &records {
-            if open.is_empty() && flags & SNAPSHOT == 0 {
-                times.push(ts);
-            }
-            if flags & LAST != 0 { open.remove(&id); } else { open.insert(id); }
-        }
-        let back = times.windows(2).filter(|w| w[1] < w[0]).count() as u64;
-        prop_assert_eq!(order::check(&feed).map_or(0, |found| found.count), back);
+        let events = naive_events(&records);
+        let places = naive_places(&records, &events);
+        let live: Vec<u64> = (0..events.len()).filter(|&n| events[n].time.is_some()).map(|n| places[n]).collect();
+        let order = order::check(&feed);
+        prop_assert_eq!(order.between.count, live.windows(2).filter(|w| w[1] < w[0]).count() as u64);
+        let back = (0..events.len()).filter(|&n| events[n].time.is_some_and(|time| time < places[n]));
+        prop_assert_eq!(order.within.count, back.count() as u64);
+        let mut turns: Vec<usize> = (0..events.len()).collect();
+        turns.sort_by_key(|&n| places[n]);
+        let expected: Vec<u64> = turns.iter().flat_map(|&n| &events[n].records).map(|&at| at as u64 + 1).collect();
         let before = orders(&feed);
         let sorted = order::sort(feed);
-        prop_assert_eq!(order::check(&sorted), None);
         let after = orders(&sorted);
-        if back == 0 {
-            prop_assert_eq!(&after, &before);
+        prop_assert_eq!(after.iter().map(|(_, order)| *order).collect::<Vec<_>>(), expected);
+        for id in 1..4 {
+            let own = |list: &[(u32, u64)]| list.iter().copied().filter(|(other, _)| *other == id).collect::<Vec<_>>();
+            prop_assert_eq!(own(&after), own(&before), "instrument {} keeps its order", id);
         }
-        let mut all = [before, after];
-        all.iter_mut().for_each(|list| list.sort_unstable());
-        prop_assert_eq!(&all[0], &all[1]);
+        prop_assert_eq!(order::check(&sorted).between.count, 0);
+        prop_assert_eq!(orders(&order::sort(sorted)), after, "sorting again changes nothing");
     }
 
     #[test]
     fn a_merge_has_every_record_in_its_files_order(a in any_records(), b in any_records()) {
         let names: &[(&str, u32)] = &[("A", 1), ("B", 2), ("C", 3)];
         let files = Files::new(&[(names, &a), (names, &b)]);
-        let sorted: Vec<_> = files.inputs.iter().map(|path| orders(&order::sort(load(path).unwrap()))).collect();
+        let own_order = |path: &PathBuf| {
+            let feed = load(path).unwrap();
+            orders(&if order::check(&feed).between.count > 0 { order::sort(feed) } else { feed })
+        };
+        let expected: Vec<_> = files.inputs.iter().map(own_order).collect();
         let merged = files.merge(Options { sort: true, ..Options::default() }).unwrap();
-        for (n, expected) in sorted.iter().enumerate() {
+        for (n, expected) in expected.iter().enumerate() {
             let own: Vec<_> = orders(&merged).into_iter().filter(|(_, order)| order / 100 == n as u64).collect();
             prop_assert_eq!(&own, expected);
         }

@@ -3,7 +3,7 @@
 use crate::input::Input;
 use pillion::hot::Counts;
 use pillion::hot::book::Limits;
-use pillion::hot::decode::{Instrument, Instruments, Reject, Side, decode};
+use pillion::hot::decode::{Instrument, Instruments, Side, decode};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::state::State;
 use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, StatusMsg, TradeMsg, rtype};
@@ -100,9 +100,8 @@ impl Checked {
             Err(reject) => return self.counts.rejects[reject.index()] += 1,
         };
         let state = &mut self.states[tick.instrument as usize];
-        if !state.is_of(tick.publisher) {
-            self.counts.rejects[Reject::OtherPublisher.index()] += 1;
-            return;
+        if let Err(reject) = state.admit(&tick) {
+            return self.counts.rejects[reject.index()] += 1;
         }
         self.counts.applied[state.apply(&tick).index()] += 1;
         if state.event_end(&tick) {

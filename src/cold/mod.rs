@@ -35,3 +35,4 @@ pub mod table;
 pub mod tail;
 pub mod tail_text;
 mod tick_watch;
+mod unended;

@@ -100,18 +100,18 @@ impl Offline {
     pub fn turn(&mut self, record: &[u64]) -> Option<(Event, &[f32])> {
         let number = self.records;
         self.records += 1;
-        let tick = match decode(record, &self.instruments) {
-            Ok(tick) => tick,
+        let states = &mut self.states;
+        let admitted = decode(record, &self.instruments).and_then(|tick| {
+            let state = &mut states[tick.instrument as usize];
+            state.0.admit(&tick).map(|()| (tick, state))
+        });
+        let (tick, (state, events)) = match admitted {
+            Ok(admitted) => admitted,
             Err(reject) => {
                 self.rejects[reject.index()] += 1;
                 return None;
             }
         };
-        let (state, events) = &mut self.states[tick.instrument as usize];
-        if !state.is_of(tick.publisher) {
-            self.rejects[Reject::OtherPublisher.index()] += 1;
-            return None;
-        }
         state.apply(&tick);
         if !state.event_end(&tick) {
             return None;

@@ -193,7 +193,7 @@ impl Replay<'_> {
             input_blake3: hex(&self.feed.blake3),
             input_ticks: self.feed.records,
             instruments: facts::used(self.feed),
-            out_of_order: order::check(self.feed).map_or(0, |disorder| disorder.count),
+            out_of_order: order::check(self.feed).between.count,
             sorted: self.feed.sorted,
             complete: injected.ticks == self.feed.records,
             rate: self.rate.to_string(),

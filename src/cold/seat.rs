@@ -20,6 +20,7 @@ use super::sampler::LastLook;
 use super::standing::Standing;
 use super::tail::TailWatch;
 use super::tick_watch::TickWatch;
+use super::unended::UnendedWatch;
 use crate::error::{Error, Result};
 use crate::hot::features::FeatureSet;
 use crate::hot::infer::Model;
@@ -55,6 +56,7 @@ pub struct Seat {
     /// The set, until it has been said that the feed shows too few levels for it.
     features: Option<FeatureSet>,
     halts: HaltWatch,
+    unended: UnendedWatch,
     error: Option<Error>,
     /// Asked to stop after it was over: nobody needs its page any more.
     dismissed: bool,
@@ -114,6 +116,7 @@ impl Seat {
             counts: Counts::default(),
             standing: Standing::new(name.name(), prepared.instruments.len()),
             tail,
+            unended: UnendedWatch::new(&prepared.instruments),
             phase: Phase::Boot(Box::new(Waiting { prepared, publisher, states })),
             ticks: TickWatch::new(name.clone(), clock, access.lock),
             idle: None,
@@ -302,6 +305,7 @@ impl Seat {
             }
         }
         self.say_shallow();
+        self.unended.look(&self.link, self.name.name());
         if self.link.old_ticks.take().is_some() {
             self.handing_over = false;
         }

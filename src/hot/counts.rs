@@ -3,7 +3,7 @@
 use pillion_shm::signal_flags;
 
 use super::Lane;
-use super::book::{Applied, NotWhole};
+use super::book::{Applied, Event, NotWhole};
 use super::decode::Reject;
 use super::grid::OffGrid;
 use super::state::State;
@@ -15,6 +15,9 @@ pub struct Counts {
     pub ticks: u64,
     /// Event ends outside snapshots.
     pub events: u64,
+    /// The longest event yet, snapshots left out, that went on: its records in the high half, the index of its instrument
+    /// in the low one. A very long one is a feed that sets no F_LAST.
+    pub longest_open: u64,
     /// Signals published.
     pub signals: u64,
     /// Times that records were lost: lapped, or the ring corrupt.
@@ -63,6 +66,14 @@ impl Counts {
         if shown < wanted {
             self.shallow += 1;
             self.shown = shown as u64;
+        }
+    }
+
+    /// An instrument's event goes on.
+    #[inline]
+    pub fn open_event(&mut self, instrument: usize, event: &Event) {
+        if !event.snapshot {
+            self.longest_open = self.longest_open.max(u64::from(event.ticks) << 32 | instrument as u64);
         }
     }
 

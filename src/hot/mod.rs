@@ -28,7 +28,7 @@ pub use trigger::Trigger;
 
 use backlog::{Backlog, Cause};
 use book::NotWhole;
-use decode::{Instruments, Reject, decode};
+use decode::{Instruments, decode};
 use infer::{Infer, Model, Take};
 use poll::Poller;
 use publish::Publisher;
@@ -161,8 +161,8 @@ impl Lane {
         };
         let (index, ts_event) = (tick.instrument as usize, tick.ts_event);
         let state = &mut self.states[index];
-        if !state.is_of(tick.publisher) {
-            self.counts.rejects[Reject::OtherPublisher.index()] += 1;
+        if let Err(reject) = state.admit(&tick) {
+            self.counts.rejects[reject.index()] += 1;
             return Turn::Worked;
         }
         self.counts.applied[state.apply(&tick).index()] += 1;
@@ -172,6 +172,7 @@ impl Lane {
             self.news(index);
         }
         if !ended {
+            self.counts.open_event(index, self.states[index].book.event());
             return Turn::Worked;
         }
         self.counts.events += 1;

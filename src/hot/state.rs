@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::book::{Applied, Book, Limits, NotWhole};
-use super::decode::{Body, Tick};
+use super::decode::{Body, Reject, Tick};
 use super::features::{FeatureSet, Features};
 use super::grid::{Grid, OffGrid};
 
@@ -39,10 +39,24 @@ impl State {
         }
     }
 
+    /// Whether a tick of this instrument is its to take, to be asked of each before [`State::apply`]: of the publisher whose
+    /// records these are, and of what its book takes ([`Book::admit`]).
+    ///
+    /// # Errors
+    /// [`Reject::OtherPublisher`], [`Reject::OtherSchema`] and [`Reject::RepeatedTrade`]; the tick is then to be left out.
+    #[inline]
+    pub fn admit(&mut self, tick: &Tick) -> Result<(), Reject> {
+        // Another publisher's record says nothing of this one's schemas.
+        if !self.is_of(tick.publisher) {
+            return Err(Reject::OtherPublisher);
+        }
+        self.book.admit(tick)
+    }
+
     /// Whether a tick of this publisher belongs here: the first one's publisher is the instrument's, since two publishers'
     /// orders make no book.
     #[inline]
-    pub fn is_of(&mut self, publisher: u16) -> bool {
+    fn is_of(&mut self, publisher: u16) -> bool {
         self.publisher == u32::from(publisher) || self.belongs_to_nobody(publisher)
     }
 

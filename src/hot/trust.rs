@@ -97,6 +97,7 @@ impl Lane {
     pub fn switch_ticks(&mut self, reader: &mut RingReader) {
         self.counts.generation_changes += 1;
         self.distrust(Distrust::FeedRestart);
+        self.states.iter_mut().for_each(|state| state.book.forget_schemas());
         self.poll.switch(reader);
     }
 }

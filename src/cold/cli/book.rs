@@ -4,9 +4,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::features::Format;
+use super::recording;
 use crate::cold::data::book_csv::{self, Counts};
 #[cfg(feature = "parquet")]
 use crate::cold::data::book_parquet;
+use crate::cold::data::contents::BookSchema;
 use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::output::write_failed;
 use crate::cold::data::{self, Facts, OutputFile};
@@ -16,9 +18,10 @@ use crate::{Error, Result};
 
 /// Print one row after each event (each record with F_LAST): CSV, or Parquet into a .parquet file.
 ///
-/// Columns: ts_event,publisher_id,instrument_id,symbol,sequence,record (number in the file), then Databento's
-/// bid_px_00,bid_sz_00,bid_ct_00,ask_px_00,... Prices are integers in 1e-9; an absent level is empty. Each publisher's
-/// instrument has a book of its own, and a number that another instrument gets on another day begins with an empty one.
+/// Columns: ts_event,publisher_id,instrument_id,symbol,sequence,record (number in the file, or in what --schema leaves of
+/// it), then Databento's bid_px_00,bid_sz_00,bid_ct_00,ask_px_00,... Prices are integers in 1e-9; an absent level is empty.
+/// Each publisher's instrument has a book of its own, and a number that another instrument gets on another day begins with
+/// an empty one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The .dbn or .dbn.zst file.
@@ -26,6 +29,9 @@ pub struct Args {
     /// Price levels per side.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub levels: u8,
+    /// Which book schema counts, where the file has several of an instrument.
+    #[arg(long)]
+    pub schema: Option<BookSchema>,
     /// Write to this .csv or .parquet file rather than CSV to standard output (`-`).
     #[arg(short, long)]
     pub output: Option<PathBuf>,
@@ -37,8 +43,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let format = args.output.as_deref().map_or(Ok(Format::Csv), Format::of_book)?;
-    let mut feed = data::load(&args.file)?;
     let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    let mut feed = recording::read(&args.file, args.schema)?;
     facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
     let levels = usize::from(args.levels);
     let counts = match args.output.as_ref().filter(|path| *path != Path::new(data::output::STDOUT)) {

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::cold::config::TickSize;
 use crate::cold::data::calendar::Date;
 use crate::cold::data::facts::{FactsArgs, tell};
-use crate::cold::data::{self, DbnWriter, Facts, FileInfo, lobster};
+use crate::cold::data::{self, DbnWriter, Facts, FileInfo, contents, lobster};
 use crate::cold::table::thousands;
 use crate::hot::grid::OffGrid;
 
@@ -43,6 +43,10 @@ pub struct Dbn {
     /// lane's configuration, or a DBN file of definitions. Those of the file itself are carried through.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
+    /// Mark the last record of each event of instruments of which no record has F_LAST: an event is then the records of
+    /// one ts_event and one sequence.
+    #[arg(long)]
+    pub mark_last: bool,
 }
 
 /// Options of `pillion convert lobster`.
@@ -80,9 +84,16 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn run_dbn(args: &Dbn) -> Result<()> {
-    let mut feed = data::load(&args.input)?;
     let facts = Facts::from(&FactsArgs { instruments: args.instruments.clone(), guess: false })?;
+    let mut feed = data::load(&args.input)?;
     facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
+    let contents = contents::of(&feed);
+    if args.mark_last {
+        let events = contents::mark_last(&mut feed, &contents);
+        crate::outln!("{} records marked as the last of their events", thousands(events));
+    } else {
+        super::recording::say_unended(&feed, &contents);
+    }
     let times = || feed.iter().map(|record| record[1]);
     let info = FileInfo {
         dataset: feed.dataset.clone(),
@@ -140,6 +151,13 @@ fn run_lobster(args: Lobster) -> Result<()> {
         crate::errln!(
             "warning: first at line {}; the stream follows the orderbook file there",
             made.first_unexplained_line
+        );
+    }
+    if made.rounded.count > 0 {
+        crate::errln!(
+            "note: {} times have more than nine decimals and are rounded to the nearest ns, the first at line {}",
+            thousands(made.rounded.count),
+            made.rounded.first
         );
     }
     Ok(())

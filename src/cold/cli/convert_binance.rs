@@ -11,10 +11,13 @@ use crate::cold::data::facts::FactsArgs;
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
 
+const DAY_NS: u64 = 86_400_000_000_000;
+
 /// Options of `pillion convert binance`.
 #[derive(clap::Args, Debug)]
 pub struct Binance {
-    /// The capture, plain or gzip: local ns, a space and the JSON on each line. It is read twice.
+    /// The capture, plain or gzip: local time (ns, us, ms or s since the epoch), a space and the JSON on each line. It is
+    /// read twice.
     pub input: PathBuf,
     /// The file to write; compressed when its name ends in .zst.
     #[arg(short, long)]
@@ -32,12 +35,16 @@ pub struct Binance {
     /// DBN file of definitions.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
-    /// Find what nothing states from this file: the step of its prices, and the largest power of ten that divides its sizes.
+    /// Find what nothing states from this file: the step of its prices, and the largest power of ten, up to 1, that divides
+    /// its sizes, or a larger one where they do not fit else.
     #[arg(long)]
     pub guess: bool,
-    /// Round sizes that are no multiple of their unit to the nearest multiple (of anything but nothing, never to nothing).
+    /// Round sizes to the nearest unit, but none to 0, instead of refusing what is no multiple of it; says how many.
     #[arg(long)]
     pub round_sizes: bool,
+    /// Symbol of events that do not say theirs, as spot's snapshots and partial depth without a stream's name.
+    #[arg(long)]
+    pub symbol: Option<String>,
 }
 
 /// Runs the command.
@@ -50,6 +57,7 @@ pub fn run(args: Binance) -> Result<()> {
         facts: Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?,
         guess: args.guess,
         round_sizes: args.round_sizes,
+        symbol: args.symbol.map(|symbol| symbol.to_ascii_uppercase()),
     };
     let progress = Progress::bytes(2 * bytes);
     let made = binance::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));
@@ -65,6 +73,7 @@ pub fn run(args: Binance) -> Result<()> {
     crate::outln!("events by name: {}", events.join(", "));
     for unit in made.units.iter().filter(|_| args.kind == Kind::Mbp10) {
         let breaks = match unit.breaks.count {
+            0 if unit.wholes_alone => "no diffs: each message of levels is the whole book".to_owned(),
             0 => "no break in its diffs".to_owned(),
             count => format!("{} breaks in its diffs, the first at line {}", thousands(count), unit.breaks.first),
         };
@@ -104,21 +113,36 @@ fn warn(made: &Summary) {
     }
     for (bad, skipped) in &made.skipped {
         crate::errln!(
-            "warning: {} {} left out, the first at line {}",
+            "warning: {} {} left out, the first at line {}: {}",
             thousands(skipped.count),
             bad.name(),
-            skipped.first
+            skipped.first,
+            made.reasons.get(bad).map_or("", String::as_str)
         );
     }
     for (count, what) in [
         (made.aggregates, "aggregated trades left out, since the single ones are there"),
         (made.unused_snapshots, "snapshots of no use: the book was whole, or they do not meet its diffs"),
         (made.empty, "trades of no size left out"),
+        (made.fine_times, "times of the exchange are finer than milliseconds"),
+        (
+            made.untimed,
+            "events without a time of the exchange's: theirs is that of their capture, by the exchange's clock",
+        ),
         (made.backwards, "records have an earlier ts_event than the one before: they stand in the order of capture"),
     ] {
         if count > 0 {
             crate::errln!("note: {} {what}", thousands(count));
         }
+    }
+    if made.clock_unit != "nanoseconds" {
+        crate::errln!("note: the capture's clock is in {}", made.clock_unit);
+    }
+    if made.behind_ns.max(made.ahead_ns) > DAY_NS {
+        let days = thousands(made.behind_ns.max(made.ahead_ns) / DAY_NS);
+        crate::errln!(
+            "warning: the capture's clock is up to {days} days from the exchange's: ts_recv is not to be trusted"
+        );
     }
     if made.behind_ns > 0 {
         let ms = thousands(made.behind_ns / 1_000_000);

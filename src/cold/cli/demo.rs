@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => synthetic(folder.path())?,
     };
     let (config, facts) = (args.config.clone(), args.facts.clone());
-    let play = PlayArgs { config, input, seed: 1, from: None, sort: false, facts, for_ns: None };
+    let play = PlayArgs { config, input, seed: 1, from: None, sort: false, schema: None, facts, for_ns: None };
     let (config, feed) = play.load()?;
     let report = play.replay(&config, &feed, args.rate)?;
     outputs.write(&report)?;

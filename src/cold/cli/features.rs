@@ -3,7 +3,9 @@
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::recording;
 use crate::cold::config::TickSize;
+use crate::cold::data::contents::BookSchema;
 use crate::cold::data::facts::{FactsArgs, tell};
 use crate::cold::data::output::write_failed;
 use crate::cold::data::{self, Facts, Feed, OutputFile};
@@ -21,8 +23,9 @@ use crate::{Error, Result};
 /// that runs live.
 ///
 /// Columns: ts_event (ns), publisher_id, instrument_id, symbol, sequence, event (number among the instrument's events), record
-/// (number in the file: what a signal of a replay has as ring_seq), bid_px_00 and ask_px_00 (1e-9, empty when there is
-/// none), warm, then the features of the set. Snapshots give no rows.
+/// (number in the file, or in what --sort and --schema make of it: what a signal of a replay has as ring_seq), bid_px_00 and
+/// ask_px_00 (1e-9, empty when there is none), warm, then the features of the set. Snapshots give no rows. Rows come in the
+/// order of the file's events, or with --sort in that which `replay --sort` plays them in.
 ///
 /// Features count in ticks, so the tick size of each instrument must be stated: by the file's own definition records (as
 /// `convert` and `synth` write them), or by --instruments.
@@ -40,6 +43,12 @@ pub struct Args {
     /// Rows of the events on which a lane with this trigger runs its models: event-end, bbo-change, trade, every=N
     #[arg(long, default_value = "event-end", value_name = "TRIGGER", conflicts_with_all = ["list", "hash"])]
     pub trigger: Trigger,
+    /// Interleave the instruments by each one's latest ts_event so far; an instrument's events keep their order
+    #[arg(long)]
+    pub sort: bool,
+    /// Which book schema counts, where the file has several of an instrument
+    #[arg(long)]
+    pub schema: Option<BookSchema>,
     /// Print the set: each feature's name, unit, formula, source and value where undefined.
     #[arg(long, conflicts_with = "file")]
     pub list: bool,
@@ -56,22 +65,26 @@ pub fn run(args: Args) -> Result<()> {
     let set = FeatureSet::load(&args.set)?;
     match args.file {
         _ if args.hash => say(&format!("{}\n", set.hash_hex())),
-        Some(file) => rows(&file, &set, args.trigger, &Facts::from(&args.facts)?, args.output.as_deref()),
+        Some(file) => {
+            // Before a day is read.
+            let output = args.output.as_deref().filter(|path| *path != Path::new(data::output::STDOUT));
+            let format = output.map(Format::of).transpose()?;
+            let facts = Facts::from(&args.facts)?;
+            let mut feed = recording::in_order(&file, args.schema, args.sort)?;
+            facts.settle(&mut feed)?;
+            rows(&feed, &set, args.trigger, output.zip(format))
+        }
         None => say(&listing(&set)),
     }
 }
 
-fn rows(file: &Path, set: &FeatureSet, trigger: Trigger, facts: &Facts, output: Option<&Path>) -> Result<()> {
-    let output = output.filter(|path| *path != Path::new(data::output::STDOUT));
-    let format = output.map(Format::of).transpose()?;
-    let mut feed = data::load(file)?;
-    facts.settle(&mut feed)?;
-    tell(&feed).iter().for_each(|line| crate::errln!("{line}"));
-    depth::of_feed(set, &feed).iter().for_each(|line| crate::errln!("warning: {line}"));
-    let mut offline = Offline::for_feed(&feed, set)?.on(trigger);
-    let rows = match (output, format) {
-        (Some(path), Some(format)) => {
-            let rows = to_file(path, format, &feed, set, &mut offline)?;
+fn rows(feed: &Feed, set: &FeatureSet, trigger: Trigger, output: Option<(&Path, Format)>) -> Result<()> {
+    tell(feed).iter().for_each(|line| crate::errln!("{line}"));
+    depth::of_feed(set, feed).iter().for_each(|line| crate::errln!("warning: {line}"));
+    let mut offline = Offline::for_feed(feed, set)?.on(trigger);
+    let rows = match output {
+        Some((path, format)) => {
+            let rows = to_file(path, format, feed, set, &mut offline)?;
             crate::errln!(
                 "{rows} rows on {trigger} of {} features ({}, {}) in {}",
                 set.len(),
@@ -81,9 +94,9 @@ fn rows(file: &Path, set: &FeatureSet, trigger: Trigger, facts: &Facts, output: 
             );
             rows
         }
-        _ => return to_stdout(&feed, set, &mut offline),
+        None => return to_stdout(feed, set, &mut offline),
     };
-    report(&feed, &offline, rows);
+    report(feed, &offline, rows);
     Ok(())
 }
 

@@ -10,13 +10,16 @@ use pillion_shm::CncClient;
 use pillion_shm::{Kind, Lane};
 use pillion_shm::{RingSpec, RingWriter};
 
+use super::recording;
 use crate::cold::config::Config;
+use crate::cold::data::Feed;
+use crate::cold::data::contents::BookSchema;
 use crate::cold::inject::{Load, Peer, Slack, inject};
 use crate::cold::pace::Rate;
 use crate::cold::prepare::access;
 use crate::cold::progress::Progress;
 use crate::cold::replay::slot_words;
-use crate::cold::{cores, data, kernel_signals, table};
+use crate::cold::{cores, kernel_signals, table};
 use crate::error::{Error, Result};
 
 /// How long rate max waits for a sidecar.
@@ -35,6 +38,12 @@ pub struct Args {
     /// consumes, or one tick at a time; both need one)
     #[arg(long, default_value = "realtime")]
     rate: Rate,
+    /// Interleave the instruments by each one's latest ts_event so far, as `replay --sort` does
+    #[arg(long)]
+    sort: bool,
+    /// Which book schema counts, where the recording has several of an instrument
+    #[arg(long)]
+    schema: Option<BookSchema>,
     /// Seed of poisson's arrival times
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     kernel_signals::interrupts(&stop)?;
     let lane = config.place(&args.lane)?;
     let cpu = cores::choose_feed(&config)?;
-    let feed = data::load(&args.input)?;
+    let feed = recording::in_order(&args.input, args.schema, args.sort)?;
     one_instrument_a_number(&feed)?;
     let clock = Clock::attach_or_create_by(lane.dir(), lane.trust())?;
     let cnc = find_sidecar(&lane, &clock, args.rate, &stop)?;
@@ -83,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Refuses a recording in which a number stood for several instruments: a sidecar knows one of them.
-fn one_instrument_a_number(feed: &data::Feed) -> Result<()> {
+fn one_instrument_a_number(feed: &Feed) -> Result<()> {
     let Some(later) = feed.identities.iter().position(|identity| identity.era > 0) else { return Ok(()) };
     let (symbol, id) = (&feed.instruments[later].symbol, feed.identities[later].id);
     let first = feed.identities.iter().position(|identity| identity.id == id).unwrap_or(later);

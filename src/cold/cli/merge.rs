@@ -11,8 +11,9 @@ use crate::cold::table::thousands;
 
 /// Merge DBN files by ts_event into one file of all their instruments.
 ///
-/// Of equal times the file named first comes first; an event's records stay together. A snapshot at the start comes
-/// right before its file's first live event, a later one right behind the live event that it followed.
+/// An event counts as of its instrument's latest ts_event so far, so the events of an instrument never change places;
+/// of equal times the file named first comes first, and an event's records stay together. A snapshot comes right before
+/// the live event that it stands before in its file.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The .dbn or .dbn.zst files, at least two. They are read twice.
@@ -24,7 +25,8 @@ pub struct Args {
     /// Number the instruments 1, 2 ... by dataset and symbol, for files that use one id for different instruments.
     #[arg(long)]
     pub renumber: bool,
-    /// Sort files that are out of order; such a file's records are held in memory twice.
+    /// Interleave the instruments of files that are out of order by each one's latest ts_event so far; such a file's
+    /// records are held in memory twice.
     #[arg(long)]
     pub sort: bool,
     /// What states tick size and size unit of the instruments, to be written as definitions: TOML with [[instruments]], a
@@ -50,6 +52,17 @@ pub fn run(args: &Args) -> Result<()> {
         plan.sorted(),
         thousands(plan.skipped()),
     );
+    if let Some(mixed) = plan.mixed() {
+        crate::errln!(
+            "warning: {mixed}: a book is built from one of them, so whoever reads the file must say --schema"
+        );
+    }
+    if plan.within() > 0 {
+        crate::errln!(
+            "note: {} events are of an earlier ts_event than one before them of their instrument: they stay behind it",
+            thousands(plan.within())
+        );
+    }
     if args.renumber {
         let listed = plan.instruments().iter().map(|listed| &listed.instrument);
         let ids: Vec<_> = listed.map(|instrument| format!("{} {}", instrument.id, instrument.symbol)).collect();

@@ -15,6 +15,7 @@ pub mod feed;
 pub mod lab;
 pub mod merge;
 pub mod model;
+pub mod recording;
 pub mod replay;
 pub mod report;
 pub mod run;

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::recording;
 use crate::cold::config::Config;
+use crate::cold::data::contents::BookSchema;
 use crate::cold::data::facts::{FactsArgs, tell};
-use crate::cold::data::order::{self, Disorder};
 use crate::cold::data::{self, Facts};
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::lab::start::PlayStart;
@@ -31,9 +32,13 @@ pub struct PlayArgs {
     /// goes ahead of it as fast as the sidecar takes it and is in no column of the reader
     #[arg(long, value_name = "TIME")]
     pub from: Option<PlayStart>,
-    /// Sort events by their times first, where the recording is out of order (a merged or raw capture)
+    /// Interleave the instruments by each one's latest ts_event so far, where the recording is out of order (a merged or
+    /// raw capture); an instrument's events keep their order
     #[arg(long)]
     pub sort: bool,
+    /// Which book schema counts, where the recording has several of an instrument
+    #[arg(long)]
+    pub schema: Option<BookSchema>,
     /// Where tick sizes come from.
     #[command(flatten)]
     pub facts: FactsArgs,
@@ -50,23 +55,12 @@ pub fn seconds(text: &str) -> std::result::Result<u64, String> {
 }
 
 impl PlayArgs {
-    /// Reads configuration and recording, makes the instruments' units known, and says so where the recording's events go back in
-    /// time.
+    /// Reads configuration and recording, makes the instruments' units known, and says what of the recording is not as it
+    /// should be.
     pub fn load(&self) -> Result<(Config, data::Feed)> {
-        let (config, mut feed) = (Config::load(&self.config)?, data::load(&self.input)?);
+        let config = Config::load(&self.config)?;
+        let mut feed = recording::in_order(&self.input, self.schema, self.sort)?;
         self.settle(&config, &mut feed)?;
-        let Some(disorder) = order::check(&feed) else { return Ok((config, feed)) };
-        let Disorder { record, before_ns, after_ns, count } = disorder;
-        let back_us = (before_ns - after_ns) as f64 / 1e3;
-        let what = format!(
-            "{} events are earlier than the one before, first record {record} by {back_us} us",
-            thousands(count)
-        );
-        if self.sort {
-            crate::errln!("{}: {what}; sorted", self.input.display());
-            return Ok((config, order::sort(feed)));
-        }
-        crate::errln!("warning: {}: {what}; played in the file's order (--sort sorts)", self.input.display());
         Ok((config, feed))
     }
 

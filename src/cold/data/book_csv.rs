@@ -51,11 +51,14 @@ pub(super) fn pass(feed: &Feed, mut each: impl FnMut(&Row) -> io::Result<()>) ->
     let mut books: Vec<Book> = limits::needed(feed, &instruments).into_iter().map(Book::new).collect();
     let mut counts = Counts::default();
     for (record, words) in (0..).zip(feed) {
-        match decode(words, &instruments) {
+        let admitted = decode(words, &instruments).and_then(|tick| {
+            let book = &mut books[tick.instrument as usize];
+            book.admit(&tick).map(|()| (tick, book))
+        });
+        match admitted {
             Err(reject) => counts.rejects[reject.index()] += 1,
-            Ok(tick) => {
+            Ok((tick, book)) => {
                 let instrument = tick.instrument as usize;
-                let book = &mut books[instrument];
                 counts.applied[book.apply(&tick).index()] += 1;
                 if tick.is_last() {
                     counts.rows += 1;

@@ -2,6 +2,7 @@
 
 use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, UNDEF_PRICE, flags, rtype};
 
+use super::calendar::Date;
 use super::facts::{Facts, Wanted};
 use super::writer::DbnWriter;
 use crate::Result;
@@ -22,6 +23,12 @@ pub(super) fn nasdaq(symbol: String, id: u32, day_ns: u64, facts: &Facts) -> Res
     let stated = facts.one(&symbol, wanted, None)?;
     let (tick_size, size_unit) = stated.map_or((RULE_612, 1.0), |fact| (fact.tick_size, fact.size_unit.unwrap_or(1.0)));
     Ok(Instrument { id, publisher: Some(PUBLISHER_XNAS_ITCH), symbol, tick_size, size_unit })
+}
+
+/// Whether Nasdaq told on that day which side of the book a hidden order was on that traded. Since 14 July 2014 it says
+/// "buy" of every one, and LOBSTER repeats that.
+pub(super) fn hidden_sides_told(day: Date) -> bool {
+    Date::new(2014, 7, 14).is_some_and(|first_masked| day < first_masked)
 }
 
 /// What a venue says of an instrument's trading.

@@ -107,6 +107,11 @@ impl Facts {
         Ok(Facts { lists, guess: args.guess })
     }
 
+    /// Whether no file and no configuration states anything.
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
     /// Guesses where nothing is stated.
     pub fn guessing() -> Facts {
         Facts { lists: Vec::new(), guess: true }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use dbn::{Metadata, SType};
 use pillion_shm::records::rtype;
 
+use super::contents::BookSchema;
 use super::definition::Definition;
 use super::facts::Source;
 
@@ -56,6 +57,16 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Its records of other book schemas were left out.
+    pub(super) fn keep_book(&mut self, schema: BookSchema) {
+        let own = match schema {
+            BookSchema::Mbo => kinds::MBO,
+            BookSchema::Mbp10 => kinds::MBP_10,
+            BookSchema::Mbp1 => kinds::MBP_1,
+        };
+        self.kinds &= own | kinds::TRADE | kinds::STATUS;
+    }
+
     /// Levels of a side that its records show: `None` where they show all there are.
     pub fn levels(&self) -> Option<usize> {
         match self.kinds {

@@ -30,7 +30,8 @@ fn try_out(feed: &Feed, instruments: &Instruments, limits: &[Limits], open: &[bo
     for record in feed {
         let Ok(tick) = decode(record, instruments) else { continue };
         let at = tick.instrument as usize;
-        if books[at].as_mut().is_some_and(|book| book.apply(&tick) == Applied::Overflow) {
+        let overflows = |book: &mut Book| book.admit(&tick).is_ok() && book.apply(&tick) == Applied::Overflow;
+        if books[at].as_mut().is_some_and(overflows) {
             overflowed[at] = true;
             books[at] = None;
         }

@@ -2,23 +2,25 @@
 //!
 //! Files are ordered by ts_event, since that is the time that features see; of equal times the file named first comes
 //! first. What is taken from a file at a time is a whole event (see [`super::order`]), so that no record of another
-//! file comes between its records. A snapshot at the start comes right before its file's first live event, a later one
-//! right behind the live event that it followed. Each file is read twice, first for its symbols and its order; nothing
-//! is held but one event of each, unless a file must be sorted.
+//! file comes between its records; and an event counts as of its instrument's latest ts_event so far, so that the
+//! events of an instrument keep the order of their file. A snapshot comes right before the live event that it stands
+//! before in its file. Each file is read twice, first for its symbols and its order; nothing is held but one event of
+//! each, unless a file's instruments must be sorted.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dbn::Schema;
 
+use super::contents::BookSchema;
 use super::definition::Listed;
 use super::facts::Facts;
 use super::feed::{instrument, own_ids};
 use super::identity::Identity;
 use super::load;
-use super::order::{self, Disorder, Watch};
+use super::order::{self, Order, Watch};
 use super::stream::Stream;
 use super::writer::{DbnWriter, FileInfo};
 use crate::cold::config::TickSize;
@@ -33,7 +35,7 @@ const MAX_EVENT_WORDS: usize = 1 << 20;
 pub struct Options {
     /// Number the instruments 1, 2 ... by dataset and symbol, in the order of the files.
     pub renumber: bool,
-    /// Sort files that are out of order, each whole in memory.
+    /// Interleave the instruments of files that are out of order, each file whole in memory.
     pub sort: bool,
     /// What is stated of the instruments, beside the files' own definitions.
     pub facts: Facts,
@@ -48,11 +50,14 @@ struct Survey {
     /// Every instrument that has records, in the order of their first ones, under a number of its own; and what it is.
     instruments: Vec<Instrument>,
     identities: Vec<Identity>,
+    /// Book schemas of each.
+    schemas: Vec<BTreeSet<BookSchema>>,
     records: u64,
     skipped: u64,
     times_ns: Option<(u64, u64)>,
-    first_live_ns: Option<u64>,
-    disorder: Option<Disorder>,
+    /// Places of the runs of events of unknown time, see [`Watch::runs_ns`].
+    runs_ns: Vec<u64>,
+    order: Order,
 }
 
 /// Files that can be merged.
@@ -76,15 +81,17 @@ impl Plan {
         for file in &mut files {
             options.facts.lay_on(&mut file.instruments, &mut file.identities)?;
         }
-        if let Some((file, at)) = files.iter().find_map(|f| f.disorder.filter(|_| !options.sort).map(|at| (f, at))) {
+        if let Some(file) = files.iter().find(|file| file.order.between.count > 0 && !options.sort) {
+            let at = file.order.between;
             let problem = format!(
-                "is not in the order of ts_event: record {} is of {} ns, the event before it of {} ns ({} such events)",
+                "its instruments are not in the order of their latest ts_event: the event at record {} is of {} ns, the \
+                 event before it of {} ns ({} such events)",
                 at.record, at.after_ns, at.before_ns, at.count
             );
             return Err(Error::input(
                 file.path.display(),
                 problem,
-                "let --sort sort it: that takes its records' memory twice",
+                "let --sort interleave them (each keeps the order of its own events): that takes the file's memory twice",
             ));
         }
         let (ids, listed) = if options.renumber { renumbered(&files)? } else { kept(&files)? };
@@ -108,7 +115,25 @@ impl Plan {
 
     /// How many files will be sorted in memory.
     pub fn sorted(&self) -> usize {
-        self.files.iter().filter(|file| file.disorder.is_some()).count()
+        self.files.iter().filter(|file| file.order.between.count > 0).count()
+    }
+
+    /// Events whose ts_event is before an earlier one's of their instrument; they keep their place behind it.
+    pub fn within(&self) -> u64 {
+        self.files.iter().map(|file| file.order.within.count).sum()
+    }
+
+    /// The first instrument that the output will have in several book schemas, and their names.
+    pub fn mixed(&self) -> Option<String> {
+        let mut all: BTreeMap<order::Instrument, BTreeSet<BookSchema>> = BTreeMap::new();
+        for (file, ids) in self.files.iter().zip(&self.ids) {
+            for ((identity, &id), schemas) in file.identities.iter().zip(ids).zip(&file.schemas) {
+                all.entry((identity.publisher, id)).or_default().extend(schemas);
+            }
+        }
+        let ((publisher, id), schemas) = all.into_iter().find(|(_, schemas)| schemas.len() > 1)?;
+        let names: Vec<_> = schemas.into_iter().map(BookSchema::name).collect();
+        Some(format!("instrument {id} of publisher {publisher} comes as {}", names.join(" and ")))
     }
 
     /// Writes the merged file. `done` grows by the records written.
@@ -154,13 +179,17 @@ impl Survey {
         let mut stream = Stream::open(path)?;
         let (mut watch, mut words, mut records) = (Watch::default(), Vec::new(), 0);
         let mut times_ns: Option<(u64, u64)> = None;
-        while stream.next(&mut words)?.is_some() {
+        let mut schemas: Vec<BTreeSet<BookSchema>> = Vec::new();
+        while let Some(whose) = stream.next(&mut words)? {
             watch.record(&words);
             records += 1;
+            schemas.resize_with(schemas.len().max(whose + 1), BTreeSet::new);
+            schemas[whose].extend(BookSchema::of(&words));
             let (first, last) = times_ns.unwrap_or((words[1], words[1]));
             times_ns = Some((first.min(words[1]), last.max(words[1])));
             words.clear();
         }
+        watch.close();
         if records > 0 && !watch.ended {
             let problem = "no record has F_LAST: its events do not end";
             return Err(Error::input(path.display(), problem, "give files whose events end"));
@@ -173,11 +202,12 @@ impl Survey {
             schema: stream.schema(),
             instruments: identities.iter().zip(ids).map(|(identity, id)| instrument(identity, id)).collect(),
             identities,
+            schemas,
             records,
             skipped: stream.skipped(),
             times_ns,
-            first_live_ns: watch.first_live_ns,
-            disorder: watch.disorder,
+            runs_ns: watch.runs_ns,
+            order: watch.order,
         })
     }
 }
@@ -299,32 +329,34 @@ struct Head<'a> {
     records: Records,
     watch: Watch,
     event: Vec<u64>,
-    first_live_ns: u64,
+    runs_ns: Vec<u64>,
 }
 
 impl<'a> Head<'a> {
     fn open(file: &'a Survey, ids: &'a [u32]) -> Result<Head<'a>> {
-        let (records, first_live_ns) = if file.disorder.is_some() {
-            let sorted = order::sort(load(&file.path)?);
-            let mut watch = Watch::default();
-            sorted.iter().for_each(|record| watch.record(record));
-            let number = |identity: &Identity| {
-                let same = |own: &Identity| {
-                    (own.id, own.era, own.publisher) == (identity.id, identity.era, identity.publisher)
-                };
-                file.identities.iter().position(same).map_or(identity.id, |at| ids[at])
-            };
-            let own = sorted.instruments.iter().zip(&sorted.identities);
-            let ids = own.map(|(i, identity)| ((identity.publisher, i.id), number(identity))).collect();
-            (Records::Sorted { words: sorted.words, at: 0, ids }, watch.first_live_ns)
-        } else {
-            (Records::File(Box::new(Stream::open(&file.path)?)), file.first_live_ns)
+        if file.order.between.count == 0 {
+            let records = Records::File(Box::new(Stream::open(&file.path)?));
+            let (watch, runs_ns) = (Watch::default(), file.runs_ns.clone());
+            return Ok(Head { file, ids, records, watch, event: Vec::new(), runs_ns });
+        }
+        let sorted = order::sort(load(&file.path)?);
+        let mut watch = Watch::default();
+        sorted.iter().for_each(|record| {
+            watch.record(record);
+        });
+        watch.close();
+        let number = |identity: &Identity| {
+            let same =
+                |own: &Identity| (own.id, own.era, own.publisher) == (identity.id, identity.era, identity.publisher);
+            file.identities.iter().position(same).map_or(identity.id, |at| ids[at])
         };
-        let first_live_ns = first_live_ns.unwrap_or(0);
-        Ok(Head { file, ids, records, watch: Watch::default(), event: Vec::new(), first_live_ns })
+        let own = sorted.instruments.iter().zip(&sorted.identities);
+        let own_ids = own.map(|(i, identity)| ((identity.publisher, i.id), number(identity))).collect();
+        let records = Records::Sorted { words: sorted.words, at: 0, ids: own_ids };
+        Ok(Head { file, ids, records, watch: Watch::default(), event: Vec::new(), runs_ns: watch.runs_ns })
     }
 
-    /// Reads the next event and returns its time; `None` at the end.
+    /// Reads the next event and returns its place in time; `None` at the end.
     fn advance(&mut self) -> Result<Option<u64>> {
         self.event.clear();
         loop {
@@ -341,19 +373,25 @@ impl<'a> Head<'a> {
                     })
                 }
             };
+            // The run of unknown times that the event is of, if it is of one.
+            let run = self.watch.runs_ns.len();
             let more = id.is_some();
-            if let Some(id) = id {
-                self.watch.record(&self.event[start..]);
-                self.event[start] = self.event[start] & 0xFFFF_FFFF | u64::from(id) << 32;
-            }
+            let ended = match id {
+                Some(id) => {
+                    let ended = self.watch.record(&self.event[start..]);
+                    self.event[start] = self.event[start] & 0xFFFF_FFFF | u64::from(id) << 32;
+                    ended
+                }
+                None => self.watch.close(),
+            };
             if self.event.len() > MAX_EVENT_WORDS {
                 let problem =
                     format!("has an event longer than {} bytes: no record with F_LAST ends it", MAX_EVENT_WORDS * 8);
                 return Err(Error::input(self.file.path.display(), problem, "give files whose events end"));
             }
-            if !more || self.watch.event_begins() {
-                let time_ns = self.watch.live_ns.unwrap_or(self.first_live_ns);
-                return Ok((!self.event.is_empty()).then_some(time_ns));
+            if ended || !more {
+                let run_ns = || self.runs_ns.get(run).copied();
+                return Ok(ended.then(|| self.watch.place_ns().or_else(run_ns).unwrap_or(0)));
             }
         }
     }

@@ -5,6 +5,7 @@ pub mod book_csv;
 #[cfg(feature = "parquet")]
 pub mod book_parquet;
 pub mod calendar;
+pub mod contents;
 pub mod definition;
 mod emit;
 pub mod facts;

@@ -1,113 +1,272 @@
-//! Whether a recording stands in the order of its event times, and putting it there.
+//! In what order a recording's events stand, and interleaving its instruments by time.
 //!
 //! What is ordered are events: records up to the one with F_LAST, or, where the events of several instruments overlap,
-//! up to the one that ends the last of them. An event counts as of its first record's ts_event. Snapshots are state,
-//! not news: their times say nothing of their place. A snapshot at the start comes right before its file's first live
-//! event, a later one right behind the live event that it followed.
+//! up to the one that ends the last of them. An instrument is a publisher's: venues may share a number.
+//!
+//! An instrument's events never change places, whatever their times say: a cancel stays behind its add. So an event's
+//! place among those of other instruments is its instrument's *latest ts_event so far*, which never goes back, and an
+//! event is never placed before a record that it holds. Snapshots are state, not news: their times say nothing of
+//! their place, and no more does a time that is undefined. Such an event comes right before the next one whose time is
+//! known, which is late rather than early; behind the last one of all it stays where it was captured.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use pillion_shm::records::{flags, rtype};
 
 use super::feed::Feed;
 use crate::cold::pace::is_snapshot;
 
-/// Live events that come before earlier ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// An instrument as one publisher tells it: (publisher_id, instrument_id).
+pub type Instrument = (u16, u32);
+
+/// Whose record it is.
+pub fn instrument(record: &[u64]) -> Instrument {
+    ((record[0] >> 16) as u16, (record[0] >> 32) as u32)
+}
+
+/// Events that come behind later ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Disorder {
-    /// Number, from 1, of the first record whose event is earlier than the live event before it.
+    /// Number, from 1, of the first record of the first such event; 0 when there is none.
     pub record: u64,
-    /// ts_event of the event before, ns since the epoch.
+    /// Time that it comes behind, ns since the epoch.
     pub before_ns: u64,
-    /// ts_event of the record.
+    /// Its own time.
     pub after_ns: u64,
-    /// How many events are earlier than the live event before them.
+    /// How many such events there are.
     pub count: u64,
 }
 
-/// Finds where live events go back in time; `None` when they never do.
-pub fn check(feed: &Feed) -> Option<Disorder> {
-    let mut watch = Watch::default();
-    feed.iter().for_each(|record| watch.record(record));
-    watch.disorder
+impl Disorder {
+    fn note(&mut self, record: u64, before_ns: u64, after_ns: u64) {
+        if self.count == 0 {
+            *self = Disorder { record, before_ns, after_ns, count: 0 };
+        }
+        self.count += 1;
+    }
 }
 
-/// The feed with its live events in the order of ts_event, equal times in the order of the file. Each event's records stay
-/// together. A snapshot at the start stays there, one of later stays behind the live event that it followed. Holds the
-/// records twice while it works.
-pub fn sort(feed: Feed) -> Feed {
+/// How the times of a recording's live events go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Order {
+    /// Events that come behind later ones of other instruments, by each instrument's latest ts_event so far: what
+    /// [`sort`] mends.
+    pub between: Disorder,
+    /// Events of an earlier ts_event than their own instrument's latest: they keep their place.
+    pub within: Disorder,
+}
+
+/// Looks how the times of the live events go.
+pub fn check(feed: &Feed) -> Order {
     let mut watch = Watch::default();
-    let mut events: Vec<(u64, std::ops::Range<usize>)> = Vec::new();
-    let mut at = 0;
-    for record in &feed {
-        let begins = watch.event_begins();
+    feed.iter().for_each(|record| {
         watch.record(record);
-        match events.last_mut() {
-            Some((_, range)) if !begins => range.end += record.len(),
-            _ => events.push((watch.live_ns.unwrap_or(0), at..at + record.len())),
-        }
-        at += record.len();
-    }
-    events.sort_by_key(|(time_ns, _)| *time_ns);
+    });
+    watch.close();
+    watch.order
+}
+
+/// The feed with the events of its instruments interleaved by each instrument's latest ts_event so far, equal times in
+/// the order of the file. Each event's records stay together and each instrument's events keep their order. An event of
+/// unknown time, such as a snapshot, comes before the next event of its instrument. Holds the records twice while it works.
+pub fn sort(feed: Feed) -> Feed {
+    let mut events = events(&feed);
+    place(&mut events);
+    events.sort_by_key(|event| event.place_ns);
     let mut words = Vec::with_capacity(feed.words.len());
-    events.into_iter().for_each(|(_, range)| words.extend_from_slice(&feed.words[range]));
+    events.into_iter().for_each(|event| words.extend_from_slice(&feed.words[event.words]));
     Feed { words, sorted: true, ..feed }
+}
+
+/// An event of a feed that is being sorted.
+struct Event {
+    words: Range<usize>,
+    instruments: Vec<Instrument>,
+    time_ns: Option<u64>,
+    recv_ns: u64,
+    place_ns: u64,
+}
+
+fn events(feed: &Feed) -> Vec<Event> {
+    let (mut watch, mut events, mut start, mut at) = (Watch::default(), Vec::new(), 0, 0);
+    let mut take = |watch: &Watch, words| {
+        let (instruments, time_ns, recv_ns) = (watch.event.clone(), watch.time_ns(), watch.recv_ns);
+        events.push(Event { words, instruments, time_ns, recv_ns, place_ns: 0 });
+    };
+    for record in feed {
+        let ended = watch.record(record);
+        at += record.len();
+        if ended {
+            take(&watch, start..at);
+            start = at;
+        }
+    }
+    if watch.close() {
+        take(&watch, start..at);
+    }
+    events
+}
+
+/// Gives each event its place: no earlier than its time, nor than the place of an earlier event of an instrument of its.
+fn place(events: &mut [Event]) {
+    let mut next: HashMap<Instrument, u64> = HashMap::new();
+    for event in events.iter_mut().rev() {
+        // Unknown: no later than the next event of any of its instruments, so that it holds none of them up.
+        event.time_ns =
+            event.time_ns.or_else(|| event.instruments.iter().filter_map(|own| next.get(own).copied()).min());
+        if let Some(time_ns) = event.time_ns {
+            next.extend(event.instruments.iter().map(|&own| (own, time_ns)));
+        }
+    }
+    let mut latest: HashMap<Instrument, u64> = HashMap::new();
+    for event in events {
+        let before = event.instruments.iter().filter_map(|own| latest.get(own).copied()).max();
+        event.place_ns = event.time_ns.unwrap_or(event.recv_ns).max(before.unwrap_or(0));
+        latest.extend(event.instruments.iter().map(|&own| (own, event.place_ns)));
+    }
 }
 
 /// Follows records one by one: where events end, and how their times go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
     /// Instruments whose event has not ended.
-    open: Vec<u32>,
+    open: Vec<Instrument>,
     records: u64,
-    /// ts_event of the last live event.
-    pub live_ns: Option<u64>,
-    /// ts_event of the first one.
-    pub first_live_ns: Option<u64>,
-    pub disorder: Option<Disorder>,
+    /// Of the event in hand, or of the one that has just ended: its instruments, the number of its first record, whether
+    /// that is no snapshot's, the latest of its known ts_event and of its trusted ts_recv.
+    event: Vec<Instrument>,
+    begun: u64,
+    news: bool,
+    latest_ns: Option<u64>,
+    recv_ns: u64,
+    over: bool,
+    /// Latest ts_event of each instrument's events.
+    latest: HashMap<Instrument, u64>,
+    /// Place of the last event whose time is known.
+    placed_ns: Option<u64>,
+    /// A run of events of unknown time stands before the next one, captured at this time at the latest.
+    run: Option<u64>,
+    /// Places of such runs, in the order of the file: each right before the next event, as far as that is known.
+    pub runs_ns: Vec<u64>,
+    pub order: Order,
     /// Whether any event has ended.
     pub ended: bool,
 }
 
 impl Watch {
-    /// True when the next record begins an event.
-    pub fn event_begins(&self) -> bool {
-        self.open.is_empty()
+    /// Takes the next record; true when an event ends with it.
+    pub fn record(&mut self, record: &[u64]) -> bool {
+        self.records += 1;
+        let own = instrument(record);
+        if self.event.is_empty() || self.over {
+            self.begin(record);
+        }
+        if !self.event.contains(&own) {
+            self.event.push(own);
+        }
+        self.latest_ns = self.latest_ns.max(Some(record[1]).filter(|&ns| ns != u64::MAX));
+        self.recv_ns = self.recv_ns.max(trusted_recv_ns(record));
+        self.follow(record, own);
+        if self.open.is_empty() {
+            self.end();
+        }
+        self.over
     }
 
-    pub fn record(&mut self, record: &[u64]) {
-        self.records += 1;
-        if self.event_begins() && !is_snapshot(record) {
-            self.live(record[1]);
+    /// No record follows; true when an event was open, which ends here.
+    pub fn close(&mut self) -> bool {
+        let cut = !self.event.is_empty() && !self.over;
+        if cut {
+            self.end();
         }
-        let [_, kind, _, _, id @ ..] = record[0].to_le_bytes();
-        let id = u32::from_le_bytes(id);
-        let flags = match kind {
-            rtype::MBO => bytemuck::cast_slice::<u64, u8>(record)[36],
-            rtype::MBP_1 | rtype::MBP_10 => bytemuck::cast_slice::<u64, u8>(record)[30],
-            // Each is an event of its own, whatever it says.
-            rtype::TRADE => flags::LAST,
+        if let Some(recv_ns) = self.run.take() {
+            self.runs_ns.push(recv_ns.max(self.placed_ns.unwrap_or(0)));
+        }
+        cut
+    }
+
+    /// Where the event that has just ended belongs; `None` when its time is not known, so that it belongs before the
+    /// next event.
+    pub fn place_ns(&self) -> Option<u64> {
+        self.time_ns().and(self.placed_ns)
+    }
+
+    fn time_ns(&self) -> Option<u64> {
+        self.latest_ns.filter(|_| self.news)
+    }
+
+    fn begin(&mut self, record: &[u64]) {
+        self.event.clear();
+        (self.begun, self.news, self.latest_ns, self.recv_ns) = (self.records, !is_snapshot(record), None, 0);
+        self.over = false;
+    }
+
+    /// Which instruments' events are open behind this record.
+    fn follow(&mut self, record: &[u64], own: Instrument) {
+        let Some(flags) = flags_of(record) else {
             // Status is part of no event.
-            _ => {
-                self.ended = true;
-                return;
-            }
+            self.ended = true;
+            return;
         };
-        self.ended |= flags & flags::LAST != 0;
-        let open = self.open.iter().position(|&other| other == id);
-        match (flags & flags::LAST != 0, open) {
+        let last = flags & flags::LAST != 0;
+        self.ended |= last;
+        match (last, self.open.iter().position(|other| *other == own)) {
             (true, Some(at)) => {
                 self.open.swap_remove(at);
             }
-            (false, None) => self.open.push(id),
+            (false, None) => self.open.push(own),
             _ => {}
         }
     }
 
-    fn live(&mut self, time_ns: u64) {
-        if let Some(before_ns) = self.live_ns.filter(|&before_ns| time_ns < before_ns) {
-            let first = Disorder { record: self.records, before_ns, after_ns: time_ns, count: 0 };
-            self.disorder.get_or_insert(first).count += 1;
+    fn end(&mut self) {
+        self.over = true;
+        let before = self.event.iter().filter_map(|own| self.latest.get(own).copied()).max();
+        let Some(time_ns) = self.time_ns() else {
+            // What its instruments' later events may not overtake is the same for all of them from here.
+            before.into_iter().for_each(|before| self.reach(before));
+            self.run = self.run.max(Some(self.recv_ns));
+            return;
+        };
+        let place_ns = before.map_or(time_ns, |before| before.max(time_ns));
+        if time_ns < place_ns {
+            self.order.within.note(self.begun, place_ns, time_ns);
         }
-        self.live_ns = Some(time_ns);
-        self.first_live_ns.get_or_insert(time_ns);
+        if let Some(placed_ns) = self.placed_ns.filter(|&placed| place_ns < placed) {
+            self.order.between.note(self.begun, placed_ns, place_ns);
+        }
+        self.reach(place_ns);
+        self.placed_ns = Some(place_ns);
+        if self.run.take().is_some() {
+            self.runs_ns.push(place_ns);
+        }
     }
+
+    fn reach(&mut self, place_ns: u64) {
+        self.latest.extend(self.event.iter().map(|&own| (own, place_ns)));
+    }
+}
+
+/// Flags of a record that belongs to an event; `None` for status.
+fn flags_of(record: &[u64]) -> Option<u8> {
+    let bytes: &[u8] = bytemuck::cast_slice(record);
+    match bytes[1] {
+        rtype::MBO => Some(bytes[36]),
+        rtype::MBP_1 | rtype::MBP_10 => Some(bytes[30]),
+        // Each is an event of its own, whatever it says.
+        rtype::TRADE => Some(bytes[30] | flags::LAST),
+        _ => None,
+    }
+}
+
+/// Capture time of a record that says one and does not call it bad, else 0.
+fn trusted_recv_ns(record: &[u64]) -> u64 {
+    let recv_ns = match record[0].to_le_bytes()[1] {
+        rtype::MBO => record[5],
+        rtype::MBP_1 | rtype::MBP_10 | rtype::TRADE => record[4],
+        _ => record[2],
+    };
+    let bad = flags_of(record).is_some_and(|flags| flags & flags::BAD_TS_RECV != 0);
+    if bad || recv_ns == u64::MAX { 0 } else { recv_ns }
 }

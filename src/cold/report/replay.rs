@@ -64,10 +64,11 @@ pub struct ReplayReport {
     /// Its instruments with the units they were played with, and who states those.
     #[serde(default)]
     pub instruments: Vec<InstrumentUsed>,
-    /// Events that were earlier than the one before them, as they were played.
+    /// Events that came behind later ones of other instruments, as they were played; an instrument's events count as of its
+    /// latest ts_event so far.
     #[serde(default)]
     pub out_of_order: u64,
-    /// Whether `--sort` put the events into the order of their times; runs with and without do not compare.
+    /// Whether `--sort` interleaved the instruments by those times; runs with and without do not compare.
     #[serde(default)]
     pub sorted: bool,
     /// False when `--for` ended the run before the input's end: hashes and counts then speak of a part. Of a live run: when the

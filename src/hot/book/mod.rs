@@ -2,6 +2,9 @@
 //!
 //! Nothing is allocated after [`Book::new`]. What does not fit is refused whole, counted and leaves the book degraded:
 //! its levels are always exactly the sum of the orders it knows. `T` and `F` records never change the book.
+//!
+//! Each fact counts once: one schema is a book's source, and a trade that two schemas tell is one trade
+//! ([`Book::admit`]).
 
 #![forbid(unsafe_code)]
 
@@ -9,13 +12,15 @@ mod applied;
 mod event;
 mod levels;
 mod orders;
+mod schemas;
 mod whole;
 
 use pillion_shm::records::{BidAskPair, flags};
 
-use super::decode::{Body, Side, Tick};
+use super::decode::{Body, Reject, Side, Tick};
 use levels::Levels;
 use orders::{Order, Orders};
+use schemas::Schemas;
 use whole::Whole;
 
 pub use applied::Applied;
@@ -54,6 +59,7 @@ pub struct Book {
     source: Source,
     /// Levels that the latest quote had places for.
     quoted: usize,
+    schemas: Schemas,
     trading: bool,
     /// What did not fit since the last clear.
     overflow: Option<NotWhole>,
@@ -75,6 +81,7 @@ impl Book {
             event_over: false,
             source: Source::Unknown,
             quoted: 0,
+            schemas: Schemas::default(),
             trading: true,
             overflow: None,
             whole: Whole::NEW,
@@ -88,6 +95,21 @@ impl Book {
     pub fn await_beginning(&mut self, why: NotWhole) {
         self.whole.await_beginning(why);
         self.news = true;
+    }
+
+    /// Whether a tick of this book's instrument is its to take: not of another schema than the one that the book is built
+    /// from, nor a trade that was told already. To be asked of each tick before [`Book::apply`].
+    ///
+    /// # Errors
+    /// [`Reject::OtherSchema`] and [`Reject::RepeatedTrade`]; the tick is then to be left out.
+    #[inline]
+    pub fn admit(&mut self, tick: &Tick) -> Result<(), Reject> {
+        self.schemas.admit(tick)
+    }
+
+    /// The next tick is of another feed, which may have other schemas.
+    pub fn forget_schemas(&mut self) {
+        self.schemas = Schemas::default();
     }
 
     /// Takes one tick of this book's instrument.
@@ -360,6 +382,9 @@ impl Book {
 
     #[inline]
     fn trade(&mut self, aggressor: Side, price: i64, size: u32) -> Applied {
+        if self.schemas.repeated() {
+            return Applied::Unchanged;
+        }
         let event = &mut self.event;
         event.trades += 1;
         event.volume += u64::from(size);

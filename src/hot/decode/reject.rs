@@ -1,6 +1,6 @@
 //! Why a record was not taken, as countable outcomes.
 
-/// Why [`decode`](super::decode) refused a record. Every refusal is counted under its [`index`](Reject::index).
+/// Why a record was refused, by [`decode`](super::decode) or, behind it, by its instrument's book. Every refusal is counted under its [`index`](Reject::index).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Reject {
@@ -28,6 +28,10 @@ pub enum Reject {
     BadTime = 10,
     /// The instrument is in the configured list, but this is another publisher's record of it: publishers share no book.
     OtherPublisher = 11,
+    /// A record of another book schema than the first one seen of its instrument: one book has one source.
+    OtherSchema = 12,
+    /// A record of the trades schema that tells a trade which the book's own schema has told already.
+    RepeatedTrade = 13,
 }
 
 impl Reject {
@@ -35,7 +39,7 @@ impl Reject {
     pub const COUNT: usize = Self::ALL.len();
 
     /// Every kind, in the order of [`Reject::index`].
-    pub const ALL: [Reject; 12] = [
+    pub const ALL: [Reject; 14] = [
         Reject::BadLength,
         Reject::UnknownType,
         Reject::UnknownInstrument,
@@ -48,6 +52,8 @@ impl Reject {
         Reject::BadStatus,
         Reject::BadTime,
         Reject::OtherPublisher,
+        Reject::OtherSchema,
+        Reject::RepeatedTrade,
     ];
 
     /// Position of this kind in an array of [`Reject::COUNT`] counts.
@@ -71,6 +77,8 @@ impl Reject {
             Reject::BadStatus => "bad_status",
             Reject::BadTime => "bad_time",
             Reject::OtherPublisher => "other_publisher",
+            Reject::OtherSchema => "other_schema",
+            Reject::RepeatedTrade => "repeated_trade",
         }
     }
 }

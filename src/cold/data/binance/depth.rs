@@ -48,8 +48,6 @@ pub(super) struct Depth {
     /// Last update that the levels include.
     last: Option<u64>,
     whole: bool,
-    /// The next diff is the first behind a snapshot and may overlap it.
-    bridging: bool,
     waiting: VecDeque<Update>,
     /// A snapshot ahead of a whole book: after a reconnect it may come before the first new diff, which breaks the
     /// book.
@@ -68,15 +66,15 @@ impl Depth {
         self.whole
     }
 
-    /// Takes the next diff.
+    /// Takes the next diff. One that overlaps what is known, as after a reconnect or of a second stream, adds what is new:
+    /// its levels are as of its last update, whenever they changed. Nothing is missing unless it begins behind the update
+    /// that follows the last one known.
     pub fn diff(&mut self, update: Update) -> Outcome {
         let diff = &update.diff;
-        let before = diff.previous.unwrap_or(diff.first.saturating_sub(1));
         let fits = match self.last {
             None => true,
             Some(last) if diff.last <= last => return Outcome::Unused,
-            Some(last) if self.bridging => before <= last,
-            Some(last) => before == last,
+            Some(last) => before(diff) <= last,
         };
         if !fits {
             self.sides = Sides::default();
@@ -84,7 +82,6 @@ impl Depth {
             self.waiting.clear();
             self.whole = false;
         }
-        self.bridging = false;
         self.last = Some(diff.last);
         self.sides.take(&update);
         if !self.whole {
@@ -107,16 +104,12 @@ impl Depth {
             return Outcome::Unused;
         }
         let newer = self.waiting.partition_point(|waiting| waiting.diff.last <= last);
-        let bridged = self
-            .waiting
-            .get(newer)
-            .is_none_or(|waiting| waiting.diff.previous.unwrap_or(waiting.diff.first.saturating_sub(1)) <= last);
+        let bridged = self.waiting.get(newer).is_none_or(|waiting| before(&waiting.diff) <= last);
         if self.whole || !bridged {
             return Outcome::Unused;
         }
         self.sides = Sides::default();
         self.sides.take(&update);
-        self.bridging = newer == self.waiting.len();
         self.last = Some(last);
         for waiting in self.waiting.drain(..).skip(newer) {
             self.sides.take(&waiting);
@@ -124,6 +117,17 @@ impl Depth {
         }
         self.whole = true;
         Outcome::Whole
+    }
+
+    /// Takes a message that is the whole book by itself, of a symbol that no diffs come for.
+    pub fn replace(&mut self, update: Update) -> Outcome {
+        if self.last.is_some_and(|last| update.diff.last <= last) {
+            return Outcome::Unused;
+        }
+        self.sides = Sides::default();
+        self.sides.take(&update);
+        self.last = Some(update.diff.last);
+        if std::mem::replace(&mut self.whole, true) { Outcome::Taken } else { Outcome::Whole }
     }
 
     /// Takes the best quotes as they were after update number `update`.
@@ -152,6 +156,12 @@ impl Depth {
         top.iter_mut().zip(asks).for_each(|(level, ask)| (level.ask_px, level.ask_sz) = ask);
         top
     }
+}
+
+/// Last update that a diff needs to be known before it: the one of the diff before, where it says so (futures), else the
+/// one before its first.
+fn before(diff: &Diff) -> u64 {
+    diff.previous.unwrap_or(diff.first.saturating_sub(1))
 }
 
 impl Sides {

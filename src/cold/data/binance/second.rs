@@ -4,16 +4,17 @@ use std::io::BufRead;
 
 use pillion_shm::records::{BidAskPair, UNDEF_PRICE, flags};
 
+use super::clock::Clock;
 use super::depth::{Depth, LEVELS, Outcome, Update};
 use super::emit::{self, Stamp};
-use super::line::{Bad, Diff, Event, Line, Quote, Trade};
+use super::line::{Diff, Event, Fault, Line, Quote, Trade};
 use super::lines::Lines;
-use super::survey::Found;
+use super::survey::Survey;
 use super::units::Units;
 use super::{Kind, Options, Summary, Unit, decimal};
-use crate::Result;
 use crate::cold::data::writer::DbnWriter;
 use crate::hot::grid::{Grid, OffGrid};
+use crate::{Error, Result};
 
 /// Most names of events that are counted one by one; Binance has some thirty.
 const NAMES: usize = 64;
@@ -22,29 +23,33 @@ const NAMES: usize = 64;
 struct Symbol {
     unit: u128,
     grid: Grid,
+    /// A unit in which every size fits, for messages.
+    fitting: u128,
     trades: bool,
+    /// Each message of levels is the whole book.
+    wholes_alone: bool,
     depth: Depth,
     /// The best levels as last written.
     told: [BidAskPair; LEVELS],
-    last_event_ns: Option<u64>,
     /// Latest ts_event of what the book contains.
     book_ns: u64,
 }
 
-pub(super) struct Pass {
+pub(super) struct Pass<'a> {
     symbols: Vec<Symbol>,
-    kind: Kind,
-    round: bool,
+    options: &'a Options,
+    clock: Clock,
     summary: Summary,
     last_ns: u64,
 }
 
-impl Pass {
-    pub fn new(found: &[Found], units: &[Units], options: &Options) -> Self {
+impl<'a> Pass<'a> {
+    pub fn new(survey: &Survey, units: &[Units], options: &'a Options) -> Self {
+        let found = &survey.symbols;
         let symbols = found.iter().zip(units).map(|(found, units)| {
-            let (depth, grid) = (Depth::new(!found.depth), Grid::new(units.tick));
-            let (unit, trades) = (units.size, found.trades);
-            Symbol { unit, grid, trades, told: depth.top(), depth, last_event_ns: None, book_ns: 0 }
+            let (depth, grid, unit) = (Depth::new(!found.depth()), Grid::new(units.tick), units.size);
+            let (fitting, wholes_alone) = (found.fitting_unit(unit), found.wholes_alone());
+            Symbol { unit, grid, fitting, trades: found.trades, wholes_alone, told: depth.top(), depth, book_ns: 0 }
         });
         let listed = found.iter().zip(units).zip(1..).map(|((found, units), id)| Unit {
             id,
@@ -54,19 +59,21 @@ impl Pass {
             guessed: units.guessed,
             off_grid: OffGrid::default(),
             rounded: 0,
-            whole_from_line: (!found.depth).then_some(1),
+            wholes_alone: found.wholes_alone(),
+            whole_from_line: (!found.depth()).then_some(1),
             breaks: Default::default(),
         });
-        let summary = Summary { units: listed.collect(), ..Summary::default() };
-        let (kind, round) = (options.kind, options.round_sizes);
-        Self { symbols: symbols.collect(), kind, round, summary, last_ns: 0 }
+        let clock_unit = survey.clock.unit.name();
+        let summary = Summary { units: listed.collect(), clock_unit, ..Summary::default() };
+        Self { symbols: symbols.collect(), options, clock: survey.clock.clone(), summary, last_ns: 0 }
     }
 
     pub fn run<R: BufRead>(mut self, lines: &mut Lines<'_, R>, writer: &mut DbnWriter) -> Result<Summary> {
         while let Some(line) = lines.next()? {
             let line = Line::read(line);
-            if let Err(bad) = self.line(line, lines, writer)? {
-                self.summary.skipped.entry(bad).or_default().note(lines.number);
+            if let Err(fault) = self.line(line, lines, writer)? {
+                self.summary.skipped.entry(fault.bad).or_default().note(lines.number);
+                self.summary.reasons.entry(fault.bad).or_insert(fault.what);
             }
         }
         Ok(self.summary)
@@ -74,37 +81,54 @@ impl Pass {
 
     fn line<R: BufRead>(
         &mut self,
-        line: std::result::Result<Line, Bad>,
+        line: std::result::Result<Line, Fault>,
         lines: &Lines<'_, R>,
         writer: &mut DbnWriter,
-    ) -> Result<std::result::Result<(), Bad>> {
+    ) -> Result<std::result::Result<(), Fault>> {
         let line = match line {
             Ok(line) => line,
-            Err(bad) => return Ok(Err(bad)),
+            Err(fault) => return Ok(Err(fault)),
         };
-        let room = self.summary.events.len() < NAMES || self.summary.events.contains_key(line.event.name());
-        let name = if room { line.event.name() } else { "of other names" };
-        *self.summary.events.entry(name.to_owned()).or_default() += 1;
-        if matches!(line.event, Event::Other(_)) {
-            return Ok(Ok(()));
-        }
-        let at = match &line.symbol {
+        let at = match line.symbol.as_ref().or(self.options.symbol.as_ref()) {
             Some(symbol) => self.summary.units.iter().position(|unit| unit.symbol == *symbol),
             None => Some(0).filter(|_| self.symbols.len() == 1),
         };
-        let Some(at) = at else { return Ok(Err(Bad::Nameless)) };
-        let Some(ts_event_ns) = line.ts_event_ns.or(self.symbols[at].last_event_ns) else {
-            return Ok(Err(Bad::Timeless));
+        let told = |at: usize| matches!(line.event, Event::Partial(_)) && !self.symbols[at].wholes_alone;
+        let other = matches!(line.event, Event::Other(_)) || at.is_some_and(told);
+        self.count(line.event.name());
+        if other {
+            return Ok(Ok(()));
+        }
+        let Some(at) = at else {
+            return Ok(Err(Fault::nameless(&line.event)));
         };
-        self.symbols[at].last_event_ns = Some(ts_event_ns);
-        let stamp = Stamp { instrument_id: at as u32 + 1, ts_event_ns, ts_recv_ns: line.ts_recv_ns, sequence: 0 };
-        self.summary.behind_ns = self.summary.behind_ns.max(ts_event_ns.saturating_sub(line.ts_recv_ns));
+        let Some(stamp) = self.stamp(at, &line) else {
+            return Ok(Err(Fault::value("its capture time is no time")));
+        };
         match line.event {
             Event::Trade(trade) => self.trade(at, stamp, &trade, lines, writer)?,
-            event if self.kind == Kind::Mbp10 => self.book(at, stamp, event, lines, writer)?,
+            event if self.options.kind == Kind::Mbp10 => self.book(at, stamp, event, lines, writer)?,
             _ => {}
         }
         Ok(Ok(()))
+    }
+
+    fn count(&mut self, name: &str) {
+        let room = self.summary.events.len() < NAMES || self.summary.events.contains_key(name);
+        *self.summary.events.entry(if room { name } else { "of other names" }.to_owned()).or_default() += 1;
+    }
+
+    /// The times of a line.
+    fn stamp(&mut self, at: usize, line: &Line) -> Option<Stamp> {
+        let ts_recv_ns = self.clock.recv_ns(line.captured, line.ts_event_ns)?;
+        let ts_event_ns = self.clock.event_ns(ts_recv_ns, line.ts_event_ns);
+        self.summary.untimed += u64::from(line.ts_event_ns.is_none());
+        self.summary.fine_times += u64::from(line.fine);
+        if let Some(ts_event_ns) = line.ts_event_ns {
+            self.summary.behind_ns = self.summary.behind_ns.max(ts_event_ns.saturating_sub(ts_recv_ns));
+            self.summary.ahead_ns = self.summary.ahead_ns.max(ts_recv_ns.saturating_sub(ts_event_ns));
+        }
+        Some(Stamp { instrument_id: at as u32 + 1, ts_event_ns, ts_recv_ns, sequence: 0 })
     }
 
     fn trade<R: BufRead>(
@@ -138,15 +162,19 @@ impl Pass {
         lines: &Lines<'_, R>,
         writer: &mut DbnWriter,
     ) -> Result<()> {
-        let snapshot = matches!(event, Event::Snapshot { .. });
+        let snapshot = matches!(event, Event::Snapshot(_));
         let (number, outcome) = match event {
             Event::Depth(diff) => {
                 let update = self.update(at, diff, lines)?;
-                (update.diff.last, self.symbols[at].depth.diff(update))
+                let symbol = &mut self.symbols[at];
+                let last = update.diff.last;
+                (last, if symbol.wholes_alone { symbol.depth.replace(update) } else { symbol.depth.diff(update) })
             }
-            Event::Snapshot { last, bids, asks } => {
-                let update = self.update(at, Diff { last, bids, asks, ..Diff::default() }, lines)?;
-                (last, self.symbols[at].depth.snapshot(update))
+            Event::Snapshot(whole) | Event::Partial(whole) => {
+                let update = self.update(at, whole, lines)?;
+                let symbol = &mut self.symbols[at];
+                let last = update.diff.last;
+                (last, if symbol.wholes_alone { symbol.depth.replace(update) } else { symbol.depth.snapshot(update) })
             }
             Event::Ticker { update, bid, ask } => {
                 let bid = (bid.0, self.size(at, bid.1, lines)?);
@@ -198,38 +226,43 @@ impl Pass {
     }
 
     fn update<R: BufRead>(&mut self, at: usize, mut diff: Diff, lines: &Lines<'_, R>) -> Result<Update> {
+        let (bids, asks) = (std::mem::take(&mut diff.bids), std::mem::take(&mut diff.asks));
         let mut sized = |quotes: Vec<Quote>| -> Result<Vec<_>> {
             quotes.into_iter().map(|(price, size)| Ok((price, self.size(at, size, lines)?))).collect()
         };
-        let (bids, asks) = (std::mem::take(&mut diff.bids), std::mem::take(&mut diff.asks));
         Ok(Update { bids: sized(bids)?, asks: sized(asks)?, diff })
     }
 
-    /// A size in units: exactly, or, where that is asked for, rounded to the nearest, but never to nothing.
+    /// A size in units: exactly; to the nearest where that is asked for, but never to none; or not at all.
     fn size<R: BufRead>(&mut self, at: usize, size: u128, lines: &Lines<'_, R>) -> Result<u32> {
-        let (unit, symbol) = (self.symbols[at].unit, &self.summary.units[at].symbol);
-        let of = || format!("size {} of {symbol}", decimal::text(size));
-        let rounds = !size.is_multiple_of(unit);
-        if rounds && !self.round {
-            let problem = format!("{} is no multiple of the size unit {}", of(), decimal::text(unit));
-            return Err(lines.wrong(problem, "state a finer size unit, or let --round-sizes round to the nearest"));
-        }
-        let units = if rounds { ((size + unit / 2) / unit).max(1) } else { size / unit };
-        let Some(units) = u32::try_from(units).ok().filter(|&units| units < u32::MAX) else {
-            let problem = format!("{} is more than DBN's 4,294,967,294 units of {}", of(), decimal::text(unit));
-            let coarser = decimal::text(coarser(unit, size));
-            let mend = format!("state a coarser unit, --size-unit {symbol}={coarser}, with --round-sizes");
+        let unit = self.symbols[at].unit;
+        let exact = size.is_multiple_of(unit);
+        if !exact && !self.options.round_sizes {
+            let symbol = &self.summary.units[at].symbol;
+            let (size, unit) = (decimal::text(size), decimal::text(unit));
+            let problem = format!("size {size} of {symbol} is no multiple of the size unit {unit}");
+            let mend = "state a finer size unit, or let --round-sizes round to the nearest";
             return Err(lines.wrong(problem, mend));
-        };
-        self.summary.units[at].rounded += u64::from(rounds);
+        }
+        let units = if exact { size / unit } else { ((size + unit / 2) / unit).max(1) };
+        let fits = u32::try_from(units).ok().filter(|&units| units < u32::MAX);
+        let units = fits.ok_or_else(|| self.too_large(at, size, lines))?;
+        self.summary.units[at].rounded += u64::from(!exact);
         Ok(units)
     }
-}
 
-/// The unit, coarser by the smallest power of ten with which `size` fits.
-fn coarser(mut unit: u128, size: u128) -> u128 {
-    while size / unit >= u128::from(u32::MAX) - 1 {
-        unit *= 10;
+    fn too_large<R: BufRead>(&self, at: usize, size: u128, lines: &Lines<'_, R>) -> Error {
+        let (symbol, name) = (&self.symbols[at], &self.summary.units[at].symbol);
+        let (size, unit, fitting) = (decimal::text(size), decimal::text(symbol.unit), decimal::text(symbol.fitting));
+        let problem = format!("size {size} of {name} is more than DBN's 4,294,967,294 units of {unit}");
+        let also = if self.options.facts.is_empty() {
+            ""
+        } else {
+            ", and that size_unit in --instruments where it states one"
+        };
+        let mend = format!(
+            "give --size-unit {name}={fitting} --round-sizes{also}: every size fits then, and each that is rounded is counted"
+        );
+        lines.wrong(problem, mend)
     }
-    unit
 }

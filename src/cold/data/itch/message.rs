@@ -89,6 +89,11 @@ pub(super) enum Body {
         symbol: Symbol,
         trading: Trading,
     },
+    /// Nasdaq itself cannot trade the stock, or can again.
+    Operational {
+        symbol: Symbol,
+        halted: bool,
+    },
     Add {
         id: u64,
         side: Side,
@@ -121,6 +126,8 @@ pub(super) enum Body {
     },
     Hidden {
         symbol: Symbol,
+        /// Of the hidden order, where the day's messages tell it.
+        side: Side,
         shares: u32,
         price: i64,
     },
@@ -137,7 +144,12 @@ pub(super) enum Body {
 impl Body {
     /// True when it names orders or trades of its stock.
     pub fn is_market(&self) -> bool {
-        !matches!(self, Body::Told | Body::Directory { .. } | Body::Action { .. })
+        !matches!(self, Body::Told | Body::Directory { .. }) && !self.is_status()
+    }
+
+    /// True when it says whether its stock trades.
+    pub fn is_status(&self) -> bool {
+        matches!(self, Body::Action { .. } | Body::Operational { .. })
     }
 
     /// The stock's symbol, where the message has it.
@@ -145,6 +157,7 @@ impl Body {
         match *self {
             Body::Directory { symbol }
             | Body::Action { symbol, .. }
+            | Body::Operational { symbol, .. }
             | Body::Add { symbol, .. }
             | Body::Hidden { symbol, .. }
             | Body::Cross { symbol, .. } => Some(symbol),
@@ -177,6 +190,8 @@ impl Fields<'_> {
         Some(match kind {
             b'R' => Body::Directory { symbol: self.symbol(11)? },
             b'H' => Body::Action { symbol: self.symbol(11)?, trading: trading(self.0[19])? },
+            // Of BX and PSX, whose books these are not, it is only told.
+            b'h' if self.0[19] == b'Q' => Body::Operational { symbol: self.symbol(11)?, halted: halted(self.0[20])? },
             b'A' | b'F' => Body::Add {
                 id: id(),
                 side: side(self.0[19])?,
@@ -197,8 +212,8 @@ impl Fields<'_> {
                 Body::Replace { old: id(), new: self.number(19, 8), shares: self.shares(27)?, price: self.price(31) }
             }
             b'P' => {
-                side(self.0[19])?;
-                Body::Hidden { symbol: self.symbol(24)?, shares: self.shares(20)?, price: self.price(32) }
+                let side = side(self.0[19])?;
+                Body::Hidden { symbol: self.symbol(24)?, side, shares: self.shares(20)?, price: self.price(32) }
             }
             b'Q' => Body::Cross { shares: self.crossed(11)?, symbol: self.symbol(19)?, price: self.price(27) },
             _ => Body::Told,
@@ -243,6 +258,14 @@ fn yes(byte: u8) -> Option<bool> {
     match byte {
         b'Y' => Some(true),
         b'N' => Some(false),
+        _ => None,
+    }
+}
+
+fn halted(byte: u8) -> Option<bool> {
+    match byte {
+        b'H' => Some(true),
+        b'T' => Some(false),
         _ => None,
     }
 }

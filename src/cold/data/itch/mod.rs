@@ -6,12 +6,13 @@
 //! | message | records |
 //! |---|---|
 //! | R | `R`, the first time, before any order: the book is empty. Later ones none |
-//! | H | a status record, and `N` |
+//! | H, h | a status record, and `N`: a stock trades when neither the trading action nor, on Nasdaq itself, an operational halt stops it |
 //! | A, F | `A` |
 //! | E, C | `T` (the aggressor's side), `F`, `C`; no `T` where a C is not printable, at the C's own price |
 //! | X, D | `C` |
 //! | U | `C` of the old order, `A` of the new one, which goes to the end of its level |
-//! | P, Q | `T` without a side; a cross of no shares is `N` |
+//! | P | `T`, with the aggressor's side until 13 July 2014; since then the file tells none |
+//! | Q | `T` without a side; a cross of no shares is `N` |
 //! | others | none; they are counted |
 //!
 //! A file that begins in the middle of a day refers to orders that it never told of. Such a message is passed on as an `N`
@@ -45,7 +46,7 @@ use dbn::Schema;
 
 use super::calendar::Date;
 use super::definition::Listed;
-use super::emit::{Emitter, nasdaq};
+use super::emit::{Emitter, hidden_sides_told, nasdaq};
 use super::facts::Facts;
 use super::raw::{Oddity, RawFile};
 use super::writer::{DbnWriter, FileInfo};
@@ -130,7 +131,8 @@ pub fn convert_file(input: &Path, output: &Path, options: &Options, done: &Arc<A
     let mut writer = DbnWriter::create(output, &info)?;
     let (instruments, quiet) = (info.instruments.len() as u64, chosen.quiet);
     let mut frames = Frames::new(file.open(done)?);
-    let mut summary = events(&file, &mut frames, (&chosen.by_locate, &grids), midnight_ns, &mut writer)?;
+    let orders = Orders::new(hidden_sides_told(date));
+    let mut summary = events(&file, &mut frames, (&chosen.by_locate, &grids), orders, midnight_ns, &mut writer)?;
     (summary.instruments, summary.quiet, summary.records) = (instruments, quiet, writer.records());
     writer.finish()?;
     Ok(summary)
@@ -141,11 +143,12 @@ fn events<R: BufRead>(
     file: &RawFile,
     frames: &mut Frames<R>,
     (chosen, grids): (&[bool], &[Grid]),
+    mut orders: Orders,
     midnight_ns: u64,
     writer: &mut DbnWriter,
 ) -> Result<Summary> {
     let mut summary = Summary::default();
-    let (mut orders, mut emitter, mut last_ns) = (Orders::new(), Emitter::new(0, Grid::new(0)), 0);
+    let (mut emitter, mut last_ns) = (Emitter::new(0, Grid::new(0)), 0);
     while let Some(frame) = frames.next().map_err(|e| file.broken(&e, bytes_in(frames.offset)))? {
         let message = match frame {
             Frame::Message(message) => message,

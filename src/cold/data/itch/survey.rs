@@ -65,7 +65,7 @@ impl Survey {
         }
         stock.directory |= directory;
         stock.market |= message.body.is_market();
-        stock.status |= matches!(message.body, Body::Action { .. });
+        stock.status |= message.body.is_status();
     }
 
     /// The stocks of these symbols, or all that have orders or trades.

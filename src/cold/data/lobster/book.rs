@@ -22,6 +22,8 @@ pub(super) struct Replica {
     sizes: HashMap<u64, u32>,
     levels: usize,
     next_synthetic: u64,
+    /// The side of a hidden order that traded is the venue's word.
+    hidden_sides: bool,
 }
 
 fn rank(side: Side, price: i64) -> i64 {
@@ -30,17 +32,19 @@ fn rank(side: Side, price: i64) -> i64 {
 
 impl Replica {
     /// The state after the first message, as a snapshot. Trades of that message are told, its order is named.
-    pub fn seed(message: &Message, row: &BookRow, out: &mut Emitter) -> Replica {
+    /// `hidden_sides`: whether the side of a hidden order that traded is told.
+    pub fn seed(message: &Message, row: &BookRow, hidden_sides: bool, out: &mut Emitter) -> Replica {
         let mut replica = Replica {
             sides: Default::default(),
             sizes: HashMap::new(),
             levels: row.levels(),
             next_synthetic: SYNTHETIC,
+            hidden_sides,
         };
         out.snapshot();
         out.push(b'R', Side::None, 0, pillion_shm::records::UNDEF_PRICE, 0);
         match message.kind {
-            Kind::Execute | Kind::ExecuteHidden | Kind::Cross => trade(message, out),
+            Kind::Execute | Kind::ExecuteHidden | Kind::Cross => replica.trade(message, out),
             Kind::Halt | Kind::Quoting | Kind::Resume => message.kind.trading().into_iter().for_each(|t| out.status(t)),
             Kind::Add | Kind::Reduce | Kind::Delete => {}
         }
@@ -69,10 +73,10 @@ impl Replica {
                 }
             }
             Kind::Reduce | Kind::Delete | Kind::Execute => explained = self.take(message, out, summary),
-            Kind::ExecuteHidden | Kind::Cross => trade(message, out),
+            Kind::ExecuteHidden | Kind::Cross => self.trade(message, out),
             Kind::Halt | Kind::Quoting | Kind::Resume => message.kind.trading().into_iter().for_each(|t| out.status(t)),
         }
-        debug_assert!(!message.only_tells() || explained);
+        debug_assert!(!message.kind.only_tells() || explained);
         for side in Side::BOTH {
             self.drop_beyond(side, out, summary);
             explained &= self.follow(side, &row.sides[side as usize], out, summary);
@@ -94,7 +98,7 @@ impl Replica {
             here.iter().copied().find(|id| id & SYNTHETIC != 0)
         };
         if message.kind == Kind::Execute {
-            trade(message, out);
+            self.trade(message, out);
             out.push(b'F', side, id.unwrap_or(message.order_id), price, size);
         }
         let Some(id) = id else { return false };
@@ -182,10 +186,18 @@ impl Replica {
             self.cut(side, price, id, self.sizes[&id], out);
         }
     }
-}
 
-/// The trade as its aggressor made it: LOBSTER gives the resting side.
-fn trade(message: &Message, out: &mut Emitter) {
-    let aggressor = if message.kind == Kind::Cross { Side::None } else { message.side.opposite() };
-    out.push(b'T', aggressor, 0, message.price, message.size);
+    /// The trade as its aggressor made it: LOBSTER gives the resting side, where there is one and it is told. A cross of no
+    /// shares is none.
+    fn trade(&self, message: &Message, out: &mut Emitter) {
+        let told = match message.kind {
+            Kind::Cross => false,
+            Kind::ExecuteHidden => self.hidden_sides,
+            _ => true,
+        };
+        let aggressor = if told { message.side.opposite() } else { Side::None };
+        if message.size > 0 {
+            out.push(b'T', aggressor, 0, message.price, message.size);
+        }
+    }
 }

@@ -12,6 +12,8 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     pub(super) after_midnight_ns: u64,
+    /// The file's time is finer than that, and was rounded.
+    pub(super) rounded: bool,
     pub(super) kind: Kind,
     pub(super) order_id: u64,
     pub(super) size: u32,
@@ -92,22 +94,29 @@ impl<R: BufRead> Lines<R> {
         let mut fields = self.line.split(|&b| b == b',');
         let mut field = || fields.next().unwrap_or(b"");
         let (time, kind, id, size, price, side) = (field(), field(), field(), field(), field(), field());
-        let after_midnight_ns = seconds(time).ok_or_else(|| self.wrong(1, "time in seconds after midnight"))?;
+        let (after_midnight_ns, rounded) =
+            seconds(time).ok_or_else(|| self.wrong(1, "time in seconds after midnight"))?;
         let price = integer(price).ok_or_else(|| self.wrong(5, "price in 0.0001"))?;
         let kind = kind_of(kind, price).ok_or_else(|| self.wrong(2, "message type of 1 to 7"))?;
-        let order_id = integer(id).and_then(|id| u64::try_from(id).ok()).ok_or_else(|| self.wrong(3, "order id"))?;
+        let order_id = integer(id).and_then(|id| match u64::try_from(id) {
+            // Crosses say which one they are of: -1 the opening's, to -4.
+            Err(_) => kind.only_tells().then_some(0),
+            own => own.ok(),
+        });
+        let order_id = order_id.ok_or_else(|| self.wrong(3, "order id"))?;
         let size = integer(size).and_then(|size| u32::try_from(size).ok()).filter(|&size| size < u32::MAX);
         let size = size.ok_or_else(|| self.wrong(4, "number of shares"))?;
         let side = match side {
             b"1" => Side::Bid,
             b"-1" => Side::Ask,
+            b"0" if kind.only_tells() => Side::None,
             _ => return Err(self.wrong(6, "direction of 1 or -1")),
         };
         let price = price.checked_mul(PRICE_SCALE).filter(|&p| p != i64::MAX).ok_or_else(|| self.wrong(5, "price"))?;
-        if !matches!(kind, Kind::Halt | Kind::Quoting | Kind::Resume) && size == 0 {
+        if !matches!(kind, Kind::Cross | Kind::Halt | Kind::Quoting | Kind::Resume) && size == 0 {
             return Err(self.wrong(4, "number of shares of at least 1"));
         }
-        Ok(Some(Message { after_midnight_ns, kind, order_id, size, price, side }))
+        Ok(Some(Message { after_midnight_ns, rounded, kind, order_id, size, price, side }))
     }
 
     /// Reads to the end and tells whether any message is about trading status.
@@ -184,17 +193,20 @@ fn integer(field: &[u8]) -> Option<i64> {
     std::str::from_utf8(field).ok()?.trim().parse().ok()
 }
 
-/// Seconds with up to nine decimals, exactly, in ns. Never through a float: 34200.015105074 has no f64.
-fn seconds(field: &[u8]) -> Option<u64> {
+/// Seconds, in ns, and whether that had to be rounded: a file that has been through floats may have more than nine
+/// decimals, of which the nearest ns is meant. Never through a float here: 34200.015105074 has no f64.
+fn seconds(field: &[u8]) -> Option<(u64, bool)> {
     let text = std::str::from_utf8(field).ok()?.trim();
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |s: &str| !s.is_empty() && s.len() <= 9 && s.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !digits(decimals) {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 9 || !digits(whole) || !digits(decimals) {
         return None;
     }
-    let ns = decimals.parse::<u64>().ok()? * 10u64.pow(9 - decimals.len() as u32);
+    let (kept, finer) = decimals.split_at(decimals.len().min(9));
+    let ns = if kept.is_empty() { 0 } else { kept.parse::<u64>().ok()? * 10u64.pow(9 - kept.len() as u32) };
+    let up = u64::from(finer.as_bytes().first().is_some_and(|&digit| digit >= b'5'));
     let whole = whole.parse::<u64>().ok().filter(|&s| s < 86_400)?;
-    Some(whole * 1_000_000_000 + ns)
+    Some((whole * 1_000_000_000 + ns + up, finer.bytes().any(|digit| digit != b'0')))
 }
 
 #[cfg(test)]
@@ -203,10 +215,21 @@ mod tests {
 
     #[test]
     fn times_are_exact() {
-        assert_eq!(seconds(b"34200.015105074"), Some(34_200_015_105_074));
-        assert_eq!(seconds(b"34200.05990197"), Some(34_200_059_901_970));
-        assert_eq!(seconds(b"34200"), Some(34_200_000_000_000));
-        for bad in [&b""[..], b"-1", b"1.", b".5", b"1e4", b"1.0000000001", b"NaN", b"1.2.3"] {
+        for (text, ns, rounded) in [
+            ("34200.015105074", 34_200_015_105_074, false),
+            ("34200.05990197", 34_200_059_901_970, false),
+            ("34200", 34_200_000_000_000, false),
+            ("34200.", 34_200_000_000_000, false),
+            ("34200.0151050740", 34_200_015_105_074, false),
+            ("34200.015105073996", 34_200_015_105_074, true),
+            ("43002.632812672004", 43_002_632_812_672, true),
+            ("1.0000000001", 1_000_000_000, true),
+            ("1.0000000005", 1_000_000_001, true),
+            ("34200.99999999999999", 34_201_000_000_000, true),
+        ] {
+            assert_eq!(seconds(text.as_bytes()), Some((ns, rounded)), "{text}");
+        }
+        for bad in [&b""[..], b"-1", b".", b".5", b"1e4", b"3.42e4", b"NaN", b"1.2.3", b"1. 5", b"86400"] {
             assert_eq!(seconds(bad), None, "{}", String::from_utf8_lossy(bad));
         }
     }

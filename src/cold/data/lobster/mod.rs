@@ -10,6 +10,10 @@
 //! A definition record ahead of them states the units: the tick size is 0.01 by NASDAQ's rule (Rule 612 of Regulation NMS:
 //! a cent at $1 and above), unless something else is stated for the symbol. Prices between two cents, of hidden executions or of
 //! orders below $1, are counted.
+//!
+//! A trade against a hidden order (type 5) has a side until 13 July 2014; since then the venue tells none. A cross
+//! (type 6) has none, and changes no level. Times finer than a nanosecond, as floats leave them, are rounded to the
+//! nearest, and counted.
 
 mod book;
 mod csv;
@@ -22,13 +26,14 @@ use dbn::Schema;
 
 use super::calendar::Date;
 use super::definition::Listed;
-use super::emit::{Emitter, Trading, nasdaq};
+use super::emit::{Emitter, Trading, hidden_sides_told, nasdaq};
 use super::facts::Facts;
+use super::raw::Oddity;
 use super::writer::{DbnWriter, FileInfo};
 use crate::hot::grid::{Grid, OffGrid};
 use crate::{Error, Result};
 use book::Replica;
-use csv::{BookRow, Lines, Message};
+use csv::{BookRow, Lines};
 use input::open;
 
 /// A day, in ns.
@@ -74,6 +79,8 @@ pub struct Summary {
     pub tick_size: i64,
     /// Prices that are no multiple of it.
     pub off_grid: OffGrid,
+    /// Times with more decimals than nanoseconds have, rounded to the nearest; the place is the line.
+    pub rounded: Oddity,
 }
 
 /// Converts one zip, or a message and an orderbook file, to a DBN file at `output`.
@@ -93,6 +100,7 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
     let midnight_ns = date.new_york_midnight_ns();
     let instrument = nasdaq(symbol, options.instrument_id, midnight_ns + DAY_NS / 2, &options.facts)?;
     let tick_size = instrument.tick_size;
+    let day = Day { midnight_ns, hidden_sides: hidden_sides_told(date) };
     let info = FileInfo {
         dataset: "XNAS.ITCH".to_owned(),
         schema: (!halts).then_some(Schema::Mbo),
@@ -102,17 +110,25 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
     };
     let mut writer = DbnWriter::create(output, &info)?;
     let emitter = Emitter::new(options.instrument_id, Grid::new(tick_size));
-    let mut summary = inputs.read(|messages, books| convert(messages, books, midnight_ns, emitter, &mut writer))?;
+    let mut summary = inputs.read(|messages, books| convert(messages, books, &day, emitter, &mut writer))?;
     summary.tick_size = tick_size;
     writer.finish()?;
     Ok(summary)
+}
+
+/// What the day of the files decides.
+struct Day {
+    /// In New York, ns since the epoch.
+    midnight_ns: u64,
+    /// The side of a hidden order that traded is told.
+    hidden_sides: bool,
 }
 
 /// Converts message by message, holding no more than one row of each file.
 fn convert<M: BufRead, B: BufRead>(
     messages: &mut Lines<M>,
     books: &mut Lines<B>,
-    midnight_ns: u64,
+    day: &Day,
     mut emitter: Emitter,
     writer: &mut DbnWriter,
 ) -> Result<Summary> {
@@ -123,9 +139,12 @@ fn convert<M: BufRead, B: BufRead>(
         if !books.row(&mut row)? {
             return Err(unequal(books, messages, summary.messages));
         }
-        emitter.begin(midnight_ns + message.after_midnight_ns, summary.messages as u32 + 1);
+        if message.rounded {
+            summary.rounded.note(summary.messages + 1);
+        }
+        emitter.begin(day.midnight_ns + message.after_midnight_ns, summary.messages as u32 + 1);
         match &mut replica {
-            None => replica = Some(Replica::seed(&message, &row, &mut emitter)),
+            None => replica = Some(Replica::seed(&message, &row, day.hidden_sides, &mut emitter)),
             Some(replica) => replica.step(&message, &row, &mut emitter, &mut summary),
         }
         summary.messages += 1;
@@ -176,6 +195,11 @@ enum Kind {
 }
 
 impl Kind {
+    /// True for messages that leave the visible book as it is.
+    fn only_tells(self) -> bool {
+        !matches!(self, Kind::Add | Kind::Reduce | Kind::Delete | Kind::Execute)
+    }
+
     /// What a message of this kind says of trading, if anything.
     fn trading(self) -> Option<Trading> {
         match self {
@@ -184,12 +208,5 @@ impl Kind {
             Kind::Resume => Some(Trading::On),
             _ => None,
         }
-    }
-}
-
-impl Message {
-    /// True for messages that leave the visible book as it is.
-    fn only_tells(&self) -> bool {
-        !matches!(self.kind, Kind::Add | Kind::Reduce | Kind::Delete | Kind::Execute)
     }
 }
