@@ -161,7 +161,7 @@ def models():
     yield "sk_k_means", plain(KMeans(3, n_init=1, random_state=1)), "scores", True, {}
     yield "sk_boosted_stumps", plain(AdaBoostClassifier(n_estimators=4, random_state=1), WAY), prob, True, {}
     yield "sk_power", plain(make_pipeline(PowerTransformer(), logistic())), prob, True, {}
-    yield "sk_quantile", plain(make_pipeline(QuantileTransformer(n_quantiles=8), logistic())), prob, True, {}
+    yield "sk_quantile", plain(make_pipeline(QuantileTransformer(n_quantiles=8), logistic())), prob, False, {}
     # Other floats, labels alone, and shapes that only their user knows.
     yield "double", net("x", [None, 6], dense(kind=np.float64), kind=TensorProto.DOUBLE, gives=TensorProto.DOUBLE), "y", True, {}
     label = lambda: ([helper.make_node("MatMul", ["x", "w"], ["s"]), helper.make_node("ArgMax", ["s"], ["y"], axis=1, keepdims=0)], [constant("w", 6, 2)])
