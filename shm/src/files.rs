@@ -28,14 +28,23 @@ pub(crate) fn directory(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
+/// Who besides its owner may write a region of the kind numbered `kind`. `acts` is for who acts on what it says of its lane's
+/// market; an operator and a successor take any group that the owner of a control page let in.
+pub(crate) fn writers(kind: u32, acts: bool) -> Writers {
+    match (kind == Kind::Cnc as u32, acts) {
+        (false, _) => Writers::Owner,
+        (true, true) => Writers::Group,
+        (true, false) => Writers::AnyGroup,
+    }
+}
+
 /// Whether the opened `file` is one that `trust`, which knows the directory's owner, lets be used. What is no regular file
 /// is left to the reader of headers.
-pub(crate) fn check_owner(file: &File, path: &Path, kind: u32, trust: &Trust) -> Result<()> {
+pub(crate) fn check_owner(file: &File, path: &Path, writers: Writers, trust: &Trust) -> Result<()> {
     let metadata = file.metadata().map_err(|e| io("stat", path, e))?;
     if !metadata.is_file() {
         return Ok(());
     }
-    let writers = if kind == Kind::Cnc as u32 { Writers::Group } else { Writers::Owner };
     Ok(trust.check_file(path, &metadata, writers)?)
 }
 

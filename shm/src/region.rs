@@ -7,7 +7,7 @@
 
 use crate::crash;
 use crate::error::{Error, Result};
-use crate::files::{check_owner, directory, failed, io, names, open};
+use crate::files::{check_owner, directory, failed, io, names, open, writers};
 use crate::header::Header;
 use crate::lane::{Access, LockMemory};
 use crate::layout::{Kind, LAYOUT_VERSION, MOST_TABLE_BYTES, body_offset, header as at, layout_hash};
@@ -157,7 +157,7 @@ impl Region {
         let flags = if writable { OFlags::RDWR } else { OFlags::RDONLY };
         let action = if writable { "open for writing" } else { "open" };
         let file = open(path, flags, action)?.ok_or_else(|| Error::Absent { path: path.to_owned() })?;
-        check_owner(&file, path, kind as u32, &trust.in_dir(directory(path))?)?;
+        check_owner(&file, path, writers(kind as u32, clock_id.is_some()), &trust.in_dir(directory(path))?)?;
         let header = Header::read(&file, path)?;
         let bytes = file.metadata().map_err(|e| io("stat", path, e))?.len();
         header.check(path, bytes, kind, clock_id)?;
@@ -302,7 +302,7 @@ impl takeover::Names for Names<'_> {
         let Some(file) = open(path, OFlags::RDWR, "take over")? else { return Ok(None) };
         // The trust of a region that was built has its directory's owner already. What stands in a page that others wrote
         // is nothing to carry over.
-        check_owner(&file, path, self.region.header.kind, &self.region.trust)?;
+        check_owner(&file, path, writers(self.region.header.kind, false), &self.region.trust)?;
         Ok(Some(Predecessor { header: Header::read(&file, path)?, file }))
     }
 
@@ -422,7 +422,7 @@ fn no_space(path: &Path, file: &File, needed: u64) -> Error {
 fn refuse_if_held(plan: &Plan, trust: &Trust) -> Result<()> {
     let path = &plan.path;
     let Some(old) = open(path, OFlags::RDWR, "take over")? else { return Ok(()) };
-    check_owner(&old, path, plan.kind as u32, trust)?;
+    check_owner(&old, path, writers(plan.kind as u32, false), trust)?;
     lock_dead(&old, &Header::read(&old, path)?, path)
 }
 

@@ -112,6 +112,12 @@ fn what_others_may_write_is_refused() {
         let named = attach(&place.lane.clone().trusting_group(GROUP), &place.clock, kind);
         if kind == Kind::Cnc { named.unwrap() } else { untrusted(named, &["group 4242"]) }
     }
+    // The kill switch hangs on no group's name: the owner let it in.
+    CncClient::attach_operator(&place.lane).unwrap();
+    CncClient::attach_any_clock(&place.lane).unwrap();
+    create(&place.lane, &place.clock, Kind::Cnc).unwrap();
+    mode(&place.lane.path(Kind::Cnc), 0o662);
+    untrusted(CncClient::attach_operator(&place.lane).map(drop), &["everybody may write it"]);
 }
 
 /// A following reader asks again, of the region that it goes over to.

@@ -71,7 +71,7 @@ inline constexpr unsigned lock_looks = 50;
     if (!*old) {
         return {};
     }
-    if (Status owned = check_owner(old->get(), path, static_cast<std::uint32_t>(plan.kind), trust); !owned) {
+    if (Status owned = check_owner(old->get(), path, writers_of(static_cast<std::uint32_t>(plan.kind), false), trust); !owned) {
         return owned;
     }
     Result<Header> dead = lock_dead(old->get(), path);
@@ -229,7 +229,7 @@ template <class Prepare> Result<bool> Region::install(Prepare&& prepare) {
             continue;
         }
         // What stands in a page that others wrote is nothing to carry over.
-        if (Status owned = check_owner(file->get(), path_, header_.kind, trust_); !owned) {
+        if (Status owned = check_owner(file->get(), path_, writers_of(header_.kind, false), trust_); !owned) {
             return owned.error();
         }
         Result<Header> header = lock_dead(file->get(), path_);

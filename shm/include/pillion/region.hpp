@@ -167,9 +167,18 @@ inline Result<Region> Region::map(Fd file, const std::string& path, const Trust&
     return Region{Map{at, bytes}, std::move(file), path, trust, header, writable};
 }
 
+/// Who besides its owner may write a region of this kind. `acts` is for who acts on what it says; an operator and a successor
+/// take any group that the owner of a control page let in.
+[[nodiscard]] constexpr Writers writers_of(std::uint32_t kind, bool acts) noexcept {
+    if (kind != static_cast<std::uint32_t>(Kind::cnc)) {
+        return Writers::owner;
+    }
+    return acts ? Writers::group : Writers::any_group;
+}
+
 /// Whether the opened file is one that `trust`, which knows the directory's owner, lets be used. What is no regular file is
 /// left to Header::read.
-[[nodiscard]] inline Status check_owner(int fd, const std::string& path, std::uint32_t kind, const Trust& trust) {
+[[nodiscard]] inline Status check_owner(int fd, const std::string& path, Writers writers, const Trust& trust) {
     struct stat stat {};
     if (::fstat(fd, &stat) != 0) {
         return failed("stat", path, errno);
@@ -177,8 +186,7 @@ inline Result<Region> Region::map(Fd file, const std::string& path, const Trust&
     if (!S_ISREG(stat.st_mode)) {
         return {};
     }
-    const bool page = kind == static_cast<std::uint32_t>(Kind::cnc);
-    return trust.check_file(path, stat, page ? Writers::group : Writers::owner);
+    return trust.check_file(path, stat, writers);
 }
 
 inline Result<Region> Region::attach(const std::string& path, Kind kind, std::uint64_t clock_id, bool writable,
@@ -196,7 +204,7 @@ inline Result<Region> Region::attach(const std::string& path, Kind kind, std::ui
     if (!all) {
         return all.error();
     }
-    if (Status owned = check_owner(file->get(), path, static_cast<std::uint32_t>(kind), *all); !owned) {
+    if (Status owned = check_owner(file->get(), path, writers_of(static_cast<std::uint32_t>(kind), clock_id != 0), *all); !owned) {
         return owned.error();
     }
     Result<Header> header = Header::read(file->get(), path);

@@ -185,7 +185,7 @@ fn look(path: &Path) -> Option<(Found, (u64, u64))> {
 /// Why an attach would not use the file, if it would not for its owner, its mode or its directory.
 fn distrust(path: &Path, metadata: &Metadata) -> Option<String> {
     let writers = match parse(path) {
-        Some((_, Kind::Cnc, _)) => Writers::Group,
+        Some((_, Kind::Cnc, _)) => Writers::AnyGroup,
         _ => Writers::Owner,
     };
     let dir = path.parent().unwrap_or(Path::new("/"));

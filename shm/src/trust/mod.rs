@@ -62,6 +62,9 @@ pub enum Writers {
     Owner,
     /// Also a group that counts: see [`Trust::with_gid`]. For control pages.
     Group,
+    /// Also any group that its owner, who counts, has let in. For orders, and for looks that nothing is traded on: a kill
+    /// switch shall not hang on who else may use it.
+    AnyGroup,
 }
 
 /// Which users count, and which groups may write a control page.
@@ -156,10 +159,12 @@ impl Trust {
             return Err(self.writable(path, metadata, "everybody may write it", "o-w"));
         }
         let by_group = metadata.mode() & GROUP_WRITES != 0;
-        if !by_group || (writers == Writers::Group && self.group_counts(metadata.gid())) {
-            return Ok(());
-        }
-        self.check_members(path, metadata)
+        let let_in = match writers {
+            Writers::Owner => false,
+            Writers::Group => self.group_counts(metadata.gid()),
+            Writers::AnyGroup => true,
+        };
+        if !by_group || let_in { Ok(()) } else { self.check_members(path, metadata) }
     }
 
     /// Whether every directory and link from `/` to the last name of `path` is in order; a relative path starts at the

@@ -16,8 +16,9 @@ void* operator new(std::size_t bytes) {
     CHECK(at != nullptr);
     return at;
 }
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+// Not inlined: gcc would see new without its malloc, and warn of the free.
+[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { std::free(at); }
 
 using namespace pillion;
 using namespace test;

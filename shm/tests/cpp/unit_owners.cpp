@@ -73,6 +73,12 @@ void what_others_may_write_is_refused() {
         // A group may write a control page, and no other region, where it is named.
         CHECK_EQ(static_cast<bool>(attach(place.lane.trusting_group(group), place.clock, kind)), kind == Kind::cnc);
     }
+    // The kill switch hangs on no group's name: the owner let it in.
+    must(Control::attach_operator(place.lane));
+    must(Control::attach_operator(place.lane, place.clock));
+    must(Control::attach_any_clock(place.lane));
+    mode(place.file(Kind::cnc), 0662);
+    CHECK_SAYS(refused(Control::attach_operator(place.lane)), Errc::untrusted, "everybody may write it");
     const Access open{0660, -1, LockMemory::no};
     CHECK_SAYS(refused(TickWriter::create(place.lane, place.clock, {4, 112, open})), Errc::spec, "0660", "nobody else");
 }
