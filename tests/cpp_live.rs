@@ -28,6 +28,7 @@ fn replay(dir: &Path, input: &Path) -> ReplayReport {
     let json = dir.join("replay.json");
     let mut command = pillion();
     command.arg("replay").arg("--config").arg(config).arg("--input").arg(input).args(["--rate", "max"]);
+    command.arg("--instruments").arg(es_instruments());
     let out = output(command.arg("--json").arg(&json));
     assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
     serde_json::from_slice(&std::fs::read(json).unwrap()).expect("its own schema")

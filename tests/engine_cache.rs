@@ -61,7 +61,12 @@ fn a_cached_graph_answers_bit_for_bit_as_one_without() {
     let cache = folder.path().join("made/by/us");
     let models = models();
     assert!(models.len() > 100, "{}", models.len());
+    // Files of the same graph share a cached one.
+    let mut graphs_seen = std::collections::HashSet::new();
     for (name, onnx, shape) in &models {
+        if !graphs_seen.insert(onnx) {
+            continue;
+        }
         let mut engines = [None, Some(&*cache), Some(&*cache)].map(|cache| start(onnx, shape, cache));
         let graphs = engines.each_ref().map(|engine| engine.graph().clone());
         assert_eq!(graphs, [Graph::Optimised, Graph::Written, Graph::Cached], "{name}");
@@ -70,7 +75,7 @@ fn a_cached_graph_answers_bit_for_bit_as_one_without() {
         assert_eq!(plain, cached, "{name}");
     }
     let kept = entries(&cache);
-    assert_eq!(kept.len(), models.len(), "one file a model, and none that is half written");
+    assert_eq!(kept.len(), graphs_seen.len(), "one file a graph, and none that is half written");
     assert!(kept.iter().all(|path| path.extension().is_some_and(|end| end == "graph")), "{kept:?}");
 }
 

@@ -28,7 +28,7 @@ fn a_tick_size_that_nobody_states_is_refused_with_what_to_write() {
     let parts = [
         "nothing states the tick size of TEST (id 1, publisher 1)",
         "--instruments",
-        "[[instruments]]\n    id = 1\n    symbol = \"TEST\"\n    tick_size = \"?\"",
+        "[[instruments]]\n        id = 1\n        symbol = \"TEST\"\n        tick_size = \"?\"",
         "--guess",
     ];
     refused(pillion().arg("features").arg(&file), &parts);

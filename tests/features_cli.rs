@@ -136,8 +136,8 @@ fn a_trigger_writes_the_rows_on_which_it_fires() {
     let all = lines("event-end");
     // One instrument: each tenth of its events, the tenth first.
     assert_eq!(lines("every=10"), all.iter().skip(9).step_by(10).cloned().collect::<Vec<_>>());
-    // Columns 4 and 5 are the best prices: whenever one has moved there is a row.
-    let prices = |line: &String| line.split(',').skip(4).take(2).map(str::to_owned).collect::<Vec<_>>();
+    // Columns 7 and 8 are the best prices: whenever one has moved there is a row.
+    let prices = |line: &String| line.split(',').skip(7).take(2).map(str::to_owned).collect::<Vec<_>>();
     let moved = all.windows(2).filter(|pair| prices(&pair[0]) != prices(&pair[1])).map(|pair| &pair[1]);
     let changes = lines("bbo-change");
     let found: std::collections::HashSet<&String> = changes.iter().collect();

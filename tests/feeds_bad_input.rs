@@ -111,13 +111,13 @@ fn the_size_unit_is_printed_as_the_configuration_takes_it() {
     let place = Place::new();
     let trade = r#"5 {"stream":"x@trade","data":{"e":"trade","E":7,"T":7,"s":"X","t":1,"p":"61800.30","q":"0.006","X":"MARKET","m":false}}"#;
     let input = place.file("capture", trade.as_bytes());
-    let (code, out, text) = place.convert(&["binance", &input]);
+    let (code, out, text) = place.convert(&["binance", &input, "--guess"]);
     assert_eq!(code, Some(0), "{text}");
     let line = out.lines().find(|line| line.starts_with("instruments = ")).expect("the line to paste");
     let config = place.file("config.toml", format!("[lane]\nname = \"x\"\nmodels = []\n{line}\n").as_bytes());
     let config = Config::load(Path::new(&config)).unwrap_or_else(|e| panic!("{e}"));
     let instrument = &config.lanes[0].instruments[0];
     assert_eq!((instrument.symbol.as_str(), instrument.tick_size.0, instrument.size_unit), ("X", 100_000_000, 0.001));
-    place.refused(&["binance", &input, "--size-unit", "Y=1"], "--size-unit names \"Y\"");
-    place.refused(&["binance", &input, "--size-unit", "0.005"], "is no multiple of the size unit 0.005");
+    place.refused(&["binance", &input, "--guess", "--size-unit", "Y=1"], "--size-unit names \"Y\"");
+    place.refused(&["binance", &input, "--guess", "--size-unit", "0.005"], "is no multiple of the size unit 0.005");
 }

@@ -71,7 +71,7 @@ fn a_capture_of_binance_states_no_units() {
     fails(&["--tick-size", "0.25"], &["nothing states tick size and size unit"]);
     // The mends that are named work, one after the other.
     let stated = ["--tick-size", "0.25", "--size-unit", "1"];
-    fails(&stated, &["size 12345678901 of PEPEUSDT is more than", "--size-unit PEPEUSDT=10, with --round-sizes"]);
+    fails(&stated, &["size 12345678901 of PEPEUSDT is more than", "--size-unit PEPEUSDT=10 --round-sizes"]);
     fails(
         &["--tick-size", "0.25", "--size-unit", "PEPEUSDT=10"],
         &["size 12345678901 of PEPEUSDT is no multiple", "--round-sizes"],
