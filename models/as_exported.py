@@ -8,6 +8,10 @@ with the answers of the *file*, whose inputs may stand in another order, and whe
 of its refusal.
 """
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime asks while it is imported, and calls home unless told so
+
 import pathlib
 import tempfile
 import warnings

@@ -48,7 +48,10 @@ fn a_lane_goes_on_without_its_clocks_file_and_is_halted() {
     assert_eq!((seen["state"].as_str(), seen["halted"].as_bool()), (Some("BOOT"), Some(true)), "{seen}");
     assert!(seen["clock_offset_ns"].is_i64() && seen["clock_problem"].is_null() && seen["heartbeat_age_ns"].is_u64());
     let text = stdout(&status(dir.path(), &[]));
-    assert!(text.contains("  BOOT  ") && text.contains("HALT      in force since") && text.contains("the wall clock"), "{text}");
+    assert!(
+        text.contains("  BOOT  ") && text.contains("HALT      in force since") && text.contains("the wall clock"),
+        "{text}"
+    );
 
     std::fs::remove_file(&path).unwrap();
     let seen = json(dir.path());

@@ -231,7 +231,8 @@ fn sets_that_cannot_be_loaded() {
     );
     let said = FeatureSet::load("no/such.toml").unwrap_err().to_string();
     assert!(
-        said.contains("feature set no/such.toml: cannot be read: No such file") && said.contains("give the path of a TOML file"),
+        said.contains("feature set no/such.toml: cannot be read: No such file")
+            && said.contains("give the path of a TOML file"),
         "{said}"
     );
 }

@@ -67,7 +67,7 @@ fn consumed(cnc: &CncClient, ticks: u64) {
 fn a_feed_that_restarts_with_its_snapshot_is_trusted() {
     let Some(input) = shared(ES) else { return };
     let (_guard, dir) = (one_at_a_time(), shm_dir());
-    let recording = slice(&data::load(input).unwrap(), 0, 4_000, &dir.path().join("es.dbn"));
+    let recording = slice(&load_settled(input), 0, 4_000, &dir.path().join("es.dbn"));
     let report = dir.path().join("report.json");
     let config = config(dir.path(), &format!("[lane]\n{}", lane_keys("again", &recording, &[])));
     let mut sidecar = run(&config, &report);

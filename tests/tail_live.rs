@@ -96,7 +96,9 @@ fn a_stopped_sidecar_is_the_hosts_doing() {
         tick.latency_ns >= stopped_ns && meanwhile.iter().any(|ticks| ticks.contains(&tick.ring_seq))
     };
     let of_stops: Vec<_> = tail.worst.iter().filter(waited).collect();
-    assert!(!of_stops.is_empty(), "{:?}", tail.worst);
+    // Unless the machine itself stood still for longer, so often that no room was left among the worst.
+    let all_longer = tail.worst.iter().all(|tick| tick.latency_ns > stopped_ns && tick.cause == Cause::Host);
+    assert!(!of_stops.is_empty() || all_longer, "{:?}", tail.worst);
     for tick in &of_stops {
         assert_eq!(tick.cause, Cause::Host, "{tick:?}");
         assert!(!tick.evidence.is_empty(), "{tick:?}");

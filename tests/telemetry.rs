@@ -163,7 +163,7 @@ fn no_command_opens_a_socket_or_writes_home() {
         &["model", "check", &mlp, "--json"],
         &["model", "new", &onnx, "--features", "book", "-o", &made],
         &["replay", "--config", &plain, "--input", &input, "--json", &json],
-        &["demo", "--config", &plain, "--input", &input, "--rate", "max"],
+        &["demo", "--config", &plain, "--input", &input, "--rate", "max", "--html", &html],
         &["sweep", "--config", &plain, "--input", &input, "--min-rate", "2000", "--max-rate", "3000", "--for", "0.2"],
         &[
             "lab",

@@ -160,7 +160,7 @@ fn names(config: &Config) -> Result<Vec<LaneName>> {
 /// What must hold before models are loaded, since they take memory.
 fn before_models(config: &Config) -> Result<Reckoned> {
     for lane in &config.lanes {
-        FeatureSet::load(&lane.features)?;
+        FeatureSet::load_trusted(&lane.features, &config.process.trust())?;
         instruments(config, lane)?;
     }
     creatable(config)?;

@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pillion_shm::text::Shown;
 use pillion_shm::{Clock, CncClient, Counters, From, Kind, Lane, RingReader, SignalTables, State};
 use serde::Serialize;
 
@@ -161,7 +162,7 @@ fn round(args: &Args, pause: Duration) -> Result<()> {
                 if args.json {
                     crate::outln!("{}", error.to_json());
                 }
-                crate::errln!("lane {name}: {error}");
+                crate::errln!("lane {}: {error}", Shown(name));
                 problems.push((name, "cannot be read, as told above".into()));
             }
         }

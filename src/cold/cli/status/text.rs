@@ -1,5 +1,7 @@
 //! A look at a lane, for people.
 
+use pillion_shm::text::printable;
+
 use super::Look;
 use crate::cold::clock_words;
 use crate::cold::table::{self, span, thousands as n};
@@ -27,7 +29,9 @@ pub(super) fn of(l: &Look) -> String {
     text += &format!(", {} feed restarts\n", n(l.generation_changes));
     for m in &l.models {
         let sha = m.sha256.get(..12).unwrap_or(&m.sha256);
-        text += &format!("model     {} r{} ({sha}) on {}, {}, {}\n", m.name, m.revision, m.engine, m.isa, m.runtime);
+        // As its region says, which anybody may have written.
+        let line = format!("{} r{} ({sha}) on {}, {}, {}", m.name, m.revision, m.engine, m.isa, m.runtime);
+        text += &format!("model     {}\n", printable(&line));
     }
     text + &table::stages(&l.stages)
 }
