@@ -39,7 +39,7 @@ pub struct Dbn {
     /// The file to write; compressed when its name ends in .zst.
     #[arg(short, long)]
     pub output: PathBuf,
-    /// What states tick size and size unit of the instruments, to be written as definitions: TOML with [[instruments]], a
+    /// What states tick size and size unit of the instruments, to be written as definitions: TOML with `[[instruments]]`, a
     /// lane's configuration, or a DBN file of definitions. Those of the file itself are carried through.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
@@ -68,7 +68,7 @@ pub struct Lobster {
     #[arg(long, default_value_t = 1)]
     pub instrument_id: u32,
     /// What states the symbol's tick size, where it is not NASDAQ's 0.01 (Rule 612: a cent at $1 and above): TOML with
-    /// [[instruments]] (symbol, tick_size), a lane's configuration, or a DBN file of definitions.
+    /// `[[instruments]]` (symbol, tick_size), a lane's configuration, or a DBN file of definitions.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
 }

@@ -31,7 +31,7 @@ pub struct Binance {
     /// Smallest price step (PRICE_FILTER.tickSize of exchangeInfo): 0.1, or BTCUSDT=0.1 for one symbol.
     #[arg(long, value_delimiter = ',')]
     pub tick_size: Vec<StatedUnit>,
-    /// What states both by symbol: TOML with [[instruments]] (symbol, tick_size, size_unit), a lane's configuration, or a
+    /// What states both by symbol: TOML with `[[instruments]]` (symbol, tick_size, size_unit), a lane's configuration, or a
     /// DBN file of definitions.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,

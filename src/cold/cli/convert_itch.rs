@@ -27,7 +27,7 @@ pub struct Itch {
     #[arg(long, value_delimiter = ',')]
     pub symbols: Vec<String>,
     /// What states tick sizes by symbol, where they are not NASDAQ's 0.01 (Rule 612: a cent at $1 and above): TOML with
-    /// [[instruments]] (symbol, tick_size), a lane's configuration, or a DBN file of definitions.
+    /// `[[instruments]]` (symbol, tick_size), a lane's configuration, or a DBN file of definitions.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
 }

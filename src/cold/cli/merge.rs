@@ -29,7 +29,7 @@ pub struct Args {
     /// records are held in memory twice.
     #[arg(long)]
     pub sort: bool,
-    /// What states tick size and size unit of the instruments, to be written as definitions: TOML with [[instruments]], a
+    /// What states tick size and size unit of the instruments, to be written as definitions: TOML with `[[instruments]]`, a
     /// lane's configuration, or a DBN file of definitions. Those of the files themselves are carried through.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,

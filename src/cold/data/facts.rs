@@ -26,7 +26,7 @@ const LISTED: usize = 12;
 /// What says which tick size and size unit an instrument has.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FactsArgs {
-    /// What states tick size and size unit of the instruments: TOML with [[instruments]] (id, symbol, tick_size, size_unit;
+    /// What states tick size and size unit of the instruments: TOML with `[[instruments]]` (id, symbol, tick_size, size_unit;
     /// publisher, from, to), a lane's configuration, or a DBN file of definitions
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,

@@ -24,7 +24,7 @@
 //! - *Sizes* are integers of the size unit. What is no multiple of it is refused, or with [`Options::round_sizes`] rounded to the
 //!   nearest unit, but never to none, and counted.
 //! - *Times*: ts_event is the exchange's (`T`, else `E`, in ms or finer), ts_recv the capture's clock, in the unit that
-//!   fits ([`clock`]), which may be behind the exchange's. A record of a book is never earlier than what it contains: its
+//!   fits (`clock`), which may be behind the exchange's. A record of a book is never earlier than what it contains: its
 //!   ts_event is the latest of its symbol's diffs, snapshots and tickers up to there. An event without a time of the
 //!   exchange's (spot's tickers and snapshots) gets the latest that it can have: when it was captured, by the exchange's
 //!   clock as far as that was seen ahead of the capture's, and no time before that of an earlier line. Records stand in the
