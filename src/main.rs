@@ -32,7 +32,7 @@ enum Command {
     Feed(cli::feed::Args),
     /// Replay a recording through a sidecar of its own and report latencies and signals
     Replay(cli::replay::ReplayArgs),
-    /// Replay a recording, or synthetic ticks, with the bundled models; five lines say what was seen
+    /// Replay with the bundled models and tell in five lines what was seen
     Demo(cli::demo::Args),
     /// Replay at rising rates until latency breaks a bound: the knee of latency against load
     Sweep(cli::sweep::Args),

@@ -104,7 +104,7 @@ fn day(input: &Path, compiler: &cxx::Compiler) {
     let dir = shm_dir();
     let (feed_program, reader_program) =
         (compiler.build("examples/feed.cpp", &[]), compiler.build("tests/cpp/live_reader.cpp", &[]));
-    let recording = data::load(input).expect("just converted");
+    let recording = load_settled(input);
     let expected = replay(dir.path(), input);
     assert_eq!((expected.ticks, expected.gaps, expected.rejects), (recording.records, 0, 0));
 

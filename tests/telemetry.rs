@@ -184,7 +184,7 @@ fn no_command_opens_a_socket_or_writes_home() {
         &["features", &input, "-o", &parquet],
         &["book", &input, "-o", "/dev/null"],
         &["convert", "dbn", &input, "-o", &dbn],
-        &["doctor"],
+        &["doctor", "--at-least", "F"],
         &["shm", "ls"],
     ];
     for words in commands {

@@ -1,6 +1,7 @@
 //! How much memory a configuration's lanes will take, and how much this process may have: reckoned before anything is
 //! allocated, since a process whose allocator or whose host runs out is killed, and refuses nothing.
 
+use pillion_shm::Trust;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
@@ -72,22 +73,22 @@ impl Need {
     pub fn of(config: &Config) -> Result<Self> {
         let mut all = Self::default();
         for lane in &config.lanes {
-            all.add(lane)?;
+            all.add(lane, &config.process.trust())?;
         }
         let any_model = config.lanes.iter().any(|lane| !lane.models.is_empty());
         all.models = all.models.saturating_add(if any_model { OF_A_RUNTIME } else { 0 });
         Ok(all)
     }
 
-    fn add(&mut self, lane: &Lane) -> Result<()> {
-        let set = FeatureSet::load(&lane.features)?;
+    fn add(&mut self, lane: &Lane, trust: &Trust) -> Result<()> {
+        let set = FeatureSet::load_trusted(&lane.features, trust)?;
         let instruments = lane.instruments.len() as u64;
         let limits = Limits { max_orders: lane.max_orders, max_levels: lane.max_levels };
         let times = |bytes: usize| instruments.saturating_mul(bytes as u64);
         self.books = self.books.saturating_add(times(Book::bytes_for(limits)));
         self.features = self.features.saturating_add(times(Features::new(&set, 1).state_bytes()));
         for dir in &lane.models {
-            let shape = Model::read(dir)?.manifest().shape();
+            let shape = Model::read_trusted(dir, trust)?.manifest().shape();
             let copies = if shape.rows == 1 { 1 } else { 2 };
             let row = shape.features.saturating_mul(size_of::<f32>());
             self.windows = self.windows.saturating_add(times(row.saturating_mul(shape.rows).saturating_mul(copies)));
