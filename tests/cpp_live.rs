@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::*;
-use pillion::cold::data::{self, Feed, limits};
+use pillion::cold::data::{Feed, limits};
 use pillion::cold::replay::ReplayReport;
 use pillion::hot::decode::Instruments;
 use pillion_shm::{Clock, From, Kind, Lane, Poll, RingReader, Signal, SignalTables, State, signal_flags};
