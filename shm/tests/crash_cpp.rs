@@ -88,7 +88,7 @@ const STEPS: [(&str, &str); 17] = [
     ("::flock(file.get(), LOCK_EX | LOCK_NB)", "build: locked"),
     ("write_at(file->get(), bytes.data(), bytes.size(), 0)", "build: header written"),
     ("write_at(file->get(), plan.table.data(), plan.table.size(), layout::header_bytes)", "build: table written"),
-    ("map(std::move(*file), plan.path, header, true, MAP_POPULATE)", "build: mapped"),
+    ("map(std::move(*file), plan.path, *trust, header, true, MAP_POPULATE)", "build: mapped"),
     ("region->touch_and_lock(plan.access.lock)", "build: pages locked"),
     (
         "write_at(file_.get(), &generation, sizeof generation, layout::header::generation)",

@@ -230,7 +230,7 @@ fn a_container_sees_an_owner_whose_pid_it_does_not() {
     let mut visitor = place.child_under(&CONTAINER, &std::env::current_exe().unwrap(), "visit");
     assert_eq!(visitor.hear(), format!("(5, 0) true {}", owner.pid()));
     let held = visitor.hear();
-    assert!(held.contains(&format!("live process {}", owner.pid())) && held.contains("generation 1"), "{held}");
+    assert!(held.contains(&format!("process {}", owner.pid())) && held.contains("generation 1"), "{held}");
     assert_eq!(visitor.hear(), "Done", "an operator in a container is answered");
     owner.kill();
     visitor.go();
