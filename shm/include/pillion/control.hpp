@@ -316,18 +316,23 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
         return Error{Errc::denied, path + ": attached for reading, so its mailbox cannot be used to " + name +
                                        "; mend: use Control::attach_operator"};
     }
+    const std::string owner = std::string{"process "} + std::to_string(pid());
+    const Error gone{Errc::no_owner, path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
+    // Nobody answers a claim on a dead owner's page.
+    if (!owner_alive()) {
+        return gone;
+    }
     Outcome outcome{};
     const auto alive = [this]() noexcept { return owner_alive(); };
     const auto ending = detail::ask_and_wait(page_.at_mut(layout::cnc::request), page_.at(layout::cnc::answers), command,
                                              timeout, outcome, alive);
-    const std::string owner = std::string{"process "} + std::to_string(pid());
     switch (ending) {
     case detail::Ending::answered: break;
     case detail::Ending::overwritten:
         return Error{Errc::answer_lost, path + ": the answer to " + name +
                                             " was overwritten by later ones; mend: read the state, ask again if need be"};
     case detail::Ending::no_owner:
-        return Error{Errc::no_owner, path + ": its owner, " + owner + ", is gone; mend: start the sidecar again"};
+        return gone;
     case detail::Ending::no_answer:
         return no_answer(command, timeout);
     }

@@ -161,6 +161,7 @@ struct Victim {
     void board(uint64_t before) const;
     void page() const;
     void ask() const;
+    void order(uint64_t command) const;
     void read() const;
     void create(const std::string& kind) const;
     void sidecar(uint64_t ticks) const;
@@ -216,6 +217,18 @@ void Victim::ask() const {
     crash::arm();
     if (must(control.halt(soon)) != pillion::Outcome::done) {
         give_up("not halted");
+    }
+}
+
+/// Orders a lane whose sidecar is dead: 1 halts, anything else resumes, as commands are numbered.
+void Victim::order(uint64_t command) const {
+    pillion::Control control = must(pillion::Control::attach_operator(lane, clock));
+    say("ready");
+    wait();
+    crash::arm();
+    const bool halt = command == static_cast<uint64_t>(pillion::Command::halt);
+    if (must(halt ? control.halt(soon) : control.resume(soon)) != pillion::Outcome::done) {
+        give_up("the order was not carried out");
     }
 }
 
@@ -344,6 +357,8 @@ int main() {
         victim.page();
     } else if (role == "operator") {
         victim.ask();
+    } else if (role == "order") {
+        victim.order(std::stoull(arg));
     } else if (role == "reader") {
         victim.read();
     } else if (role == "create") {
