@@ -314,6 +314,10 @@ impl CncClient {
             });
         }
         let deadline = Instant::now() + timeout;
+        // Nobody answers a claim on a dead owner's page.
+        if !self.owner_alive() {
+            self.still_there(command, deadline, timeout)?;
+        }
         let answers = self.page.answers();
         let mut ticket = None;
         loop {
