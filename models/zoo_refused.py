@@ -107,7 +107,7 @@ def models():
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="weights.bin")
-    add("external", "initializer `c0`: its data lie in another file, `weights.bin`", lambda n: n.op("Add", "x", n.random(12)), change=elsewhere)
+    add("external", "initializer `c0` has its values outside the file", lambda n: n.op("Add", "x", n.random(12)), change=elsewhere)
 
     def cycle(model):
         model.graph.node[0].input[0] = "y"

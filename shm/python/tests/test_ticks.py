@@ -212,6 +212,7 @@ def test_a_killed_writer_leaves_whole_records(place):
 
 
 def test_refusals_say_what_was_found_and_what_to_do(place):
+    shm.TickWriter("first", dir=place, capacity=16).close()  # Whoever makes a region makes the clock; a reader does not.
     with pytest.raises(shm.AbsentError, match=r"pillion\.none\.ticks does not exist; mend: start its owner") as absent:
         shm.TickReader("none", dir=place)
     assert isinstance(absent.value, FileNotFoundError)
