@@ -21,7 +21,7 @@ use crate::native::wire::put;
 /// Name of the input that the columns of a data frame become.
 pub const ROW: &str = "pillion.row";
 
-/// What the ends of a graph are fitted to.
+/// The fitting of a graph's ends: its inputs and outputs as engines take them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fitting {
     /// The input that takes the rows; [`ROW`] where `columns` are given.
@@ -30,7 +30,7 @@ pub struct Fitting {
     pub features: Option<usize>,
     /// Inputs of one value each that become the row, in its order; empty where the graph has one input for the rows.
     pub columns: Vec<String>,
-    /// Whether the graph wants its window with a row for each feature, oldest value first.
+    /// True where the graph wants its window with a row for each feature, oldest value first.
     pub channels_first: bool,
     /// Outputs that are published: those of other numbers become float32.
     pub outputs: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Plain<'a> {
     pub labels: Vec<(String, Vec<String>)>,
 }
 
-/// What a file says of its origin.
+/// The origin of a file, as the file tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The exporter, as it names itself: `skl2onnx`, `OnnxMLTools`, `CatBoost`, `pytorch`; empty where it does not.
@@ -85,7 +85,7 @@ pub fn without_dims(onnx: &[u8]) -> Cow<'_, [u8]> {
     edited(onnx, edit).map_or(Cow::Borrowed(onnx), |plain| plain.onnx)
 }
 
-/// What the file says of its origin.
+/// The origin of this file, as the file tells it.
 #[must_use]
 pub fn origin(onnx: &[u8]) -> Origin {
     const NAMES: [&str; 5] = ["feature_names", "features", "columns", "feature_name", "input_features"];
@@ -131,7 +131,7 @@ fn edited<'a>(
     Ok(Plain { onnx: Cow::Owned(to), labels })
 }
 
-/// Whether the file imports the default domain.
+/// True where the file imports the default domain.
 fn has_main_opset(model: &Message<'_>) -> bool {
     model.all(8).filter_map(|set| Message::read(&set.bytes)).any(|set| {
         let domain = set.text(1).unwrap_or_default();

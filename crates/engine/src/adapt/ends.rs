@@ -1,4 +1,4 @@
-//! What is done to the inputs and outputs of a graph.
+//! The changes that are made to the inputs and outputs of a graph.
 
 use std::collections::{HashMap, HashSet};
 

@@ -20,10 +20,10 @@ pub(super) const INT64: u64 = 7;
 /// A graph in the making of another.
 pub(super) struct Graph<'a> {
     pub message: Message<'a>,
-    /// Whether the file imports the default domain, whose operators are added.
+    /// True where the file imports the default domain, whose operators are added.
     main_opset: bool,
     changed: bool,
-    /// Whether a node of the default domain was added.
+    /// True once a node of the default domain was added.
     added: bool,
     /// All names of values, once somebody asked for a new one.
     names: Option<HashSet<String>>,

@@ -192,27 +192,27 @@ class _Source:
     def copy(self, root: int, tree: Tree, most: int, number: int) -> None:
         """The nodes below `root`, and it, into a tree. Iteratively: a tree may be deep."""
         # What is to be made, and where its number goes: a node and whether it is that node's true side.
-        todo: list[tuple[int, tuple[int, bool] | None]] = [(root, None)]
-        while todo:
-            source, parent = todo.pop()
+        pending: list[tuple[int, tuple[int, bool] | None]] = [(root, None)]
+        while pending:
+            source, parent = pending.pop()
             if len(tree) > most:
                 raise Refused(f"LightGBM: the sets of categories of tree {number} take more than {most} nodes")
             if source < 0:
                 made = tree.leaf(self.value[~source])
             elif self.decision[source] & 1:
-                made = self._categories(source, tree, todo)
+                made = self._categories(source, tree, pending)
             else:
                 exact, default_left = self.threshold[source], bool(self.decision[source] & 2)
                 missing = self.decision[source] >> 2 & 3
                 made = tree.branch(
                     self.feature[source], _threshold(exact), 0.0 <= exact if missing == NEVER else default_left
                 )
-                todo += [(self.left[source], (made, True)), (self.right[source], (made, False))]
+                pending += [(self.left[source], (made, True)), (self.right[source], (made, False))]
             if parent is not None:
                 node, is_true = parent
                 tree.join(node, *((made, tree.false[node]) if is_true else (tree.true[node], made)))
 
-    def _categories(self, source: int, tree: Tree, todo: list[tuple[int, tuple[int, bool] | None]]) -> int:
+    def _categories(self, source: int, tree: Tree, pending: list[tuple[int, tuple[int, bool] | None]]) -> int:
         """A set of categories goes left: intervals of the number line, since the library cuts a value's fraction off. A value
         that is missing or in no interval goes right."""
         first = None
@@ -234,13 +234,13 @@ class _Source:
             else:
                 start = below(low)
             first, before = (start if first is None else first), start
-            todo.append((self.right[source], (start, True)))
+            pending.append((self.right[source], (start, True)))
             end = below(high + 1)
             before = end
-            todo.append((self.left[source], (end, True)))
+            pending.append((self.left[source], (end, True)))
         if first is None:
             raise Refused("LightGBM: a node has an empty set of categories")
-        todo.append((self.right[source], (before, False)))
+        pending.append((self.right[source], (before, False)))
         return first
 
     def _intervals(self, source: int) -> list[tuple[int, int]]:
