@@ -1,4 +1,4 @@
-//! `pillion features`: what it writes reads back to the same bits, and what it refuses leaves nothing.
+//! `pillion features` and `pillion book`: what they write reads back to the same bits, and what they refuse leaves nothing.
 
 mod features_common;
 
@@ -119,6 +119,47 @@ fn parquet_reads_back_to_the_same_bits() {
             assert_eq!((*name, read.to_bits()), (column, value.to_bits()));
         }
     }
+}
+
+/// Every cell of a book in Parquet is the cell of the book in CSV: numbers as numbers, absent levels as nulls.
+#[cfg(feature = "parquet")]
+#[test]
+fn a_book_is_the_same_table_in_both_formats() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("synth.dbn");
+    let plan = pillion::cold::data::synth::Plan { seed: 8, instruments: 2, events: 3_000, events_per_second: 5_000 };
+    pillion::cold::data::synth::write(&file, &plan).unwrap();
+    let book = |name: &str| {
+        let out = folder.path().join(name);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pillion"));
+        let done = command.arg("book").arg(&file).args(["--levels", "3", "-o"]).arg(&out).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        out
+    };
+    let mut csv = csv::Reader::from_path(book("book.csv")).unwrap();
+    let head = csv.headers().unwrap().clone();
+    let lines: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+    let table = SerializedFileReader::new(std::fs::File::open(book("book.parquet")).unwrap()).unwrap();
+    assert_eq!(table.metadata().file_metadata().num_rows(), lines.len() as i64);
+    let (mut nulls, mut unsigned) = (0, 0);
+    for (row, line) in table.get_row_iter(None).unwrap().map(Result::unwrap).zip(&lines) {
+        assert_eq!(row.get_column_iter().count(), head.len());
+        for ((name, field), (column, cell)) in row.get_column_iter().zip(head.iter().zip(line)) {
+            let text = match field {
+                Field::Null => String::new(),
+                Field::Str(text) => text.clone(),
+                field => field.to_string(),
+            };
+            assert_eq!((name.as_str(), text.as_str()), (column, cell));
+            nulls += usize::from(matches!(field, Field::Null));
+            unsigned += usize::from(matches!(field, Field::UShort(_) | Field::UInt(_)));
+        }
+    }
+    // A publisher, an instrument and a sequence a row, and the order counts of its levels.
+    assert!(nulls > 0 && unsigned > 3 * lines.len() && lines.len() > 2_000, "{nulls} nulls in {} rows", lines.len());
 }
 
 /// `--trigger` leaves rows out and changes none: those of a lane with that trigger, with the number of their event.

@@ -10,29 +10,22 @@ mod rows_models;
 use std::collections::{BTreeMap, HashMap};
 
 use common::*;
-use line::{Line, Options, function, line_with};
-use pillion::cold::data::{self, Feed, synth};
+use line::{Options, function, line_with, signals, synthetic_feed};
+use pillion::cold::data::Feed;
 use pillion::cold::offline::Offline;
 use pillion::engine::{Engine, Native};
+use pillion::hot::Trigger;
 use pillion::hot::book::Book;
 use pillion::hot::decode::{Instruments, decode};
 use pillion::hot::features::FeatureSet;
-use pillion::hot::{Trigger, Turn};
 use pillion_shm::records::{MboMsg, UNDEF_PRICE, flags};
-use pillion_shm::{From, Kind, Poll, RingReader, Signal, signal_flags};
+use pillion_shm::signal_flags;
 
 /// Outputs of the test's model: the first columns of its row.
 const SHOWN: usize = 8;
 
 /// Records published before the lane turns again.
 const CHUNK: usize = 40;
-
-fn recording(events: u64) -> Feed {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("synth.dbn");
-    synth::write(&path, &synth::Plan { seed: 31, instruments: 3, events, events_per_second: 5_000 }).unwrap();
-    data::load(&path).unwrap()
-}
 
 fn set() -> FeatureSet {
     FeatureSet::load("book").expect("bundled")
@@ -41,23 +34,6 @@ fn set() -> FeatureSet {
 /// A model that shows the row it was given.
 fn mirror(set: &FeatureSet) -> Box<dyn Engine> {
     function(set.len(), SHOWN, |row, out| out.copy_from_slice(&row[..SHOWN]))
-}
-
-fn signals(reader: &mut RingReader) -> Vec<Signal> {
-    let mut words = [0; 14];
-    let mut signals = Vec::new();
-    while let Poll::Record { .. } = reader.poll(&mut words) {
-        signals.push(Signal::from_words(&words));
-    }
-    signals
-}
-
-fn reader(line: &Line) -> RingReader {
-    RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap()
-}
-
-fn turn_until_idle(line: &mut Line) {
-    while line.lane.turn() != Turn::Idle {}
 }
 
 /// An instrument's trigger, its row, and the flag of a state that is warming up.
@@ -94,15 +70,15 @@ fn bits(values: &[f32]) -> Vec<u32> {
 /// every feature. The model sees the row of its trigger all the same.
 #[test]
 fn a_run_that_is_made_up_has_the_row_of_its_own_trigger() {
-    let (feed, set) = (recording(4_000), set());
+    let (feed, set) = (synthetic_feed(31, 3, 4_000), set());
     let rows = offline(&feed, &set);
     let options = Options { conflate: true, trigger: Trigger::Trade, ..Options::default() };
     let mut line = line_with(&feed, &set, vec![mirror(&set)], 1 << 14, options);
-    let mut reader = reader(&line);
+    let mut reader = line.reader();
     let (mut seen, mut moved_on, mut stood_for) = (0, 0, 0);
     for (chunk, part) in feed.iter().collect::<Vec<_>>().chunks(CHUNK).enumerate() {
         part.iter().for_each(|record| _ = line.ticks.publish(record));
-        turn_until_idle(&mut line);
+        line.turn_until_idle();
         // By instrument: its last trigger of the chunk, how many it had, and whether an event came after.
         let mut last: HashMap<u32, (u64, usize, bool)> = HashMap::new();
         for number in (chunk * CHUNK) as u64..(chunk * CHUNK + part.len()) as u64 {
@@ -135,7 +111,7 @@ fn a_run_that_is_made_up_has_the_row_of_its_own_trigger() {
 /// The same for a window: its rows are those of the instrument's triggers, the last of them that of the run's own trigger.
 #[test]
 fn a_window_that_is_made_up_ends_with_the_row_of_its_own_trigger() {
-    let (feed, set) = (recording(4_000), set());
+    let (feed, set) = (synthetic_feed(31, 3, 4_000), set());
     let rows = offline(&feed, &set);
     let [window, ..] = rows_models::fixtures(&set).map(|fixture| fixture.shape);
     let places = window.rows;
@@ -143,12 +119,12 @@ fn a_window_that_is_made_up_ends_with_the_row_of_its_own_trigger() {
         let options = Options { conflate: true, batch, trigger: Trigger::Trade, ..Options::default() };
         let engine = Box::new(Native::new(&rows_models::onnx("window"), &window).unwrap());
         let mut line = line_with(&feed, &set, vec![engine], 1 << 14, options);
-        let mut reader = reader(&line);
+        let mut reader = line.reader();
         let mut windows: HashMap<u32, Vec<Vec<f32>>> = HashMap::new();
         let mut seen = 0;
         for (chunk, part) in feed.iter().collect::<Vec<_>>().chunks(CHUNK).enumerate() {
             part.iter().for_each(|record| _ = line.ticks.publish(record));
-            turn_until_idle(&mut line);
+            line.turn_until_idle();
             for (_, (row, _)) in
                 rows.range((chunk * CHUNK) as u64..(chunk * CHUNK + part.len()) as u64).filter(|(_, (_, trade))| *trade)
             {
@@ -189,16 +165,16 @@ fn waiting(feed: &Feed, records: &[&[u64]]) -> Vec<u32> {
 /// What a waiting trigger was about ends with a clear, a gap and a feed's restart: it is left out, and counted. Others wait on.
 #[test]
 fn an_instrument_that_begins_anew_leaves_its_waiting_run_out() {
-    let (feed, set) = (recording(4_000), set());
+    let (feed, set) = (synthetic_feed(31, 3, 4_000), set());
     let records: Vec<_> = feed.iter().collect();
     for (what, slots) in [("clear", 1 << 14), ("gap", 256)] {
         let options = Options { conflate: true, ..Options::default() };
         let mut line = line_with(&feed, &set, vec![mirror(&set)], slots, options);
-        let mut reader = reader(&line);
+        let mut reader = line.reader();
         let (head, rest) = records.split_at(3_000);
         for record in head {
             line.ticks.publish(record);
-            turn_until_idle(&mut line);
+            line.turn_until_idle();
         }
         signals(&mut reader);
         let before = line.lane.counts().conflated;
@@ -212,7 +188,7 @@ fn an_instrument_that_begins_anew_leaves_its_waiting_run_out() {
         } else {
             rest[200..].iter().take(600).for_each(|record| _ = line.ticks.publish(record));
         }
-        turn_until_idle(&mut line);
+        line.turn_until_idle();
         let got = signals(&mut reader);
         if what == "clear" {
             let mut answered: Vec<_> = got.iter().map(|signal| signal.instrument).collect();
@@ -235,14 +211,14 @@ fn an_instrument_that_begins_anew_leaves_its_waiting_run_out() {
 /// A doubt that comes while a run waits is in its flags: what it is about is whole no more. So is a halt.
 #[test]
 fn what_comes_while_a_run_waits_is_in_its_flags() {
-    let (feed, set) = (recording(4_000), set());
+    let (feed, set) = (synthetic_feed(31, 3, 4_000), set());
     let records: Vec<_> = feed.iter().collect();
     let mut line =
         line_with(&feed, &set, vec![mirror(&set)], 1 << 14, Options { conflate: true, ..Options::default() });
-    let mut reader = reader(&line);
+    let mut reader = line.reader();
     for record in &records[..3_000] {
         line.ticks.publish(record);
-        turn_until_idle(&mut line);
+        line.turn_until_idle();
     }
     let last = *signals(&mut reader).last().unwrap();
     assert!(last.tradable());
@@ -254,7 +230,7 @@ fn what_comes_while_a_run_waits_is_in_its_flags() {
     let doubted: &mut MboMsg = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut doubt));
     (doubted.action, doubted.flags) = (b'N', flags::MAYBE_BAD_BOOK);
     line.ticks.publish(&doubt);
-    turn_until_idle(&mut line);
+    line.turn_until_idle();
     let got = signals(&mut reader);
     assert_eq!(got.len(), waiting(&feed, &records[3_000..3_200]).len());
     for signal in got {

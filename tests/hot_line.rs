@@ -5,45 +5,20 @@ mod common;
 mod line;
 
 use common::*;
-use line::{function, line};
-use pillion::cold::data::{self, Feed, synth};
+use line::{function, line, signals, synthetic_feed};
 use pillion::cold::offline::Offline;
 use pillion::hot::features::FeatureSet;
-use pillion::hot::{Lane, Turn};
-use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, rtype};
-use pillion_shm::{BoardReader, From, Kind, Poll, RingReader, Signal, signal_flags};
+use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, View, rtype};
+use pillion_shm::{BoardReader, Signal, signal_flags};
 
 fn book_set() -> FeatureSet {
     FeatureSet::load("book").expect("bundled")
 }
 
-fn recording(events: u64) -> Feed {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("synth.dbn");
-    synth::write(&path, &synth::Plan { seed: 11, instruments: 2, events, events_per_second: 5_000 }).unwrap();
-    data::load(&path).unwrap()
-}
-
-fn turn_until_idle(lane: &mut Lane) {
-    while lane.turn() == Turn::Worked {}
-}
-
-fn all_signals(reader: &mut RingReader) -> Vec<Signal> {
-    let mut words = [0; 14];
-    let mut signals = Vec::new();
-    loop {
-        match reader.poll(&mut words) {
-            Poll::Record { .. } => signals.push(Signal::from_words(&words)),
-            Poll::Empty | Poll::Corrupt => return signals,
-            Poll::Lost(n) => panic!("{n} signals lost"),
-        }
-    }
-}
-
 /// A model that answers NaN now and then: that signal reads 0, is invalid, is counted, and the board keeps its value.
 #[test]
 fn a_bad_output_is_flagged_counted_and_kept_off_the_board() {
-    let (feed, set) = (recording(300), book_set());
+    let (feed, set) = (synthetic_feed(11, 2, 300), book_set());
     let mut runs = 0;
     let sometimes = function(set.len(), 2, move |_, out| {
         runs += 1;
@@ -52,13 +27,13 @@ fn a_bad_output_is_flagged_counted_and_kept_off_the_board() {
     });
     let mut line = line(&feed, &set, vec![sometimes], 1 << 13);
     let board = BoardReader::attach(&line.name, &line.clock).unwrap();
-    let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
+    let mut reader = line.reader();
     let mut last_good = [None; 2];
     let (mut total, mut invalid) = (0, 0);
     for record in &feed {
         line.ticks.publish(record);
-        turn_until_idle(&mut line.lane);
-        for signal in all_signals(&mut reader) {
+        line.turn_until_idle();
+        for signal in signals(&mut reader) {
             total += 1;
             let run = total;
             assert_eq!(signal.flags & signal_flags::INVALID != 0, run % 5 == 0 || run % 7 == 0, "run {run}");
@@ -78,7 +53,7 @@ fn a_bad_output_is_flagged_counted_and_kept_off_the_board() {
 /// Bytes that are no record, and records of unknown instruments, are counted rejects; what follows is not disturbed.
 #[test]
 fn rejects_are_counted_and_harmless() {
-    let (feed, set) = (recording(200), book_set());
+    let (feed, set) = (synthetic_feed(11, 2, 200), book_set());
     let columns = set.len();
     let sum = || function(columns, 1, |input: &[f32], out: &mut [f32]| out[0] = input.iter().sum());
     let (mut clean, mut dirty) = (line(&feed, &set, vec![sum()], 1 << 13), line(&feed, &set, vec![sum()], 1 << 13));
@@ -94,13 +69,13 @@ fn rejects_are_counted_and_harmless() {
             rejects += 2;
         }
     }
-    turn_until_idle(&mut clean.lane);
-    turn_until_idle(&mut dirty.lane);
+    clean.turn_until_idle();
+    dirty.turn_until_idle();
     assert_eq!((clean.lane.counts().rejected(), dirty.lane.counts().rejected()), (0, rejects));
     let signals = |line: &line::Line| {
-        let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
+        let mut reader = line.reader();
         let timeless = |s: Signal| Signal { ring_seq: 0, ..s.normalised() };
-        all_signals(&mut reader).into_iter().map(timeless).collect::<Vec<_>>()
+        signals(&mut reader).into_iter().map(timeless).collect::<Vec<_>>()
     };
     let (a, b) = (signals(&clean), signals(&dirty));
     assert!(a.len() > 150);
@@ -110,39 +85,39 @@ fn rejects_are_counted_and_harmless() {
 /// A lapped reader: the loss is exact, books are suspect and features warm up anew until the next snapshot.
 #[test]
 fn a_lapped_lane_says_so_until_its_books_are_whole() {
-    let (feed, set) = (recording(3_000), book_set());
+    let (feed, set) = (synthetic_feed(11, 2, 3_000), book_set());
     let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| out[0] = 1.0)], 256);
-    let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
+    let mut reader = line.reader();
     let records: Vec<_> = feed.iter().collect();
     let (head, rest) = records.split_at(records.len() - 600);
     for record in head {
         line.ticks.publish(record);
         line.lane.turn();
     }
-    let before = all_signals(&mut reader);
+    let before = signals(&mut reader);
     assert!(before.iter().all(|s| s.flags & signal_flags::AFTER_GAP == 0));
     assert!(before.last().unwrap().tradable());
     for record in rest {
         line.ticks.publish(record);
     }
-    turn_until_idle(&mut line.lane);
+    line.turn_until_idle();
     let counts = line.lane.counts();
     assert_eq!(counts.gaps, 1);
     assert_eq!(counts.ticks + counts.lost, records.len() as u64);
     assert!(counts.lost >= 600 - 256);
-    let after = all_signals(&mut reader);
+    let after = signals(&mut reader);
     assert!(!after.is_empty());
     assert!(after.iter().all(|s| s.flags & signal_flags::AFTER_GAP != 0 && !s.tradable()));
     // A snapshot rebuilds the books: the flag goes, and the features are warming.
-    for record in records.iter().filter(|r| pillion::cold::pace::is_snapshot(r)) {
+    for record in records.iter().filter(|r| View(r).is_snapshot()) {
         line.ticks.publish(record);
         line.lane.turn();
     }
-    for record in records.iter().filter(|r| !pillion::cold::pace::is_snapshot(r)).take(20) {
+    for record in records.iter().filter(|r| !View(r).is_snapshot()).take(20) {
         line.ticks.publish(record);
         line.lane.turn();
     }
-    let rebuilt = all_signals(&mut reader);
+    let rebuilt = signals(&mut reader);
     assert!(!rebuilt.is_empty());
     assert!(rebuilt.iter().all(|s| s.flags & signal_flags::AFTER_GAP == 0 && s.flags & signal_flags::WARMING != 0));
 }
@@ -150,9 +125,9 @@ fn a_lapped_lane_says_so_until_its_books_are_whole() {
 /// A trading halt of the venue flags the instrument's signals, and only that instrument's.
 #[test]
 fn a_venue_halt_flags_its_instrument() {
-    let (feed, set) = (recording(400), book_set());
+    let (feed, set) = (synthetic_feed(11, 2, 400), book_set());
     let mut line = line(&feed, &set, vec![function(set.len(), 1, |_, out| out[0] = 1.0)], 1 << 13);
-    let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
+    let mut reader = line.reader();
     let records: Vec<_> = feed.iter().collect();
     let (first, second) = records.split_at(records.len() / 2);
     first.iter().for_each(|r| _ = line.ticks.publish(r));
@@ -167,9 +142,9 @@ fn a_venue_halt_flags_its_instrument() {
     (status.action, status.is_trading) = (8, b'N');
     line.ticks.publish(&bytemuck::cast::<StatusMsg, [u64; 5]>(status));
     second.iter().for_each(|r| _ = line.ticks.publish(r));
-    turn_until_idle(&mut line.lane);
+    line.turn_until_idle();
     let halted_from = first.len() as u64;
-    let signals = all_signals(&mut reader);
+    let signals = signals(&mut reader);
     assert!(signals.iter().any(|s| s.flags & signal_flags::HALTED != 0));
     for signal in signals {
         let halted = signal.instrument == 0 && signal.ring_seq > halted_from;
@@ -187,7 +162,7 @@ fn a_venue_halt_flags_its_instrument() {
 #[test]
 fn live_vectors_equal_offline_rows() {
     let set = book_set();
-    let mut feeds = vec![recording(3_000)];
+    let mut feeds = vec![synthetic_feed(11, 2, 3_000)];
     if let Some(es) = shared(ES) {
         let dir = tempfile::tempdir().unwrap();
         feeds.push(slice(&load_settled(es), 10_000, 8_000, &dir.path().join("slice.dbn")));

@@ -5,23 +5,15 @@ mod common;
 mod line;
 
 use common::*;
-use line::{Line, Options, access, function, line_with};
-use pillion::cold::data::{self, Feed, synth};
+use line::{Line, Options, access, function, line_with, signals, synthetic_feed};
+use pillion::cold::data::Feed;
 use pillion::hot::book::{Applied, NotWhole};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::{StageSet, Turn};
-use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, TradeMsg, flags, rtype};
-use pillion_shm::{BoardReader, From, Kind, Poll, RingReader, RingSpec, RingWriter, Signal, signal_flags};
+use pillion_shm::records::{MboMsg, Mbp1Msg, Mbp10Msg, TradeMsg, View, flags, rtype};
+use pillion_shm::{BoardReader, From, Kind, RingReader, RingSpec, RingWriter, Signal, signal_flags};
 
 const SLOTS: u64 = 256;
-
-/// Two instruments, each with a snapshot at the beginning.
-fn recording(events: u64) -> Feed {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("synth.dbn");
-    synth::write(&path, &synth::Plan { seed: 17, instruments: 2, events, events_per_second: 5_000 }).unwrap();
-    data::load(&path).unwrap()
-}
 
 fn mbo(record: &[u64]) -> MboMsg {
     *bytemuck::from_bytes(bytemuck::cast_slice(record))
@@ -45,7 +37,7 @@ fn snapshot(feed: &Feed, instrument: u32, clear: bool, marked: bool) -> Vec<Vec<
 }
 
 fn live(feed: &Feed) -> Vec<&[u64]> {
-    feed.iter().filter(|record| !pillion::cold::pace::is_snapshot(record)).collect()
+    feed.iter().filter(|record| !View(record).is_snapshot()).collect()
 }
 
 fn set() -> FeatureSet {
@@ -58,7 +50,7 @@ fn lane(feed: &Feed, slots: u64) -> (Line, RingReader) {
     let sum = function(set.len(), 1, |row, out| out[0] = row.iter().sum());
     let options = Options { await_beginning: true, ..Options::default() };
     let line = line_with(feed, &set, vec![sum], slots, options);
-    let reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
+    let reader = line.reader();
     (line, reader)
 }
 
@@ -71,15 +63,6 @@ fn play<R: AsRef<[u64]>>(line: &mut Line, records: &[R]) {
 
 fn turn(line: &mut Line) {
     while line.lane.turn() == Turn::Worked {}
-}
-
-fn signals(reader: &mut RingReader) -> Vec<Signal> {
-    let mut words = [0; 14];
-    let mut signals = Vec::new();
-    while let Poll::Record { .. } = reader.poll(&mut words) {
-        signals.push(Signal::from_words(&words));
-    }
-    signals
 }
 
 fn reasons(line: &Line) -> Vec<(NotWhole, u64)> {
@@ -97,7 +80,7 @@ fn lap(line: &mut Line, records: &[&[u64]]) {
 /// After a gap a snapshot in mid-stream makes its instrument's book whole, and nobody else's; half of one does not.
 #[test]
 fn a_snapshot_after_a_gap_mends_its_own_instrument() {
-    let feed = recording(4_000);
+    let feed = synthetic_feed(17, 2, 4_000);
     let live = live(&feed);
     let (one, two) = (feed.instruments[0].id, feed.instruments[1].id);
     for (clear, marked) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -140,7 +123,7 @@ fn a_snapshot_after_a_gap_mends_its_own_instrument() {
 /// what a lane says that has never seen the feed before, bit for bit, and nothing of the old book is left under it.
 #[test]
 fn a_restarted_feed_is_trusted_as_a_first_one() {
-    let feed = recording(3_000);
+    let feed = synthetic_feed(17, 2, 3_000);
     let live = live(&feed);
     let records = |marked| -> Vec<Vec<u64>> {
         let snapshots = feed.instruments.iter().flat_map(|i| snapshot(&feed, i.id, false, marked));
@@ -191,7 +174,7 @@ fn restart(line: &mut Line) {
 /// The feed's own doubt is a reason of its own, and a snapshot behind it mends it.
 #[test]
 fn a_feeds_doubt_is_said_and_mended() {
-    let feed = recording(2_000);
+    let feed = synthetic_feed(17, 2, 2_000);
     let live = live(&feed);
     let (mut line, _) = lane(&feed, 1 << 13);
     for instrument in &feed.instruments {
@@ -214,7 +197,7 @@ fn a_feeds_doubt_is_said_and_mended() {
 /// Signals are counted under each of their flags.
 #[test]
 fn flags_are_counted_by_kind() {
-    let feed = recording(3_000);
+    let feed = synthetic_feed(17, 2, 3_000);
     let live = live(&feed);
     let (mut line, mut reader) = lane(&feed, SLOTS);
     play(&mut line, &live[..100]);
@@ -241,7 +224,7 @@ fn flags_are_counted_by_kind() {
 /// ticks are in no percentile; and but for stamps and that flag all is as if it had been there.
 #[test]
 fn history_is_flagged_and_stays_off_the_board() {
-    let feed = recording(2_000);
+    let feed = synthetic_feed(17, 2, 2_000);
     let records: Vec<_> = feed.iter().collect();
     let (mut there, mut all) = lane(&feed, 1 << 13);
     play(&mut there, &records);
@@ -300,7 +283,7 @@ fn quoted(feed: &Feed, ten: bool, price: i64, more: u8) -> Vec<u64> {
 /// A quoted book is whole again with the next record of its instrument, flagged as a snapshot or not; the other is not.
 #[test]
 fn quoted_books_are_whole_again_at_their_next_record() {
-    let feed = recording(100);
+    let feed = synthetic_feed(17, 2, 100);
     for ten in [false, true] {
         let set = set();
         let options = Options { await_beginning: true, ..Options::default() };

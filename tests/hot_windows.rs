@@ -10,13 +10,13 @@ mod rows_models;
 use std::collections::HashMap;
 
 use common::*;
-use line::{Line, Options, line, line_with};
-use pillion::cold::data::{self, Feed, synth};
+use line::{Options, line, line_with, signals, synthetic_feed};
+use pillion::cold::data::Feed;
 use pillion::cold::offline::Offline;
 use pillion::engine::{Engine, Native, OrtCpu, Runtime, RuntimeConfig};
+use pillion::hot::Trigger;
 use pillion::hot::features::FeatureSet;
-use pillion::hot::{Trigger, Turn};
-use pillion_shm::{From, Kind, Poll, RingReader, Signal, signal_flags};
+use pillion_shm::{Signal, signal_flags};
 use rows_models::{fixtures, onnx};
 
 const ROWS: usize = 5;
@@ -58,30 +58,6 @@ impl Twin {
         }
         [state[0], state[1], self.rows.last().map_or(0.0, |row| row[2])]
     }
-}
-
-fn recording(events: u64) -> Feed {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("synth.dbn");
-    synth::write(&path, &synth::Plan { seed: 23, instruments: 3, events, events_per_second: 5_000 }).unwrap();
-    data::load(&path).unwrap()
-}
-
-fn signals(reader: &mut RingReader) -> Vec<Signal> {
-    let mut words = [0; 14];
-    let mut signals = Vec::new();
-    while let Poll::Record { .. } = reader.poll(&mut words) {
-        signals.push(Signal::from_words(&words));
-    }
-    signals
-}
-
-fn reader(line: &Line) -> RingReader {
-    RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap()
-}
-
-fn turn_until_idle(line: &mut Line) {
-    while line.lane.turn() != Turn::Idle {}
 }
 
 /// Rows by the instrument's place and the number of the record (from 1) that ended their event.
@@ -139,12 +115,12 @@ fn hold(
 
 #[test]
 fn windows_and_states_hold_the_offline_rows_of_their_own_instrument() {
-    let (feed, set) = (recording(2_000), FeatureSet::load("book").unwrap());
+    let (feed, set) = (synthetic_feed(23, 3, 2_000), FeatureSet::load("book").unwrap());
     let rows = offline_rows(&feed, &set);
     let mut line = line(&feed, &set, engines(&set), 1 << 14);
-    let mut reader = reader(&line);
+    let mut reader = line.reader();
     feed.iter().for_each(|record| _ = line.ticks.publish(record));
-    turn_until_idle(&mut line);
+    line.turn_until_idle();
     let signals = signals(&mut reader);
     let first = signals[0].ring_seq - rows.keys().map(|(_, number)| *number).min().unwrap();
     assert_eq!(hold(&signals, &rows, first, |_| false), rows.len());
@@ -154,16 +130,16 @@ fn windows_and_states_hold_the_offline_rows_of_their_own_instrument() {
 /// What a window or a state model sees of a lane with another trigger is what `features --trigger` writes.
 #[test]
 fn windows_and_states_hold_the_rows_of_every_trigger() {
-    let (feed, set) = (recording(4_000), FeatureSet::load("book").unwrap());
+    let (feed, set) = (synthetic_feed(23, 3, 4_000), FeatureSet::load("book").unwrap());
     let every_event = offline_rows(&feed, &set).len();
     for trigger in ["bbo-change", "trade", "every=10", "every=1", "event-end"] {
         let trigger: Trigger = trigger.parse().unwrap();
         let rows = rows_on(trigger, &feed, &set);
         let options = Options { trigger, ..Options::default() };
         let mut line = line_with(&feed, &set, engines(&set), 1 << 14, options);
-        let mut reader = reader(&line);
+        let mut reader = line.reader();
         feed.iter().for_each(|record| _ = line.ticks.publish(record));
-        turn_until_idle(&mut line);
+        line.turn_until_idle();
         let signals = signals(&mut reader);
         let first = signals[0].ring_seq - rows.keys().map(|(_, number)| *number).min().unwrap();
         assert_eq!(hold(&signals, &rows, first, |_| false), rows.len(), "{trigger}");
@@ -176,9 +152,9 @@ fn windows_and_states_hold_the_rows_of_every_trigger() {
 /// Lost ticks end what was kept: the first row after is the first of its window.
 #[test]
 fn a_gap_begins_windows_and_states_anew() {
-    let (feed, set) = (recording(3_000), FeatureSet::load("book").unwrap());
+    let (feed, set) = (synthetic_feed(23, 3, 3_000), FeatureSet::load("book").unwrap());
     let mut line = line(&feed, &set, engines(&set), 256);
-    let mut reader = reader(&line);
+    let mut reader = line.reader();
     let records: Vec<_> = feed.iter().collect();
     let (head, rest) = records.split_at(records.len() - 900);
     for record in head {
@@ -188,7 +164,7 @@ fn a_gap_begins_windows_and_states_anew() {
     let before = signals(&mut reader);
     let last = before.last().unwrap().ring_seq;
     rest.iter().for_each(|record| _ = line.ticks.publish(record));
-    turn_until_idle(&mut line);
+    line.turn_until_idle();
     assert_eq!(line.lane.counts().gaps, 1);
     let after = signals(&mut reader);
     assert!(after.len() > 50 && after.iter().all(|signal| signal.ring_seq > last + 256));
@@ -209,7 +185,7 @@ fn a_gap_begins_windows_and_states_anew() {
 /// share a run, and their signals come in the order in which they began to wait, by model.
 #[test]
 fn conflation_leaves_no_row_out_of_a_window_and_batches_in_order() {
-    let (feed, set) = (recording(2_000), FeatureSet::load("book").unwrap());
+    let (feed, set) = (synthetic_feed(23, 3, 2_000), FeatureSet::load("book").unwrap());
     let rows = offline_rows(&feed, &set);
     let [window, ..] = fixtures(&set).map(|fixture| fixture.shape);
     let two = || -> Vec<Box<dyn Engine>> {
@@ -221,12 +197,12 @@ fn conflation_leaves_no_row_out_of_a_window_and_batches_in_order() {
     let mut of_batch = Vec::new();
     for batch in [1, 2, 16] {
         let mut line = line_with(&feed, &set, two(), 1 << 14, Options { conflate: true, batch, ..Options::default() });
-        let mut reader = reader(&line);
+        let mut reader = line.reader();
         let mut twins: HashMap<u32, Twin> = HashMap::new();
         let mut all = Vec::new();
         for (chunk, part) in feed.iter().collect::<Vec<_>>().chunks(40).enumerate() {
             part.iter().for_each(|record| _ = line.ticks.publish(record));
-            turn_until_idle(&mut line);
+            line.turn_until_idle();
             let mut waiting: Vec<(u64, u32)> = Vec::new();
             for number in chunk * 40..chunk * 40 + part.len() {
                 for instrument in 0..3 {

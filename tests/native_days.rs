@@ -13,7 +13,7 @@ use pillion::engine::admission::Tolerance;
 use pillion::engine::{Engine, RuntimeConfig};
 use pillion::hot::Turn;
 use pillion::hot::features::FeatureSet;
-use pillion_shm::{From, Kind, Poll, RingReader, Signal};
+use pillion_shm::{Poll, Signal};
 
 const MODELS: [&str; 4] = ["mlp-k10", "mlp-k50", "lgbm-k10", "lgbm-k50"];
 /// Records between two looks at the signals; the ring holds those of all of them.
@@ -71,7 +71,7 @@ fn goog_day() -> Option<Feed> {
 fn day(name: &str, feed: &Feed) -> u64 {
     let set = FeatureSet::load("book").expect("bundled");
     let mut line = line(feed, &set, engines(), 1 << 13);
-    let mut reader = RingReader::attach(&line.name, Kind::Signals, From::Oldest, &line.clock).unwrap();
+    let mut reader = line.reader();
     let mut differences = Difference { worst: 0.0, pairs: 0, ties: 0 };
     let (mut words, mut waiting) = ([0; 14], None);
     for chunk in feed.iter().collect::<Vec<_>>().chunks(CHUNK) {

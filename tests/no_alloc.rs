@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
-use line::{access, line};
-use pillion::cold::data::{self, Feed, synth};
+use line::{access, line, synthetic_feed};
 use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::{Engine, Native, Options, RuntimeConfig, Shape};
 use pillion::hot::features::FeatureSet;
@@ -27,13 +26,6 @@ const EVENTS: u64 = 20_000;
 
 /// Set in a child process: which model it runs, and whether it breaks the rule on purpose.
 const CHILD: &str = "PILLION_TEST_NO_SYSCALL";
-
-fn recording() -> Feed {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("synth.dbn");
-    synth::write(&path, &synth::Plan { seed: 5, instruments: 4, events: EVENTS, events_per_second: 5_000 }).unwrap();
-    data::load(&path).unwrap()
-}
 
 /// What the hot thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +69,7 @@ fn engines(models: Models, set: &FeatureSet) -> Vec<Box<dyn Engine>> {
 /// Plays the recording through the loop on a thread of its own while this thread is the cold side. `before` runs on
 /// the hot thread when everything is set up, `after` when the loop has ended.
 fn play(models: Models, before: fn() -> u64, after: fn() -> u64) -> (u64, Counts, u64) {
-    let (feed, set) = (recording(), FeatureSet::load("book").unwrap());
+    let (feed, set) = (synthetic_feed(5, 4, EVENTS), FeatureSet::load("book").unwrap());
     let mut line = line(&feed, &set, engines(models, &set), 1 << 17);
     assert!(feed.records < 1 << 17, "the ring holds the whole recording");
     feed.iter().for_each(|r| _ = line.ticks.publish(r));

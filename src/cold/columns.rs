@@ -33,6 +33,19 @@ pub enum Cells {
     Name(Arc<[ByteArray]>, Vec<u32>),
 }
 
+/// Empty cells of the columns that say which event a row is of: `ts_event`, `publisher_id`, `instrument_id`, `symbol` (one of
+/// `symbols`), `sequence` and `record`.
+pub fn event_cells(symbols: Arc<[ByteArray]>) -> [Cells; 6] {
+    [
+        Cells::Long(Vec::new()),
+        Cells::Unsigned(16, Vec::new()),
+        Cells::Unsigned(32, Vec::new()),
+        Cells::Name(symbols, Vec::new()),
+        Cells::Unsigned(32, Vec::new()),
+        Cells::Long(Vec::new()),
+    ]
+}
+
 /// A Parquet file being written.
 pub struct Table<W: Write + Send> {
     writer: SerializedFileWriter<W>,

@@ -97,7 +97,7 @@ mod with_parquet {
     use std::io::{self, Write};
 
     use super::{EVENT_COLUMNS, Sink, facts};
-    use crate::cold::columns::{Cells, Table};
+    use crate::cold::columns::{self, Cells, Table};
     use crate::cold::data::Feed;
     use crate::cold::offline::Event;
     use crate::hot::Trigger;
@@ -114,18 +114,13 @@ mod with_parquet {
         /// Writes the head of the file.
         pub fn new(out: W, set: &FeatureSet, trigger: Trigger, feed: &Feed) -> io::Result<Self> {
             let symbols = feed.instruments.iter().map(|instrument| instrument.symbol.as_str().into()).collect();
-            let events = [
-                Cells::Long(Vec::new()),
-                Cells::Unsigned(16, Vec::new()),
-                Cells::Unsigned(32, Vec::new()),
-                Cells::Name(symbols, Vec::new()),
-                Cells::Unsigned(32, Vec::new()),
-                Cells::Long(Vec::new()),
+            let state = [
                 Cells::Long(Vec::new()),
                 Cells::MaybeLong(Vec::new()),
                 Cells::MaybeLong(Vec::new()),
                 Cells::Flag(Vec::new()),
             ];
+            let events = columns::event_cells(symbols).into_iter().chain(state);
             let events = EVENT_COLUMNS.iter().map(|name| (*name).to_owned()).zip(events);
             let features = set.names().iter().map(|name| (name.clone(), Cells::Float(Vec::new())));
             let own = [

@@ -1,7 +1,7 @@
 //! A hot lane inside the test process, fed through a real ring.
 #![allow(dead_code)]
 
-use pillion::cold::data::Feed;
+use pillion::cold::data::{self, Feed, synth};
 use pillion::engine::{Engine, EngineError, EngineInfo};
 use pillion::hot::book::Limits;
 use pillion::hot::decode::Instruments;
@@ -9,9 +9,10 @@ use pillion::hot::features::FeatureSet;
 use pillion::hot::infer::Model;
 use pillion::hot::publish::Publisher;
 use pillion::hot::state::State;
-use pillion::hot::{Lane, Parts, Stamps, Trigger};
+use pillion::hot::{Lane, Parts, Stamps, Trigger, Turn};
 use pillion_shm::{
-    Access, BoardSpec, BoardWriter, Clock, From, Kind, Lane as Name, LockMemory, RingReader, RingSpec, RingWriter,
+    Access, BoardSpec, BoardWriter, Clock, From, Kind, Lane as Name, LockMemory, Poll, RingReader, RingSpec,
+    RingWriter, Signal,
 };
 
 /// Regions and a lane over them.
@@ -140,5 +141,38 @@ where
 
     fn filled(&self, _: usize) -> bool {
         true
+    }
+}
+
+/// A seeded recording that is never on disk for longer than it takes to read it.
+pub fn synthetic_feed(seed: u64, instruments: u32, events: u64) -> Feed {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("synth.dbn");
+    synth::write(&path, &synth::Plan { seed, instruments, events, events_per_second: 5_000 }).expect("writable");
+    data::load(&path).expect("a recording")
+}
+
+impl Line {
+    /// A reader of the lane's signals from its first on.
+    pub fn reader(&self) -> RingReader {
+        RingReader::attach(&self.name, Kind::Signals, From::Oldest, &self.clock).expect("signals")
+    }
+
+    /// Lets the lane turn until its ring is empty.
+    pub fn turn_until_idle(&mut self) {
+        while self.lane.turn() != Turn::Idle {}
+    }
+}
+
+/// Every signal that the reader has not read yet. None may be lost.
+pub fn signals(reader: &mut RingReader) -> Vec<Signal> {
+    let mut words = [0; 14];
+    let mut signals = Vec::new();
+    loop {
+        match reader.poll(&mut words) {
+            Poll::Record { .. } => signals.push(Signal::from_words(&words)),
+            Poll::Empty | Poll::Corrupt => return signals,
+            Poll::Lost(n) => panic!("{n} signals lost"),
+        }
     }
 }

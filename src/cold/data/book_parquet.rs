@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::book_csv::{Counts, EVENT_COLUMNS, Row, level_columns, pass};
 use super::feed::Feed;
 use crate::Result;
-use crate::cold::columns::{Cells, Table};
+use crate::cold::columns::{self, Cells, Table};
 use crate::cold::rows::facts;
 use crate::hot::decode::Side;
 
@@ -14,7 +14,7 @@ use crate::hot::decode::Side;
 ///
 /// The outer error is about the feed, the inner one about `out`.
 pub fn write(feed: &Feed, levels: usize, out: &mut (impl Write + Send)) -> Result<io::Result<Counts>> {
-    let mut table = match Table::new(out, "book", columns(feed, levels), facts(feed)) {
+    let mut table = match Table::new(out, "book", all_columns(feed, levels), facts(feed)) {
         Ok(table) => table,
         Err(error) => return Ok(Err(error)),
     };
@@ -26,16 +26,9 @@ pub fn write(feed: &Feed, levels: usize, out: &mut (impl Write + Send)) -> Resul
     Ok(passed.and_then(|counts| table.finish().map(|_| counts)))
 }
 
-fn columns(feed: &Feed, levels: usize) -> Vec<(String, Cells)> {
+fn all_columns(feed: &Feed, levels: usize) -> Vec<(String, Cells)> {
     let symbols = feed.instruments.iter().map(|instrument| instrument.symbol.as_str().into()).collect();
-    let events = [
-        Cells::Long(Vec::new()),
-        Cells::Unsigned(16, Vec::new()),
-        Cells::Unsigned(32, Vec::new()),
-        Cells::Name(symbols, Vec::new()),
-        Cells::Unsigned(32, Vec::new()),
-        Cells::Long(Vec::new()),
-    ];
+    let events = columns::event_cells(symbols);
     let level = |name: String| {
         let count = name.contains("_ct_");
         (name, if count { Cells::MaybeUnsigned(Vec::new()) } else { Cells::MaybeLong(Vec::new()) })
