@@ -34,8 +34,8 @@ use std::time::Instant;
 use caches::Cache;
 use measure::{Dimension, Effort};
 use pillion::cold::data::OutputFile;
-use pillion::cold::lab::now_utc;
 use pillion::cold::output::write_json;
+use pillion::cold::report::now_utc;
 use pillion::cold::report::{Build, Curve, Host, LabReport, SCHEMA_VERSION};
 use pillion::cold::{cores, doctor};
 

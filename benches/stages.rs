@@ -7,7 +7,6 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use pillion::cold::data::facts::FactsArgs;
 use pillion::cold::data::limits;
 use pillion::cold::data::{self, Facts, Feed, lobster};
 use pillion::hot::book::{Book, Limits};
@@ -48,7 +47,7 @@ fn days() -> Vec<Feed> {
 fn settled(path: &Path) -> Feed {
     let mut feed = data::load(path).unwrap();
     let es = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/instruments/es.toml");
-    Facts::from(&FactsArgs { instruments: Some(es), guess: true }).unwrap().settle(&mut feed).unwrap();
+    Facts::read(Some(&es), true).unwrap().settle(&mut feed).unwrap();
     feed
 }
 

@@ -5,7 +5,6 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::facts::FactsArgs;
 use pillion::cold::data::{Facts, load};
 use pillion::hot::decode::{Instruments, decode};
 
@@ -80,7 +79,7 @@ fn every_es_file_decodes() {
         assert_eq!(feed.iter().count() as u64, feed.records);
         assert!(feed.instruments.iter().all(|i| i.tick_size == 0), "nothing states it: {:?}", feed.instruments);
         let stated = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config/instruments/es.toml"));
-        let facts = Facts::from(&FactsArgs { instruments: Some(stated), guess: false }).unwrap();
+        let facts = Facts::read(Some(&stated), false).unwrap();
         let mut feed = feed;
         facts.settle(&mut feed).unwrap();
         assert!(feed.instruments.iter().all(|i| i.tick_size == 250_000_000), "{:?}", feed.instruments);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::*;
 use orders::*;
-use pillion::cold::data::facts::{FactsArgs, Source};
+use pillion::cold::data::facts::Source;
 use pillion::cold::data::merge::{self, Plan};
 use pillion::cold::data::{self, Facts, Feed, Listed, synth};
 use pillion::cold::offline::Offline;
@@ -17,8 +17,8 @@ use pillion::hot::features::FeatureSet;
 use pillion_shm::records::{MboMsg, flags};
 use proptest::prelude::*;
 
-fn args(path: &Path) -> FactsArgs {
-    FactsArgs { instruments: Some(path.to_owned()), guess: false }
+fn stated(path: &Path) -> pillion::Result<Facts> {
+    Facts::read(Some(path), false)
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn facts_come_from_toml_a_configuration_or_definitions() {
     ];
     for path in &given {
         let mut feed = data::load(&file).unwrap();
-        Facts::from(&args(path)).and_then(|facts| facts.settle(&mut feed)).unwrap();
+        stated(path).and_then(|facts| facts.settle(&mut feed)).unwrap();
         let one = &feed.instruments[0];
         assert_eq!((one.tick_size, one.size_unit, one.symbol.as_str()), (2 * CENT, 0.5, "TEST"), "{}", path.display());
         assert_eq!(feed.identities[0].source, Some(Source::Given(path.display().to_string())));
@@ -149,7 +149,7 @@ fn files_that_are_written_state_their_own_units() {
     let other = write(&at("other.dbn"), vec![defined("OTHER", 1, 25 * CENT, 0.001)], &quotes(false));
     let plain = write(&at("plain.dbn"), vec![Listed::named("PLAIN", 1)], &quotes(false));
     std::fs::write(at("facts.toml"), "[[instruments]]\nsymbol = \"PLAIN\"\ntick_size = \"0.5\"\n").unwrap();
-    let facts = Facts::from(&args(&at("facts.toml"))).unwrap();
+    let facts = stated(&at("facts.toml")).unwrap();
     let options = merge::Options { renumber: true, facts, ..merge::Options::default() };
     let inputs = [at("synth.dbn"), other.clone(), plain.clone()];
     Plan::new(&inputs, options).unwrap().write(&at("merged.dbn.zst"), &Default::default()).unwrap();

@@ -7,6 +7,7 @@ use std::path::Path;
 use common::*;
 use pillion::cold::data::{self, synth};
 use pillion::cold::report::SidecarReport;
+use pillion_shm::records::View;
 use pillion_shm::{Clock, From, Kind, Lane, Poll, RingReader, Signal, State, signal_flags};
 
 const MODELS: [&str; 1] = ["mlp-k10"];
@@ -180,8 +181,8 @@ fn late_snapshot(recording: &data::Feed, to: &Path) -> u64 {
         instruments: recording.listed(),
     };
     let mut writer = data::DbnWriter::create(to, &info).expect("writable");
-    let live = || recording.iter().filter(|r| !pillion::cold::pace::is_snapshot(r));
-    let snapshot = recording.iter().filter(|r| pillion::cold::pace::is_snapshot(r));
+    let live = || recording.iter().filter(|r| !View(r).is_snapshot());
+    let snapshot = recording.iter().filter(|r| View(r).is_snapshot());
     for record in live().take(2_000).chain(snapshot).chain(live()) {
         writer.write_words(record).expect("writable");
     }

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use common::*;
 use pillion::cold::data;
-use pillion::cold::lab::hdr::decode;
 use pillion::cold::replay::ReplayReport;
+use pillion::cold::report::hdr::decode;
+use pillion_shm::records::View;
 
 fn command(config: &Path, input: &Path, rate: &str, json: &Path, more: &[&str]) -> Command {
     let mut command = pillion();
@@ -37,7 +38,7 @@ fn every_load_model_plays_the_whole_recording() {
     let input = dir.path().join("slice.dbn.zst");
     let slice = slice(&load_settled(es), 20_000, 4_000, &input);
     let config = with_model(dir.path(), "");
-    let live = slice.iter().filter(|r| !pillion::cold::pace::is_snapshot(r)).count() as u64;
+    let live = slice.iter().filter(|r| !View(r).is_snapshot()).count() as u64;
     let mut hashes = std::collections::BTreeSet::new();
     for rate in ["max", "closed", "20000/s", "poisson:20000/s", "burst:50@500/s", "flood"] {
         let r = replay(dir.path(), &config, &input, rate, &[]);
@@ -107,7 +108,7 @@ fn a_run_can_be_cut_short() {
     data::synth::write(&input, &plan).expect("writable");
     let r = replay(dir.path(), &config(dir.path(), ""), &input, "10000/s", &["--for", "0.3"]);
     assert!(!r.complete && r.paced_ticks > 0 && r.paced_ticks <= 3_001, "{}", r.paced_ticks);
-    let snapshot = data::load(&input).unwrap().iter().filter(|r| pillion::cold::pace::is_snapshot(r)).count() as u64;
+    let snapshot = data::load(&input).unwrap().iter().filter(|r| View(r).is_snapshot()).count() as u64;
     assert_eq!(r.ticks, snapshot + r.paced_ticks);
 }
 
@@ -119,7 +120,7 @@ fn a_play_starts_where_it_is_told() {
     let input = dir.path().join("slice.dbn.zst");
     let slice = slice(&load_settled(es), 500, 4_000, &input);
     let open = 1_703_545_200_000_000_000; // 2023-12-25 23:00 UTC
-    let after = slice.iter().filter(|r| !pillion::cold::pace::is_snapshot(r) && r[1] >= open).count() as u64;
+    let after = slice.iter().filter(|r| !View(r).is_snapshot() && r[1] >= open).count() as u64;
     assert!(after > 1_000 && after < 4_000, "{after}");
     let config = config(dir.path(), "");
     for from in ["23:00:00", "2023-12-25T23:00:00Z"] {

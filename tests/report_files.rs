@@ -10,8 +10,9 @@ use std::process::{Command, Output};
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use pillion::cold::lab::hdr_export;
 use pillion::cold::lab::outputs::{Outputs, Report};
-use pillion::cold::lab::{hdr, hdr_export};
+use pillion::cold::report::hdr;
 use pillion::cold::report::{Buckets, Stage, buckets};
 
 fn pillion(args: &[&str]) -> Output {

@@ -5,6 +5,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+mod view;
+
+pub use view::View;
+
 /// Price of "no price": the level is absent or the record has none.
 pub const UNDEF_PRICE: i64 = i64::MAX;
 

@@ -4,6 +4,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::config::{Config, Core};
 use super::hot_threads::{self, HotThread};
+use super::report::Host;
 use crate::error::{Error, Result};
 
 /// CPUs of a configuration, all different.
@@ -132,6 +133,27 @@ pub fn stay_off(cpus: &[usize]) {
     if set.count() > 0 {
         // A container may forbid it; the cold side then shares a CPU, which costs latency and breaks nothing.
         let _ = sched_setaffinity(None, &set);
+    }
+}
+
+impl Host {
+    /// This machine, read from /proc; what cannot be read is "unknown".
+    pub fn this() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field = |name: &str| {
+            let line = cpuinfo.lines().find(|l| l.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let flags = field("flags").or_else(|| field("Features")).unwrap_or_default();
+        let has = |flag: &str| flags.split_whitespace().any(|f| f == flag);
+        let isa = ["avx512f", "avx2", "sse4_2", "asimd"].into_iter().find(|f| has(f)).unwrap_or("unknown");
+        Self {
+            cpu: field("model name").unwrap_or_else(|| "unknown".into()),
+            cpus: allowed().len(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            virtualised: has("hypervisor"),
+            isa: isa.into(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pillion_shm::records::{RecordHeader, flags, rtype};
+use pillion_shm::records::View;
 
 use super::data::synth::Random;
 
@@ -183,7 +183,7 @@ impl Pace {
 
     /// Whether a record has no due time: a snapshot, or one before the play's start.
     fn goes_ahead(&mut self, record: &[u64]) -> bool {
-        if is_snapshot(record) {
+        if View(record).is_snapshot() {
             return true;
         }
         self.begun |= record[1] >= self.from_ns;
@@ -203,22 +203,10 @@ impl Pace {
     }
 }
 
-/// Whether a record belongs to a snapshot.
-pub fn is_snapshot(record: &[u64]) -> bool {
-    let header: &RecordHeader = bytemuck::from_bytes(bytemuck::cast_slice(&record[..2]));
-    // `flags` lies at byte 36 of an MBO record and at byte 30 of trades and MBP.
-    let at = match header.rtype {
-        rtype::MBO => 36,
-        rtype::TRADE | rtype::MBP_1 | rtype::MBP_10 => 30,
-        _ => return false,
-    };
-    bytemuck::cast_slice::<u64, u8>(record)[at] & flags::SNAPSHOT != 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pillion_shm::records::MboMsg;
+    use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 
     fn record(ts_event: u64, flags: u8) -> [u64; 7] {
         let hd = RecordHeader { length: 14, rtype: rtype::MBO, publisher_id: 1, instrument_id: 1, ts_event };

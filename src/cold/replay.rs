@@ -6,12 +6,11 @@ mod flood;
 mod peer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use pillion_shm::Clock;
-use pillion_shm::{From, RingReader, RingSpec, RingWriter};
-use pillion_shm::{Kind, Lane as LaneName};
+use pillion_shm::records::View;
+use pillion_shm::{Clock, From, Kind, Lane as LaneName, RingReader, RingSpec, RingWriter};
 
 use super::config::{Config, InstrumentEntry, TickSize};
 use super::cores;
@@ -21,12 +20,11 @@ use super::inject::{Injected, Load, inject};
 use super::kernel_signals;
 use super::lab::sent::{self, Sent};
 use super::lab::verdict::{Shown, judge};
-use super::lab::{now_utc, worst};
-use super::pace::{Rate, is_snapshot};
+use super::lab::worst;
+use super::pace::Rate;
 use super::prepare::access;
-use super::progress::Progress;
 pub use super::report::ReplayReport;
-use super::report::{SCHEMA_VERSION, SidecarReport, hex};
+use super::report::{SCHEMA_VERSION, SidecarReport, hex, now_utc};
 use super::signals::SignalTap;
 use crate::error::{Error, Result};
 use crate::hot::decode::{Instrument, Instruments};
@@ -53,6 +51,8 @@ pub struct Replay<'a> {
     pub for_ns: u64,
     /// The binary that is the sidecar.
     pub binary: PathBuf,
+    /// Ticks published so far; another thread may show it to a person.
+    pub done: &'a AtomicU64,
 }
 
 /// What this process saw of a run.
@@ -89,17 +89,15 @@ impl Replay<'_> {
         let tap = SignalTap::new(RingReader::attach(&lane, Kind::Signals, From::Oldest, &clock)?, clock, expected);
         let sent = Sent::with_room(self.feed.records as usize);
         let flood = (self.rate == Rate::Flood).then(|| FloodWatch::new(writer.capacity()));
-        let progress = Progress::start(self.feed.records);
         let started = now_utc();
         // From here on this thread spins, so that it publishes on time.
         let pinned = cores::Pinned::to(cpu, "injector")?;
         let mut peer = ReplayPeer::new(cnc, tap, sidecar, sent, flood, writer.generation());
         let load =
             Load { feed: self.feed, rate: self.rate, seed: self.seed, from_ns: self.from_ns, for_ns: self.for_ns };
-        let injected = inject(load, &mut writer, &clock, &mut peer, &progress.done)?;
+        let injected = inject(load, &mut writer, &clock, &mut peer, self.done)?;
         let left = peer.drain_all(writer.published(), &clock)?;
         drop(pinned);
-        drop(progress);
         let ReplayPeer { cnc, mut tap, sidecar, sent, flood, .. } = peer;
         let report = sidecar.stop(&cnc)?;
         // The sidecar's last signals are in the ring now, whatever the counters said a moment ago.
@@ -130,7 +128,7 @@ impl Replay<'_> {
         for entry in &mut lane.instruments {
             place(entry, self.feed, self.input)?;
         }
-        let ahead = |record: &&[u64]| is_snapshot(record) || record[1] < self.from_ns;
+        let ahead = |record: &&[u64]| View(record).is_snapshot() || record[1] < self.from_ns;
         lane.tail_from = self.feed.iter().take_while(ahead).count() as u64;
         let held = |id: u32| self.feed.instruments.iter().any(|i| i.id == id);
         if lane.instruments.iter().any(|i| held(i.id)) {

@@ -1,11 +1,15 @@
 //! What a run leaves behind: the JSON of `pillion replay`, `lab` and `sweep` and of `pillion run --report`, version
 //! [`SCHEMA_VERSION`]. These types are the schema: `pillion report --schema` prints them as JSON Schema.
 
+pub mod hdr;
+pub mod host;
 mod lab;
 mod replay;
 mod sidecar;
 mod tail;
+pub mod timeline;
 
+pub use host::Host;
 pub use lab::{Curve, CurvePoint, LabReport, Series, Step, SweepReport};
 pub use replay::{Flood, Interval, Reader, ReplayReport, Verdict};
 pub use sidecar::SidecarReport;
@@ -23,6 +27,8 @@ use crate::hot::decode::Reject;
 use crate::hot::grid::OffGrid;
 use crate::hot::stamp::{MAX_NS, STAGE_NAMES, STAGES};
 use crate::hot::{Counts, StageSet};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Version of the report's schema; grows when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -357,21 +363,6 @@ impl LaneReport {
     }
 }
 
-/// The machine, as far as results depend on it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Host {
-    /// CPU model.
-    pub cpu: String,
-    /// CPUs this process may use.
-    pub cpus: usize,
-    /// Kernel release.
-    pub kernel: String,
-    /// Whether the CPU says it is virtual.
-    pub virtualised: bool,
-    /// Widest vector instructions found.
-    pub isa: String,
-}
-
 /// The binary.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Build {
@@ -400,23 +391,9 @@ impl Build {
     }
 }
 
-impl Host {
-    /// This machine, read from /proc; what cannot be read is "unknown".
-    pub fn this() -> Self {
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let field = |name: &str| {
-            let line = cpuinfo.lines().find(|l| l.starts_with(name))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        };
-        let flags = field("flags").or_else(|| field("Features")).unwrap_or_default();
-        let has = |flag: &str| flags.split_whitespace().any(|f| f == flag);
-        let isa = ["avx512f", "avx2", "sse4_2", "asimd"].into_iter().find(|f| has(f)).unwrap_or("unknown");
-        Self {
-            cpu: field("model name").unwrap_or_else(|| "unknown".into()),
-            cpus: super::cores::allowed().len(),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            virtualised: has("hypervisor"),
-            isa: isa.into(),
-        }
-    }
+/// Now, UTC, RFC 3339 to the second.
+pub fn now_utc() -> String {
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_nanosecond(0).unwrap_or(now);
+    now.format(&Rfc3339).unwrap_or_else(|_| "unknown".into())
 }

@@ -13,8 +13,8 @@ use pillion_shm::{
 use super::cores;
 use super::depth;
 use super::halt::watch::HaltWatch;
-use super::lab::timeline::Timeline;
 use super::prepare::Prepared;
+use super::report::timeline::Timeline;
 use super::report::{LaneReport, Totals};
 use super::sampler::LastLook;
 use super::standing::Standing;

@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use pillion::cold::data::facts::FactsArgs;
 use pillion::cold::data::{self, DbnWriter, Facts, Feed, FileInfo};
+use pillion_shm::records::View;
 use pillion_shm::{CncClient, Lane, State};
 
 mod skip;
@@ -36,8 +36,7 @@ pub fn es_instruments() -> PathBuf {
 /// A recording in memory with its instruments' units: its own, or the ES recordings'.
 pub fn load_settled(path: impl AsRef<Path>) -> Feed {
     let mut feed = data::load(path).expect("a good file");
-    let args = FactsArgs { instruments: Some(es_instruments()), guess: false };
-    Facts::from(&args).and_then(|facts| facts.settle(&mut feed)).expect("stated units");
+    Facts::read(Some(&es_instruments()), false).and_then(|facts| facts.settle(&mut feed)).expect("stated units");
     feed
 }
 
@@ -109,7 +108,7 @@ pub fn slice(feed: &Feed, skip: usize, live: usize, to: &Path) -> Feed {
         instruments: feed.listed(),
     };
     let mut writer = DbnWriter::create(to, &info).expect("writable");
-    let is_snapshot = |r: &&[u64]| pillion::cold::pace::is_snapshot(r);
+    let is_snapshot = |r: &&[u64]| View(r).is_snapshot();
     let (snapshot, rest): (Vec<_>, Vec<_>) = feed.iter().partition(is_snapshot);
     for record in snapshot.into_iter().chain(rest.into_iter().skip(skip).take(live)) {
         writer.write_words(record).expect("writable");

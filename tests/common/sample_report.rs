@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use pillion::cold::doctor::Diagnosis;
-use pillion::cold::lab::hdr;
+use pillion::cold::report::hdr;
 use pillion::cold::report::{
     Buckets, Build, Cause, Curve, CurvePoint, EngineTried, FeaturesInUse, Flood, Host, HostTotals, Interval, LabReport,
     LaneReport, Looks, ModelInUse, Reader, ReplayReport, SCHEMA_VERSION, Series, Shares, Stage, Stages, Step,

@@ -5,7 +5,7 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::facts::FactsArgs;
+use pillion::cold::cli::recording::FactsArgs;
 use pillion::cold::data::{Facts, Feed, lobster};
 use pillion::hot::decode::{Body, Side, Tick};
 use pillion_shm::records::{BidAskPair, UNDEF_PRICE, flags};
@@ -139,7 +139,7 @@ pub fn es_facts() -> FactsArgs {
 /// A recording of ES with its tick size.
 pub fn es_settled(path: &Path) -> Feed {
     let mut feed = pillion::cold::data::load(path).unwrap();
-    Facts::from(&es_facts()).unwrap().settle(&mut feed).unwrap();
+    es_facts().read().unwrap().settle(&mut feed).unwrap();
     feed
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::args::one_of;
 use super::compare::percent;
+use super::recording::FactsArgs;
 use crate::cold::data::OutputFile;
-use crate::cold::data::facts::FactsArgs;
 use crate::cold::lab::ab::child::{Children, absolute};
 use crate::cold::lab::ab::{Plan, Side, session};
 use crate::cold::lab::alike::Allow;
@@ -72,7 +73,7 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_name = "N")]
     max_failed: usize,
     /// Go on although these differ between A and B
-    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
+    #[arg(long, value_delimiter = ',', value_name = "WHAT", value_parser = one_of(&Allow::ALL, Allow::name, Allow::meaning))]
     allow: Vec<Allow>,
     /// Keep every run's report in this folder, which must be empty or new
     #[arg(long, value_name = "DIR")]

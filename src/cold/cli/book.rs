@@ -3,13 +3,13 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::args::one_of;
 use super::features::Format;
 use super::recording;
 use crate::cold::data::book_csv::{self, Counts};
 #[cfg(feature = "parquet")]
 use crate::cold::data::book_parquet;
 use crate::cold::data::contents::BookSchema;
-use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::output::write_failed;
 use crate::cold::data::{self, Facts, OutputFile};
 use crate::hot::book::Applied;
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub levels: u8,
     /// Which book schema counts, where the file has several of an instrument.
-    #[arg(long)]
+    #[arg(long, value_parser = one_of(&BookSchema::ALL, BookSchema::name, BookSchema::meaning))]
     pub schema: Option<BookSchema>,
     /// Write to this .csv or .parquet file rather than CSV to standard output (`-`).
     #[arg(short, long)]
@@ -43,7 +43,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     let format = args.output.as_deref().map_or(Ok(Format::Csv), Format::of_book)?;
-    let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    let facts = Facts::read(args.instruments.as_deref(), false)?;
     let mut feed = recording::read(&args.file, args.schema)?;
     facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
     let levels = usize::from(args.levels);

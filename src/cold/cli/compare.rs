@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::args::one_of;
 use crate::cold::data::OutputFile;
 use crate::cold::lab::alike::Allow;
 use crate::cold::lab::compare::compare;
@@ -27,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     lane: Option<String>,
     /// Compare although these differ, or a run failed
-    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
+    #[arg(long, value_delimiter = ',', value_name = "WHAT", value_parser = one_of(&Allow::ALL, Allow::name, Allow::meaning))]
     allow: Vec<Allow>,
     /// Exit with 1 when B's tick_to_signal p50 or p99 (corrected where there) is over A's by more percent than this, the whole 95 % interval of the ratio included; with fewer than 8 time intervals in a report it is undecided
     #[arg(long, value_name = "PCT", value_parser = percent)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::cold::config::TickSize;
 use crate::cold::data::calendar::Date;
-use crate::cold::data::facts::{FactsArgs, tell};
+use crate::cold::data::facts::tell;
 use crate::cold::data::{self, DbnWriter, Facts, FileInfo, contents, lobster};
 use crate::cold::table::thousands;
 use crate::hot::grid::OffGrid;
@@ -84,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn run_dbn(args: &Dbn) -> Result<()> {
-    let facts = Facts::from(&FactsArgs { instruments: args.instruments.clone(), guess: false })?;
+    let facts = Facts::read(args.instruments.as_deref(), false)?;
     let mut feed = data::load(&args.input)?;
     facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
     let contents = contents::of(&feed);
@@ -129,7 +129,7 @@ pub(super) fn off_grid(what: &str, tick_size: &str, off: OffGrid) {
 }
 
 fn run_lobster(args: Lobster) -> Result<()> {
-    let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    let facts = Facts::read(args.instruments.as_deref(), false)?;
     let options = lobster::Options { symbol: args.symbol, date: args.date, instrument_id: args.instrument_id, facts };
     let made = lobster::convert_file(&args.input, &args.output, options)?;
     crate::outln!(

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::args::one_of;
 use super::convert::off_grid;
 use crate::Result;
 use crate::cold::data::Facts;
 use crate::cold::data::binance::{self, Kind, Options, StatedUnit, Summary};
-use crate::cold::data::facts::FactsArgs;
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
 
@@ -23,7 +23,7 @@ pub struct Binance {
     #[arg(short, long)]
     pub output: PathBuf,
     /// What records are made: mbp-10 has trades too.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, default_value = "mbp-10", value_parser = one_of(&Kind::ALL, Kind::name, Kind::meaning))]
     pub kind: Kind,
     /// What a size of 1 stands for (LOT_SIZE.stepSize of exchangeInfo): 0.001, or BTCUSDT=0.001 for one symbol.
     #[arg(long, value_delimiter = ',')]
@@ -54,7 +54,7 @@ pub fn run(args: Binance) -> Result<()> {
         kind: args.kind,
         size_units: args.size_unit,
         tick_sizes: args.tick_size,
-        facts: Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?,
+        facts: Facts::read(args.instruments.as_deref(), false)?,
         guess: args.guess,
         round_sizes: args.round_sizes,
         symbol: args.symbol.map(|symbol| symbol.to_ascii_uppercase()),

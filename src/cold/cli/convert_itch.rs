@@ -7,7 +7,6 @@ use super::convert::off_grid;
 use crate::Result;
 use crate::cold::data::Facts;
 use crate::cold::data::calendar::Date;
-use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::itch::{self, Options, Summary};
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
@@ -35,7 +34,7 @@ pub struct Itch {
 /// Runs the command.
 pub fn run(args: Itch) -> Result<()> {
     let bytes = std::fs::metadata(&args.input).map_or(0, |about| about.len());
-    let facts = Facts::from(&FactsArgs { instruments: args.instruments, guess: false })?;
+    let facts = Facts::read(args.instruments.as_deref(), false)?;
     let options = Options { date: args.date, symbols: args.symbols, facts };
     let progress = Progress::bytes(2 * bytes);
     let made = itch::convert_file(&args.input, &args.output, &options, &Arc::clone(&progress.done));

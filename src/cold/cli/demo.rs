@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cold::cli::replay::{PlayArgs, summary};
+use super::recording::FactsArgs;
+use super::replay::{PlayArgs, summary};
 use crate::cold::data;
-use crate::cold::data::facts::FactsArgs;
 use crate::cold::lab::outputs::Outputs;
 use crate::cold::pace::Rate;
 use crate::cold::replay::ReplayReport;

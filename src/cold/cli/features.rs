@@ -3,12 +3,13 @@
 use std::io::{self, BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::recording;
+use super::args::one_of;
+use super::recording::{self, FactsArgs};
 use crate::cold::config::TickSize;
 use crate::cold::data::contents::BookSchema;
-use crate::cold::data::facts::{FactsArgs, tell};
+use crate::cold::data::facts::tell;
 use crate::cold::data::output::write_failed;
-use crate::cold::data::{self, Facts, Feed, OutputFile};
+use crate::cold::data::{self, Feed, OutputFile};
 use crate::cold::depth;
 use crate::cold::offline::Offline;
 use crate::cold::rows::{CsvSink, Sink};
@@ -47,7 +48,7 @@ pub struct Args {
     #[arg(long)]
     pub sort: bool,
     /// Which book schema counts, where the file has several of an instrument
-    #[arg(long)]
+    #[arg(long, value_parser = one_of(&BookSchema::ALL, BookSchema::name, BookSchema::meaning))]
     pub schema: Option<BookSchema>,
     /// Print the set: each feature's name, unit, formula, source and value where undefined.
     #[arg(long, conflicts_with = "file")]
@@ -69,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
             // Before a day is read.
             let output = args.output.as_deref().filter(|path| *path != Path::new(data::output::STDOUT));
             let format = output.map(Format::of).transpose()?;
-            let facts = Facts::from(&args.facts)?;
+            let facts = args.facts.read()?;
             let mut feed = recording::in_order(&file, args.schema, args.sort)?;
             facts.settle(&mut feed)?;
             rows(&feed, &set, args.trigger, output.zip(format))

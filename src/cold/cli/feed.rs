@@ -10,6 +10,7 @@ use pillion_shm::CncClient;
 use pillion_shm::{Kind, Lane};
 use pillion_shm::{RingSpec, RingWriter};
 
+use super::args::one_of;
 use super::recording;
 use crate::cold::config::Config;
 use crate::cold::data::Feed;
@@ -42,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     sort: bool,
     /// Which book schema counts, where the recording has several of an instrument
-    #[arg(long)]
+    #[arg(long, value_parser = one_of(&BookSchema::ALL, BookSchema::name, BookSchema::meaning))]
     schema: Option<BookSchema>,
     /// Seed of poisson's arrival times
     #[arg(long, default_value_t = 1)]

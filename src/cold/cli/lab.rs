@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use super::args::OutputArgs;
 use super::replay::{PlayArgs, summary};
-use super::sweep::{HEAD, knee, line};
+use super::sweep::{HEAD, SweepArgs, knee, line};
 use crate::cold::config::Config;
 use crate::cold::data::Feed;
 use crate::cold::doctor::{self, Diagnosis};
-use crate::cold::lab::now_utc;
-use crate::cold::lab::outputs::Outputs;
-use crate::cold::lab::sweep::{SweepArgs, sweep};
+use crate::cold::lab::sweep::sweep;
 use crate::cold::pace::Rate;
+use crate::cold::report::now_utc;
 use crate::cold::report::{Build, Host, LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
 use crate::error::{Error, Result};
 
@@ -45,7 +45,7 @@ pub struct Args {
     #[command(flatten)]
     sweep: SweepArgs,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
 }
 
 /// Runs all of it.
@@ -75,7 +75,13 @@ fn knee_of(args: &Args, config: &Config, feed: &Feed) -> Result<SweepReport> {
     let mut play = args.play.clone();
     play.for_ns.get_or_insert(STEP_NS);
     crate::outln!("\n== sweep\n{HEAD}");
-    let report = sweep(&play, &args.sweep, config, feed, |step| crate::outln!("{}", line(step)))?;
+    let report = sweep(
+        &args.sweep.plan(),
+        config,
+        feed,
+        |rate| play.replay(config, feed, rate),
+        |step| crate::outln!("{}", line(step)),
+    )?;
     crate::outln!("{}", knee(&report));
     Ok(report)
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::cold::data::Facts;
-use crate::cold::data::facts::FactsArgs;
 use crate::cold::data::merge::{Options, Plan};
 use crate::cold::progress::Progress;
 use crate::cold::table::thousands;
@@ -37,7 +36,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let facts = Facts::from(&FactsArgs { instruments: args.instruments.clone(), guess: false })?;
+    let facts = Facts::read(args.instruments.as_deref(), false)?;
     let plan = Plan::new(&args.files, Options { renumber: args.renumber, sort: args.sort, facts })?;
     let progress = Progress::start(plan.records());
     let written = plan.write(&args.output, &progress.done);

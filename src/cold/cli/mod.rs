@@ -1,6 +1,7 @@
 //! One file per command; `main.rs` only parses and dispatches.
 
 pub mod ab;
+pub mod args;
 pub mod book;
 pub mod child_of;
 pub mod compare;

@@ -1,13 +1,35 @@
 //! A recording as every command reads it: one book schema for each instrument, in a known order, and what a reader of
 //! the result should know is said.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::cold::data::contents::{self, BookSchema};
 use crate::cold::data::order::{self, Disorder};
-use crate::cold::data::{Feed, load};
+use crate::cold::data::{Facts, Feed, load};
 use crate::cold::table::thousands;
+
+/// What says which tick size and size unit an instrument has.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct FactsArgs {
+    /// What states tick size and size unit of the instruments: TOML with `[[instruments]]` (id, symbol, tick_size, size_unit;
+    /// publisher, from, to), a lane's configuration, or a DBN file of definitions
+    #[arg(long, value_name = "FILE")]
+    pub instruments: Option<PathBuf>,
+    /// Where nothing states a tick size, guess it from the prices up to the instrument's first row
+    #[arg(long)]
+    pub guess: bool,
+}
+
+impl FactsArgs {
+    /// Reads what states them.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is none of what `--instruments` takes.
+    pub fn read(&self) -> Result<Facts> {
+        Facts::read(self.instruments.as_deref(), self.guess)
+    }
+}
 
 /// Reads a recording whose order across instruments does not matter.
 ///

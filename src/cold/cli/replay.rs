@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::recording;
+use super::args::{OutputArgs, one_of};
+use super::recording::{self, FactsArgs};
 use crate::cold::config::Config;
+use crate::cold::data;
 use crate::cold::data::contents::BookSchema;
-use crate::cold::data::facts::{FactsArgs, tell};
-use crate::cold::data::{self, Facts};
-use crate::cold::lab::outputs::Outputs;
+use crate::cold::data::facts::tell;
 use crate::cold::lab::start::PlayStart;
 use crate::cold::pace::Rate;
+use crate::cold::progress::Progress;
 use crate::cold::replay::{Replay, ReplayReport};
 use crate::cold::report::Flood;
 use crate::cold::table::{self, thousands};
@@ -37,7 +38,7 @@ pub struct PlayArgs {
     #[arg(long)]
     pub sort: bool,
     /// Which book schema counts, where the recording has several of an instrument
-    #[arg(long)]
+    #[arg(long, value_parser = one_of(&BookSchema::ALL, BookSchema::name, BookSchema::meaning))]
     pub schema: Option<BookSchema>,
     /// Where tick sizes come from.
     #[command(flatten)]
@@ -66,7 +67,9 @@ impl PlayArgs {
 
     /// Tick size and size unit of the instruments that will be played: all of the recording, or those that the lane lists.
     fn settle(&self, config: &Config, feed: &mut data::Feed) -> Result<()> {
-        let facts = Facts::from(&self.facts)?.and_configuration(config);
+        let facts = self.facts.read()?;
+        let listed = config.lanes.iter().flat_map(|lane| &lane.instruments);
+        let facts = facts.and_configuration(&config.origin, listed);
         if config.lanes.iter().all(|lane| lane.instruments.is_empty()) {
             facts.settle(feed)?;
         } else {
@@ -81,7 +84,8 @@ impl PlayArgs {
         let (seed, for_ns) = (self.seed, self.for_ns.unwrap_or(u64::MAX));
         let (config, input, binary) = (config.clone(), self.input.as_path(), this_binary()?);
         let from_ns = self.from.map_or(Ok(0), |from| from.in_feed(feed))?;
-        Replay { config, feed, input, rate, seed, from_ns, for_ns, binary }.run()
+        let progress = Progress::start(feed.records);
+        Replay { config, feed, input, rate, seed, from_ns, for_ns, binary, done: &progress.done }.run()
     }
 }
 
@@ -103,7 +107,7 @@ pub struct ReplayArgs {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
 }
 
 /// Replays and prints the table.

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::OutputArgs;
 use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cold::lab::load::MOST_BYTES;
-use crate::cold::lab::outputs::{self, Outputs, Report};
+use crate::cold::lab::outputs::{self, Report};
 use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SidecarReport, SweepReport};
 use crate::error::{Error, Result};
 use crate::files;
@@ -20,7 +21,7 @@ pub struct Args {
     #[arg(required_unless_present = "schema", value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
     /// Print the JSON Schema of those files
     #[arg(long, conflicts_with_all = ["files", "json", "html", "hgrm"])]
     schema: bool,

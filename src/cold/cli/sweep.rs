@@ -1,8 +1,9 @@
 //! `pillion sweep`: latency against load, up to the knee.
 
+use super::args::{OutputArgs, one_of};
 use super::replay::PlayArgs;
-use crate::cold::lab::outputs::Outputs;
-use crate::cold::lab::sweep::{SweepArgs, sweep};
+use crate::cold::lab::sweep::{Arrivals, Plan, sweep};
+use crate::cold::pace::Rate;
 use crate::cold::report::{Step, SweepReport};
 use crate::cold::table::thousands;
 use crate::error::Result;
@@ -18,7 +19,56 @@ pub struct Args {
     #[command(flatten)]
     sweep: SweepArgs,
     #[command(flatten)]
-    outputs: Outputs,
+    outputs: OutputArgs,
+}
+
+/// How to sweep.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SweepArgs {
+    /// Ticks a second to begin with
+    #[arg(long, default_value = "10000", value_name = "N", value_parser = rate)]
+    min_rate: f64,
+    /// Ticks a second never exceeded
+    #[arg(long, default_value = "20000000", value_name = "N", value_parser = rate)]
+    max_rate: f64,
+    /// Factor from one rate to the next
+    #[arg(long, default_value = "2", value_name = "X", value_parser = factor)]
+    factor: f64,
+    /// Rates tried between the last good and the first bad one, each halving their distance
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=20))]
+    refine: u32,
+    /// Bound on the 99th percentile of tick_to_signal from when a tick was due, microseconds
+    #[arg(long, default_value = "50", value_name = "US", value_parser = microseconds)]
+    bound_us: u64,
+    /// How ticks arrive: poisson (independent) or even (equal distances)
+    #[arg(long, default_value = "poisson", value_parser = one_of(&Arrivals::ALL, Arrivals::name, Arrivals::meaning))]
+    arrivals: Arrivals,
+}
+
+fn rate(text: &str) -> std::result::Result<f64, String> {
+    let n = text.trim_end_matches("/s");
+    match format!("{n}/s").parse()? {
+        Rate::PerSecond(n) => Ok(n),
+        _ => Err(format!("\"{text}\" is no number of ticks a second")),
+    }
+}
+
+fn factor(text: &str) -> std::result::Result<f64, String> {
+    let bad = || format!("\"{text}\" is no factor: write a number from 1.05 to 100");
+    text.parse().ok().filter(|x| (1.05..=100.0).contains(x)).ok_or_else(bad)
+}
+
+fn microseconds(text: &str) -> std::result::Result<u64, String> {
+    let bad = || format!("\"{text}\" is no bound: write whole microseconds from 1 to 10000000");
+    text.parse().ok().filter(|us| (1..=10_000_000).contains(us)).ok_or_else(bad)
+}
+
+impl SweepArgs {
+    /// The sweep that they ask for.
+    pub fn plan(&self) -> Plan {
+        let Self { min_rate, max_rate, factor, refine, bound_us, arrivals } = *self;
+        Plan { min_rate, max_rate, factor, refine, bound_ns: bound_us * 1_000, arrivals }
+    }
 }
 
 /// Sweeps and prints a line per step.
@@ -28,7 +78,13 @@ pub fn run(args: &Args) -> Result<()> {
     let (config, feed) = play.load()?;
     let open = args.outputs.open()?;
     crate::outln!("{HEAD}");
-    let report = sweep(&play, &args.sweep, &config, &feed, |step| crate::outln!("{}", line(step)))?;
+    let report = sweep(
+        &args.sweep.plan(),
+        &config,
+        &feed,
+        |rate| play.replay(&config, &feed, rate),
+        |step| crate::outln!("{}", line(step)),
+    )?;
     crate::outln!("{}", knee(&report));
     open.write(&report)
 }
@@ -67,5 +123,17 @@ pub fn knee(report: &SweepReport) -> String {
             format!("no knee up to {} ticks/s: p99 stayed within {bound} us", thousands(knee as u64))
         }
         (None, _) => format!("not even the lowest rate stayed within p99 <= {bound} us"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        assert!(rate("0").is_err() && rate("nan").is_err() && rate("2e9").is_err() && rate("5000").is_ok());
+        assert!(factor("1").is_err() && factor("x").is_err() && factor("1.5").is_ok());
+        assert!(microseconds("0").is_err() && microseconds("1.5").is_err() && microseconds("50").is_ok());
     }
 }

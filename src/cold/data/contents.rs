@@ -5,33 +5,35 @@
 
 use std::collections::BTreeMap;
 
-use pillion_shm::records::{flags, rtype};
+use pillion_shm::records::{View, flags, rtype};
 
 use super::feed::Feed;
 use super::order::{Instrument, instrument};
-use crate::cold::pace::is_snapshot;
 use crate::{Error, Result};
 
 /// Schemas that a book is built from, the richest first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum BookSchema {
     /// Every order.
-    #[value(name = "mbo")]
     Mbo,
     /// The ten best levels.
-    #[value(name = "mbp-10")]
     Mbp10,
     /// The best level.
-    #[value(name = "mbp-1")]
     Mbp1,
 }
 
 impl BookSchema {
-    const ALL: [BookSchema; 3] = [BookSchema::Mbo, BookSchema::Mbp10, BookSchema::Mbp1];
+    /// Every one.
+    pub const ALL: [BookSchema; 3] = [BookSchema::Mbo, BookSchema::Mbp10, BookSchema::Mbp1];
 
     /// Databento's name.
     pub fn name(self) -> &'static str {
         ["mbo", "mbp-10", "mbp-1"][self as usize]
+    }
+
+    /// What its records have.
+    pub fn meaning(self) -> &'static str {
+        ["Every order", "The ten best levels", "The best level"][self as usize]
     }
 
     /// Schema of a record that a book is built from.
@@ -78,7 +80,7 @@ pub fn of(feed: &Feed) -> Contents {
         let held = contents.entry(instrument(record)).or_default();
         let first = &mut held.first[schema as usize];
         *first = if *first == 0 { number } else { *first };
-        if !is_snapshot(record) {
+        if !View(record).is_snapshot() {
             held.live += 1;
             held.ends += u64::from(flags(record) & flags::LAST != 0);
         }
@@ -167,7 +169,7 @@ pub fn mark_last(feed: &mut Feed, contents: &Contents) -> u64 {
     for record in feed.iter() {
         let own = instrument(record);
         if BookSchema::of(record).is_some() && contents[&own].never_ends() {
-            let event = (!is_snapshot(record)).then(|| (record[1], sequence(record)));
+            let event = (!View(record).is_snapshot()).then(|| (record[1], sequence(record)));
             let before = latest.insert(own, (event, at));
             last.extend(before.filter(|(before, _)| *before != event).map(|(_, begins)| begins));
         }

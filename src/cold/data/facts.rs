@@ -6,7 +6,7 @@
 //! first row, so that no row hangs on what comes after it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,25 +15,13 @@ use super::calendar::Date;
 use super::feed::Feed;
 use super::guess::guess;
 use super::identity::{Identity, Naming};
+use super::instrument::{InstrumentEntry, TickSize};
 use super::stated::{Entry, read};
-use crate::cold::config::{Config, TickSize};
 use crate::hot::decode::Instrument;
 use crate::{Error, Result};
 
 /// How many instruments a message lists.
 const LISTED: usize = 12;
-
-/// What says which tick size and size unit an instrument has.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct FactsArgs {
-    /// What states tick size and size unit of the instruments: TOML with `[[instruments]]` (id, symbol, tick_size, size_unit;
-    /// publisher, from, to), a lane's configuration, or a DBN file of definitions
-    #[arg(long, value_name = "FILE")]
-    pub instruments: Option<PathBuf>,
-    /// Where nothing states a tick size, guess it from the prices up to the instrument's first row
-    #[arg(long)]
-    pub guess: bool,
-}
 
 /// Who states a fact.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,15 +84,16 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// What the flags say.
+    /// What the file of `--instruments` states, if there is one; `guess` where nothing is stated.
     ///
     /// # Errors
     /// A file that cannot be read, or is none of what `--instruments` takes.
-    pub fn from(args: &FactsArgs) -> Result<Facts> {
-        let given = args.instruments.as_deref().map(read).transpose()?;
-        let origin = |path: &PathBuf| Source::Given(path.display().to_string());
-        let lists = args.instruments.iter().map(origin).zip(given).collect();
-        Ok(Facts { lists, guess: args.guess })
+    pub fn read(instruments: Option<&Path>, guess: bool) -> Result<Facts> {
+        let mut lists = Vec::new();
+        if let Some(path) = instruments {
+            lists.push((Source::Given(path.display().to_string()), read(path)?));
+        }
+        Ok(Facts { lists, guess })
     }
 
     /// Whether no file and no configuration states anything.
@@ -117,12 +106,16 @@ impl Facts {
         Facts { lists: Vec::new(), guess: true }
     }
 
-    /// And what the lanes of a configuration say.
+    /// And what the lanes of the configuration `origin` say.
     #[must_use]
-    pub fn and_configuration(mut self, config: &Config) -> Facts {
-        let entries: Vec<_> = config.lanes.iter().flat_map(|lane| &lane.instruments).map(Entry::of).collect();
+    pub fn and_configuration<'a>(
+        mut self,
+        origin: &str,
+        instruments: impl IntoIterator<Item = &'a InstrumentEntry>,
+    ) -> Facts {
+        let entries: Vec<_> = instruments.into_iter().map(Entry::of).collect();
         if !entries.is_empty() {
-            self.lists.push((Source::Configuration(config.origin.clone()), entries));
+            self.lists.push((Source::Configuration(origin.to_owned()), entries));
         }
         self
     }

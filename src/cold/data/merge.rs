@@ -19,11 +19,11 @@ use super::definition::Listed;
 use super::facts::Facts;
 use super::feed::{instrument, own_ids};
 use super::identity::Identity;
+use super::instrument::TickSize;
 use super::load;
 use super::order::{self, Order, Watch};
 use super::stream::Stream;
 use super::writer::{DbnWriter, FileInfo};
-use crate::cold::config::TickSize;
 use crate::hot::decode::Instrument;
 use crate::{Error, Result};
 

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod feed;
 mod guess;
 pub mod identity;
+pub mod instrument;
 pub mod itch;
 pub mod limits;
 pub mod lobster;

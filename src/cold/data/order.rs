@@ -12,10 +12,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use pillion_shm::records::{flags, rtype};
+use pillion_shm::records::{View, flags, rtype};
 
 use super::feed::Feed;
-use crate::cold::pace::is_snapshot;
 
 /// An instrument as one publisher tells it: (publisher_id, instrument_id).
 pub type Instrument = (u16, u32);
@@ -198,7 +197,7 @@ impl Watch {
 
     fn begin(&mut self, record: &[u64]) {
         self.event.clear();
-        (self.begun, self.news, self.latest_ns, self.recv_ns) = (self.records, !is_snapshot(record), None, 0);
+        (self.begun, self.news, self.latest_ns, self.recv_ns) = (self.records, !View(record).is_snapshot(), None, 0);
         self.over = false;
     }
 

@@ -10,8 +10,11 @@ use super::calendar::Date;
 use super::definition::Definition;
 use super::facts::{Wanted, begin_ns};
 use super::feed::decoder;
-use crate::cold::config::{Config, InstrumentEntry, TickSize};
-use crate::{Error, Result};
+use super::instrument::{InstrumentEntry, TickSize};
+use crate::{Error, Result, files};
+
+/// Longest list of instruments, bytes: a hundred thousand of them fit.
+const MOST_BYTES: u64 = 16 * files::MIB;
 
 const MEND: &str = "write [[instruments]] with id and/or symbol, tick_size = \"0.01\" and, where a size of 1 is not one unit, \
                     size_unit; publisher, from and to (days, UTC, to not included) where they matter";
@@ -96,11 +99,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>> {
     if start[..read].starts_with(b"DBN") || start[..read] == [0x28, 0xB5, 0x2F, 0xFD] {
         return definitions(path);
     }
-    let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
+    let text = files::read(path, MOST_BYTES).map_err(|unread| unread.refuse(path.display(), MEND))?;
+    let text = String::from_utf8(text).map_err(|e| refuse(format!("is no text: {e}")))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string().trim_end().to_owned()))?;
     let Some(list) = table.get("instruments") else {
-        let config = Config::load(path)?;
-        let entries: Vec<_> = config.lanes.iter().flat_map(|lane| &lane.instruments).map(Entry::of).collect();
+        let entries = of_lanes(&table).map_err(refuse)?;
         return if entries.is_empty() { Err(refuse("states no instruments".to_owned())) } else { Ok(entries) };
     };
     if let Some(key) = table.keys().find(|key| *key != "instruments") {
@@ -115,6 +118,23 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>> {
         checked.map_err(|problem| refuse(format!("instrument {} of the list: {problem}", at + 1)))
     };
     list.iter().enumerate().map(entry).collect()
+}
+
+/// The instruments of a lane's configuration: each lane's own, or those of `[lane]` where it has none. The other keys are the
+/// sidecar's affair.
+fn of_lanes(configuration: &toml::Table) -> std::result::Result<Vec<Entry>, String> {
+    let shared = configuration.get("lane").and_then(|lane| lane.get("instruments"));
+    let lists: Vec<&Value> = match configuration.get("lanes").and_then(Value::as_array) {
+        Some(lanes) => lanes.iter().filter_map(|lane| lane.get("instruments").or(shared)).collect(),
+        None => shared.into_iter().collect(),
+    };
+    let mut entries = Vec::new();
+    for list in lists {
+        let listed: std::result::Result<Vec<InstrumentEntry>, _> = list.clone().try_into();
+        let listed = listed.map_err(|e: toml::de::Error| format!("instruments of a lane: {}", e.message()))?;
+        entries.extend(listed.iter().map(Entry::of));
+    }
+    Ok(entries)
 }
 
 /// What definition records state, each as long as the next one says nothing else of its number.

@@ -3,22 +3,23 @@
 use super::checks::{Finding, Found};
 use super::cpus::{Cpus, short};
 use super::host::{Look, names};
+use super::probe;
 use crate::cold::table::thousands;
 
 /// A sibling that was idle for at least this share of the interval is idle.
 const IDLE: f64 = 0.99;
 
 pub(super) fn gap_probe(look: &Look) -> Found {
-    let probe = &look.measured.clone()?.probe;
-    let preempted = probe.preempted.map_or(String::new(), |n| format!(", preempted {} times", thousands(n)));
+    let seen = &look.measured.clone()?.probe;
+    let preempted = seen.preempted.map_or(String::new(), |n| format!(", preempted {} times", thousands(n)));
     let value = format!(
         "largest hole {} ns; {} ppm lost in {} holes above 1 us{preempted}; {:.1} s",
-        thousands(probe.largest_hole_ns),
-        thousands(probe.lost_ppm.round() as u64),
-        thousands(probe.above_1us),
-        probe.span_ns as f64 / 1e9
+        thousands(seen.largest_hole_ns),
+        thousands(seen.lost_ppm.round() as u64),
+        thousands(seen.above_1us),
+        seen.span_ns as f64 / 1e9
     );
-    Ok(Finding { verdict: probe.verdict(), value, mend: None })
+    Ok(Finding { verdict: probe::verdict(seen), value, mend: None })
 }
 
 pub(super) fn core_online(look: &Look) -> Found {

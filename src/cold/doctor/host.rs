@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::GapProbe;
 use super::cpus::{Cpus, short};
-use super::probe::GapProbe;
 
 /// Largest file that is read, bytes: /proc/interrupts of a large machine has a few MB.
 const LARGEST: u64 = 16 << 20;

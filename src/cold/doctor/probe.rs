@@ -8,11 +8,9 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::Verdict;
 use super::host::{Measured, Roots, Sample};
+use super::{GapProbe, Verdict};
 use crate::cold::cores;
 
 /// The verdict is good below this largest hole, ns.
@@ -27,45 +25,10 @@ const CALIBRATION: Duration = Duration::from_millis(10);
 /// Longest step that the histogram tells from a longer one, ns.
 const LONGEST_NS: u64 = 100_000_000_000;
 
-/// What the spinning thread saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct GapProbe {
-    /// Time spent spinning, ns.
-    pub span_ns: u64,
-    /// Reads of the counter in that time.
-    pub reads: u64,
-    /// Mean step outside holes, ns: what one read and the loop around it cost.
-    pub step_ns: f64,
-    /// Longest step between two reads, ns.
-    pub largest_hole_ns: u64,
-    /// Steps longer than 1 µs.
-    pub above_1us: u64,
-    /// Steps longer than 5 µs.
-    pub above_5us: u64,
-    /// Steps longer than 10 µs.
-    pub above_10us: u64,
-    /// Steps longer than 50 µs.
-    pub above_50us: u64,
-    /// Steps longer than 100 µs.
-    pub above_100us: u64,
-    /// Steps longer than 1 ms.
-    pub above_1000us: u64,
-    /// Time lost in steps longer than 1 µs, ns.
-    pub lost_ns: u64,
-    /// The same in parts per million of the span.
-    pub lost_ppm: f64,
-    /// Times the kernel gave the CPU to another thread; `None` where /proc does not say.
-    pub preempted: Option<u64>,
-    /// Steps of 250 ns and more as [upper bound in ns, count], two digits exact.
-    pub histogram: Vec<(u64, u64)>,
-}
-
-impl GapProbe {
-    /// Good when both the largest hole and the lost time are below their bounds.
-    pub fn verdict(&self) -> Verdict {
-        let good = self.reads > 1 && self.largest_hole_ns < LARGEST_GOOD_NS && self.lost_ppm < LOST_GOOD_PPM;
-        if good { Verdict::Good } else { Verdict::Poor }
-    }
+/// Good when both the largest hole and the lost time are below their bounds.
+pub(super) fn verdict(probe: &GapProbe) -> Verdict {
+    let good = probe.reads > 1 && probe.largest_hole_ns < LARGEST_GOOD_NS && probe.lost_ppm < LOST_GOOD_PPM;
+    if good { Verdict::Good } else { Verdict::Poor }
 }
 
 /// Holes as they come. Time is in ns of the probe's own calibration.
@@ -193,7 +156,7 @@ mod tests {
         assert_eq!(probe.lost_ns, steps.iter().filter(|&&ns| ns > 1_000).sum::<u64>());
         assert!((probe.lost_ppm - 1_166.006).abs() < 0.001, "{}", probe.lost_ppm);
         assert_eq!(probe.histogram.iter().map(|b| b.1).sum::<u64>(), steps.len() as u64);
-        assert_eq!(probe.verdict(), Verdict::Poor);
+        assert_eq!(verdict(&probe), Verdict::Poor);
     }
 
     #[test]
@@ -201,11 +164,11 @@ mod tests {
         let mut holes = Holes::new().expect("fixed bounds");
         holes.record(9_999);
         let good = holes.report(1_000_000_000, 50_000_000, 9_999, None);
-        assert_eq!(good.verdict(), Verdict::Good);
+        assert_eq!(verdict(&good), Verdict::Good);
         let poor = |change: fn(&mut GapProbe)| {
             let mut probe = good.clone();
             change(&mut probe);
-            probe.verdict()
+            verdict(&probe)
         };
         assert_eq!(poor(|p| p.largest_hole_ns = 10_000), Verdict::Poor);
         assert_eq!(poor(|p| p.lost_ppm = 100.0), Verdict::Poor);

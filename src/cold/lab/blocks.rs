@@ -5,9 +5,9 @@
 //! report's own, which do not overlap). What differs between two runs of the same binary, such as where its memory
 //! lies, is in no span of one run: only paired runs see it.
 
-use super::hdr;
 use super::stats::{Chance, Range, percentile_range};
 use crate::cold::report::Interval;
+use crate::cold::report::hdr;
 
 /// Level of the intervals of a comparison.
 pub const LEVEL: f64 = 0.95;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use hdrhistogram::Histogram;
 use time::OffsetDateTime;
 
-use super::hdr;
 use crate::cold::data::{OutputFile, write_failed};
+use crate::cold::report::hdr;
 use crate::cold::report::{Buckets, Interval, LaneReport, Reader, ReplayReport};
 use crate::error::{Error, Result};
 

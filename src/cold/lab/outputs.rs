@@ -5,24 +5,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{hdr_export, now_utc, page};
+use super::{hdr_export, page};
 use crate::cold::data::output::STDOUT;
 use crate::cold::data::{OutputFile, write_failed};
 use crate::cold::output::write_json;
-use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SidecarReport, SweepReport};
+use crate::cold::report::{LabReport, ReplayReport, SCHEMA_VERSION, SidecarReport, SweepReport, now_utc};
 use crate::error::{Error, Result};
 
-/// Arguments that name what to write; flattened into commands.
-#[derive(Clone, Debug, Default, clap::Args)]
+/// What to write, and where; `-` is standard output.
+#[derive(Clone, Debug, Default)]
 pub struct Outputs {
-    /// Write the report as JSON; - is standard output
-    #[arg(long, value_name = "FILE")]
+    /// The report as JSON.
     pub json: Option<PathBuf>,
-    /// Write the report as one HTML page that opens offline; - is standard output
-    #[arg(long, value_name = "FILE")]
+    /// The report as one HTML page that opens offline.
     pub html: Option<PathBuf>,
-    /// Write every histogram as .hgrm and every run's intervals as .hlog into this folder, made where it is missing
-    #[arg(long, value_name = "DIR")]
+    /// A folder, made where it is missing, for every histogram as .hgrm and every run's intervals as .hlog.
     pub hgrm: Option<PathBuf>,
 }
 

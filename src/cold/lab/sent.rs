@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use super::timeline::{FIRST_SPAN_NS, empty, spread};
+use crate::cold::report::timeline::{FIRST_SPAN_NS, empty, spread};
 use crate::cold::report::{Reader, Stage, buckets};
 use crate::cold::signals::Seen;
 
@@ -109,7 +109,7 @@ pub fn reader(sent: &Sent, arrivals: &[Seen], paced: bool, core: usize) -> Reade
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cold::lab::hdr::decode;
+    use crate::cold::report::hdr::decode;
 
     /// A feed that stood still for 5 ms: every tick it held back is charged from when it was due, the naive twin's way.
     #[test]

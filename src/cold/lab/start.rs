@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
+use pillion_shm::records::View;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cold::data::Feed;
-use crate::cold::pace::is_snapshot;
 use crate::error::{Error, Result};
 
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -45,7 +45,7 @@ impl FromStr for PlayStart {
 impl PlayStart {
     /// The instant in a recording; refused when nothing comes at or after it.
     pub fn in_feed(self, feed: &Feed) -> Result<u64> {
-        let live = || feed.iter().filter(|record| !is_snapshot(record)).map(|record| record[1]);
+        let live = || feed.iter().filter(|record| !View(record).is_snapshot()).map(|record| record[1]);
         let first = live().next().unwrap_or(0);
         let at = match self {
             Self::At(ns) => ns,

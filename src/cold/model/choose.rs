@@ -2,9 +2,7 @@
 
 use std::thread;
 
-use serde::{Deserialize, Serialize};
-
-use super::Manifest;
+use super::{EngineChoice, Manifest};
 use crate::cold::cores;
 use crate::engine::admission::{self, Agreement, Rules, Times};
 use crate::engine::cuda::{self, OnMissing};
@@ -19,21 +17,6 @@ pub(crate) const CUDA: &str = "ort-cuda";
 
 /// Runs of each engine that are timed at start.
 const RUNS: usize = 2000;
-
-/// The configuration's word for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineChoice {
-    /// The fastest at the 99th percentile of those that agree with ONNX Runtime.
-    #[default]
-    Auto,
-    /// ONNX Runtime on the CPU.
-    OrtCpu,
-    /// Our own kernels, or a refusal.
-    Native,
-    /// ONNX Runtime on the lane's GPU, or what `on_missing` says.
-    OrtCuda,
-}
 
 /// How a lane wants its models served.
 #[derive(Clone, Copy, Debug)]

@@ -71,7 +71,7 @@ pub fn decode(text: &str, thing: &str) -> Result<Histogram<u64>> {
 }
 
 /// [`decode`], with the problem alone as its error.
-pub(super) fn read(text: &str) -> std::result::Result<Histogram<u64>, String> {
+pub fn read(text: &str) -> std::result::Result<Histogram<u64>, String> {
     let bytes = STANDARD.decode(text).map_err(|e| format!("is no base64: {e}"))?;
     let [0x1c, 0x84, 0x93, 0x14, _, _, _, _, deflated @ ..] = bytes.as_slice() else {
         return Err("is no histogram in HdrHistogram's V2 compressed encoding".to_owned());

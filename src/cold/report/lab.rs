@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::host::Diagnosis;
 use super::{Build, Host, ReplayReport, Stage};
-use crate::cold::doctor::Diagnosis;
 
 /// What `pillion lab --json` writes and the HTML page shows; a page of a single replay is one of these with one run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::host::Diagnosis;
 use super::{Buckets, Build, Host, LaneReport, ModelInUse, Stages};
 use crate::cold::data::facts::InstrumentUsed;
-use crate::cold::doctor::Diagnosis;
 
 /// The report of one replay; `--json` writes it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -114,7 +114,7 @@ pub fn spread(points: impl Iterator<Item = (u64, &'static str, u64)>, start_ns: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cold::lab::hdr::decode;
+    use crate::cold::report::hdr::decode;
 
     /// However long a run lasts, its spans are few, in order, and hold every count once.
     #[test]

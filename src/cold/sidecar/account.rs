@@ -7,8 +7,8 @@ use super::ReportTo;
 use super::lanes::Lanes;
 use crate::cold::config::Config;
 use crate::cold::data::OutputFile;
-use crate::cold::lab::now_utc;
 use crate::cold::output::write_json;
+use crate::cold::report::now_utc;
 use crate::cold::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
 use crate::error::Result;
 

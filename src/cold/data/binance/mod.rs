@@ -62,14 +62,28 @@ use line::Fault;
 pub use line::Bad;
 
 /// What records are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Kind {
     /// Ten best levels a side, and trades.
     #[default]
-    #[value(name = "mbp-10")]
     Mbp10,
     /// Trades alone.
     Trades,
+}
+
+impl Kind {
+    /// Every one.
+    pub const ALL: [Kind; 2] = [Kind::Mbp10, Kind::Trades];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        ["mbp-10", "trades"][self as usize]
+    }
+
+    /// What is made.
+    pub fn meaning(self) -> &'static str {
+        ["Ten best levels a side, and trades", "Trades alone"][self as usize]
+    }
 }
 
 /// `--size-unit` and `--tick-size`: `0.001` for every symbol, `BTCUSDT=0.001` for one.

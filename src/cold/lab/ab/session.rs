@@ -146,7 +146,7 @@ impl<R: Runner> Session<'_, R> {
         };
         Ok(AbReport {
             schema_version: SCHEMA_VERSION,
-            started: super::super::now_utc(),
+            started: crate::cold::report::now_utc(),
             a: binary(Side::A, a),
             b: binary(Side::B, b),
             host: a.host.clone(),

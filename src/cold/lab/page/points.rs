@@ -1,6 +1,6 @@
 //! Points of the charts, out of histograms.
 
-use crate::cold::lab::hdr;
+use crate::cold::report::hdr;
 use crate::cold::report::{Buckets, Interval};
 
 /// Steps of a percentile curve per decade of 1/(1 - p).
