@@ -10,6 +10,7 @@
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
+#include <optional>
 #include <string>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -194,6 +195,24 @@ inline void sleep_ns(std::uint64_t ns) noexcept {
     }
     text.resize(length);
     return text;
+}
+
+/// The whole of a file of fewer than `limit` bytes; nothing where it cannot be read or is longer.
+[[nodiscard]] inline std::optional<std::string> whole_file(const char* path, std::size_t limit) {
+    const Fd fd{::open(path, O_RDONLY | O_CLOEXEC)};
+    std::string text;
+    char part[4096];
+    while (fd && text.size() < limit) {
+        const ssize_t got = ::read(fd.get(), part, sizeof part);
+        if (got == 0) {
+            return text;
+        }
+        if (got < 0) {
+            break;
+        }
+        text.append(part, static_cast<std::size_t>(got));
+    }
+    return std::nullopt;
 }
 
 } // namespace pillion::detail

@@ -2,8 +2,9 @@
 /// Who may own what is used: a region is worth what those who can change it are worth.
 ///
 /// Root counts, the effective user, the user who owns the running binary (he can change what runs anyway) and whoever was
-/// named. A region is used if one of them owns it and nobody else may write it, and if the same holds for every directory on
-/// the way to it; a sticky directory such as /dev/shm is in order, since there nobody renames or removes what is another's.
+/// named; never the id that stands for every user outside of a user namespace, unless it was named. A region is used if one of
+/// them owns it and nobody else may write it, and if the same holds for every directory on the way to it; a sticky directory of
+/// such a user, as /dev/shm, is in order, since there nobody renames or removes what is another's.
 #pragma once
 
 #include "require.hpp"
@@ -15,21 +16,24 @@
 #include <climits>
 #include <cstdlib>
 #include <deque>
+#include <optional>
 #include <string_view>
+#include <sys/auxv.h>
 #include <sys/xattr.h>
 #include <utility>
 #include <vector>
 
 namespace pillion {
 
-/// Environment variable with further user ids that count, separated by commas. Not read in a set-user-id process.
+/// Environment variable with further user ids that count, separated by commas. Not read in a process that may do more
+/// than whoever started it: set-user-id, set-group-id, file capabilities.
 inline constexpr const char* trusted_uids_variable = "PILLION_TRUSTED_UIDS";
 /// Environment variable with further group ids that may write control pages, separated by commas.
 inline constexpr const char* trusted_gids_variable = "PILLION_TRUSTED_GIDS";
 
 /// Who besides its owner may write a file.
 enum class Writers : std::uint8_t {
-    owner, ///< Nobody. A group that has no member but users who count is nobody.
+    owner, ///< Nobody. The own group of a user who counts is nobody, while no other user is in it.
     group, ///< Also a group that counts: for control pages.
     /// Also any group that its owner, who counts, has let in: for orders, and for looks that nothing is traded on.
     any_group,
@@ -59,9 +63,10 @@ public:
         return trust;
     }
 
-    /// Whether what `uid` owns may be used. The effective user always counts, also after a process has become another one.
+    /// Whether what `uid` owns may be used. The effective user counts also after a process has become another one.
     [[nodiscard]] bool counts(std::uint32_t uid) const noexcept {
-        return uid == ::geteuid() || std::find(uids_.begin(), uids_.end(), uid) != uids_.end();
+        const bool own = uid == ::geteuid() && uid != outside_;
+        return own || std::find(uids_.begin(), uids_.end(), uid) != uids_.end();
     }
     /// Whether the group `gid` may write a control page.
     [[nodiscard]] bool group_counts(std::uint32_t gid) const noexcept {
@@ -91,12 +96,14 @@ private:
     [[nodiscard]] Result<End> walk(const std::string& path) const;
     [[nodiscard]] Status check_owner(const std::string& path, const struct stat& file) const;
     [[nodiscard]] Status check_sharing(const std::string& path, const struct stat& dir) const;
-    [[nodiscard]] Status check_members(const std::string& path, const struct stat& file) const;
+    [[nodiscard]] Status check_members(const std::string& path, const struct stat& file, Writers writers) const;
     [[nodiscard]] std::string who_counts() const;
     void take(const char* variable, bool groups);
 
     std::vector<std::uint32_t> uids_;
     std::vector<std::uint32_t> gids_;
+    /// The id of every user from outside this user namespace, who is not the effective user, whatever his id.
+    std::optional<std::uint32_t> outside_;
     /// Words of the environment that are no ids: they count for nothing, and refusals say so.
     std::vector<std::string> unread_;
 };
@@ -118,10 +125,10 @@ namespace detail {
 
 /// What others may write, with the command that ends it.
 [[nodiscard]] inline Error writable(const std::string& path, const struct stat& file, const std::string& found,
-                                    const char* mend) {
+                                    const char* mend, const std::string& ways = "") {
     const bool own = ::geteuid() == 0 || ::geteuid() == file.st_uid;
     return untrusted(path, found + ": it belongs to " + owner_text(file),
-                     std::string{"`chmod "} + mend + " " + path + "`" +
+                     ways + "`chmod " + mend + " " + path + "`" +
                          (own ? "" : " (uid " + std::to_string(file.st_uid) + ")"));
 }
 
@@ -144,41 +151,111 @@ namespace detail {
     return whole ? std::optional{id} : std::nullopt;
 }
 
-/// The users in group `gid`: those it lists and those whose first group it is. Nothing when /etc/group does not know it, or
-/// lists a name that /etc/passwd does not: such a group may have members that these files do not tell.
-[[nodiscard]] inline std::optional<std::vector<std::uint32_t>> members_of(std::uint32_t gid) {
-    constexpr std::size_t most = std::size_t{1} << 20;
-    std::vector<std::pair<std::string, std::uint32_t>> users;
-    std::vector<std::uint32_t> found;
-    for (const std::string& line : pieces(small_file("/etc/passwd", most), '\n')) {
+/// Longest user or group list that is read.
+inline constexpr std::size_t most_list = std::size_t{16} << 20;
+
+/// A group of which this machine's own files tell every member.
+struct Group {
+    std::vector<std::uint32_t> first_of; ///< Users whose first group it is.
+    std::vector<std::uint32_t> members;  ///< All users in it, those among them.
+};
+
+/// Whether the text of /etc/nsswitch.conf takes users and groups from the machine's own files alone.
+[[nodiscard]] inline bool names_are_local(std::string_view text) {
+    for (std::string line : pieces(text, '\n')) {
+        line.erase(std::min(line.find('#'), line.size()));
+        const std::size_t colon = line.find(':');
+        const std::string database = line.substr(0, std::min(colon, line.size()));
+        const std::size_t first = database.find_first_not_of(" \t");
+        const std::string name = first == std::string::npos ? "" : database.substr(first, database.find_last_not_of(" \t") + 1 - first);
+        if (colon == std::string::npos || (name != "passwd" && name != "group" && name != "initgroups")) {
+            continue;
+        }
+        // What stands in brackets is what to do next: [NOTFOUND=return].
+        std::string sources;
+        bool brackets = false;
+        for (const char c : line.substr(colon + 1)) {
+            brackets = (brackets || c == '[') && c != ']';
+            sources += brackets || c == ']' || c == '\t' ? ' ' : c;
+        }
+        for (const std::string& source : pieces(sources, ' ')) {
+            if (!source.empty() && source != "files" && source != "compat" && source != "systemd") {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/// The group `gid` by the texts of /etc/group, /etc/passwd and /etc/nsswitch.conf. Nothing when nobody can tell.
+[[nodiscard]] inline std::optional<Group> group_of_lists(std::uint32_t gid, std::string_view groups, std::string_view users,
+                                                         std::string_view names_from) {
+    if (!names_are_local(names_from)) {
+        return std::nullopt;
+    }
+    std::vector<std::pair<std::string, std::uint32_t>> known_users;
+    Group found;
+    for (const std::string& line : pieces(users, '\n')) {
         const std::vector<std::string> fields = pieces(line, ':');
         const auto uid = fields.size() > 3 ? to_id(fields[2]) : std::nullopt;
+        if (line.starts_with('+')) {
+            return std::nullopt; // Takes in names from elsewhere.
+        }
         if (!uid) {
             continue;
         }
-        users.emplace_back(fields[0], *uid);
+        known_users.emplace_back(fields[0], *uid);
         if (to_id(fields[3]) == gid) {
-            found.push_back(*uid);
+            found.first_of.push_back(*uid);
         }
     }
+    found.members = found.first_of;
     bool known = false;
-    for (const std::string& line : pieces(small_file("/etc/group", most), '\n')) {
+    for (const std::string& line : pieces(groups, '\n')) {
         const std::vector<std::string> fields = pieces(line, ':');
+        if (line.starts_with('+')) {
+            return std::nullopt;
+        }
         if (fields.size() < 3 || to_id(fields[2]) != gid) {
             continue;
         }
         known = true;
         for (const std::string& name : pieces(fields.size() > 3 ? fields[3] : "", ',')) {
-            const auto user = std::find_if(users.begin(), users.end(), [&](const auto& u) { return u.first == name; });
-            if (!name.empty() && user == users.end()) {
+            const auto user =
+                std::find_if(known_users.begin(), known_users.end(), [&](const auto& u) { return u.first == name; });
+            if (!name.empty() && user == known_users.end()) {
                 return std::nullopt;
             }
             if (!name.empty()) {
-                found.push_back(user->second);
+                found.members.push_back(user->second);
             }
         }
     }
     return known ? std::optional{found} : std::nullopt;
+}
+
+/// The group `gid`. Nothing when nobody can tell who is in it: /etc/group does not know it, or lists a name that /etc/passwd
+/// does not; one of them cannot be read whole; or the machine takes names from elsewhere too.
+[[nodiscard]] inline std::optional<Group> group_of(std::uint32_t gid) {
+    std::optional<std::string> names_from = whole_file("/etc/nsswitch.conf", most_list);
+    if (!names_from && ::access("/etc/nsswitch.conf", F_OK) != 0 && errno == ENOENT) {
+        names_from = "";
+    }
+    const std::optional<std::string> groups = whole_file("/etc/group", most_list);
+    const std::optional<std::string> users = whole_file("/etc/passwd", most_list);
+    return names_from && groups && users ? group_of_lists(gid, *groups, *users, *names_from) : std::nullopt;
+}
+
+/// The id that the kernel shows for every user (`"uid"`) or group (`"gid"`) from outside this process's namespace of them;
+/// nothing where there is no outside.
+[[nodiscard]] inline std::optional<std::uint32_t> outside_id(const std::string& what) {
+    std::string map = small_file(("/proc/self/" + what + "_map").c_str(), 256);
+    map.erase(std::remove_if(map.begin(), map.end(), [](char c) { return c == ' ' || c == '\n'; }), map.end());
+    if (map == "004294967295") {
+        return std::nullopt;
+    }
+    const std::string number = small_file(("/proc/sys/kernel/overflow" + what).c_str(), 32);
+    return to_id(std::string_view{number}.substr(0, number.find('\n'))).value_or(65'534);
 }
 
 /// The directory of a region's file.
@@ -191,18 +268,24 @@ namespace detail {
 
 inline Trust Trust::own() {
     Trust trust;
-    trust = trust.with_uid(0).with_uid(::geteuid()).with_gid(::getegid());
+    trust.outside_ = detail::outside_id("uid");
+    const std::optional<std::uint32_t> outside_group = detail::outside_id("gid");
+    trust = trust.with_uid(0);
+    if (::geteuid() != trust.outside_) {
+        trust = trust.with_uid(::geteuid());
+    }
     struct stat binary {};
-    if (::stat("/proc/self/exe", &binary) == 0) {
+    if (::stat("/proc/self/exe", &binary) == 0 && binary.st_uid != trust.outside_) {
         trust = trust.with_uid(binary.st_uid);
     }
     std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
-    const int count = ::getgroups(static_cast<int>(groups.size()), groups.data());
-    for (int i = 0; i < count; ++i) {
-        trust = trust.with_gid(groups[static_cast<std::size_t>(i)]);
+    groups.resize(static_cast<std::size_t>(std::max(::getgroups(static_cast<int>(groups.size()), groups.data()), 0)));
+    groups.push_back(::getegid());
+    for (const gid_t group : groups) {
+        trust = group == outside_group ? trust : trust.with_gid(group);
     }
-    // Whoever starts a set-user-id program chooses its environment, and shall not choose whom it trusts.
-    if (::getuid() == ::geteuid() && ::getgid() == ::getegid()) {
+    // Whoever starts a program that may do more than he chooses its environment, and shall not choose whom it trusts.
+    if (::getauxval(AT_SECURE) == 0 && ::getuid() == ::geteuid() && ::getgid() == ::getegid()) {
         trust.take(trusted_uids_variable, false);
         trust.take(trusted_gids_variable, true);
     }
@@ -233,7 +316,7 @@ inline Status Trust::check_file(const std::string& path, const struct stat& file
     if ((file.st_mode & S_IWGRP) == 0 || let_in) {
         return {};
     }
-    return check_members(path, file);
+    return check_members(path, file, writers);
 }
 
 inline Result<Trust> Trust::in_dir(const std::string& dir) const {
@@ -338,7 +421,8 @@ inline Status Trust::check_owner(const std::string& path, const struct stat& fil
         return {};
     }
     const std::string uid = std::to_string(file.st_uid);
-    return detail::untrusted(path, "it belongs to " + detail::owner_text(file) + "; " + who_counts() + " count",
+    const char* const outside = file.st_uid == outside_ ? " (here every user outside of this user namespace)" : "";
+    return detail::untrusted(path, "it belongs to " + detail::owner_text(file) + outside + "; " + who_counts(),
                              "have uid " + uid +
                                  " or root give it to one of these, use a directory of your own, or, if uid " + uid +
                                  " shall count, name it: Lane::trusting(" + uid + "), or " + trusted_uids_variable + "=" +
@@ -356,40 +440,50 @@ inline Status Trust::check_sharing(const std::string& path, const struct stat& d
     if ((dir.st_mode & S_IWOTH) != 0) {
         return detail::writable(path, dir, "everybody may replace what is in it", "o-w");
     }
-    return (dir.st_mode & S_IWGRP) != 0 ? check_members(path, dir) : Status{};
+    return (dir.st_mode & S_IWGRP) != 0 ? check_members(path, dir, Writers::owner) : Status{};
 }
 
-/// Whether the group that may write `path` has no member but users who count, as a user's own group has.
-inline Status Trust::check_members(const std::string& path, const struct stat& file) const {
-    const std::string group = std::to_string(file.st_gid);
-    const auto members = detail::members_of(file.st_gid);
-    if (!members) {
-        const std::string found = "its group may write it, and nobody can tell who is in group " + group;
-        return detail::writable(path, file, found, "g-w");
+/// Whether the group that may write `path` is the own one of a user who counts, with no other member.
+inline Status Trust::check_members(const std::string& path, const struct stat& file, Writers writers) const {
+    const std::string gid = std::to_string(file.st_gid);
+    // Taking it from a control page's group would take the kill switch from it.
+    const std::string ways = writers != Writers::group
+                                 ? ""
+                                 : "name it, if it shall give orders: " + std::string{trusted_gids_variable} + "=" + gid +
+                                       " in the environment, Lane::trusting_group(" + gid + "), or shm_gid = " + gid +
+                                       " under [process] of a configuration; if it shall not, ";
+    const auto refuse = [&](const std::string& found) { return detail::writable(path, file, found, "g-w", ways); };
+    const auto counted = [&](std::uint32_t uid) { return counts(uid); };
+    const auto group = detail::group_of(file.st_gid);
+    if (!group) {
+        return refuse("its group may write it, and nobody can tell who is in group " + gid);
     }
-    const auto stranger = std::find_if(members->begin(), members->end(), [&](auto uid) { return !counts(uid); });
-    if (stranger != members->end()) {
-        const std::string found =
-            "its group may write it, and uid " + std::to_string(*stranger) + " is in group " + group;
-        return detail::writable(path, file, found, "g-w");
+    const auto stranger = std::find_if_not(group->members.begin(), group->members.end(), counted);
+    if (stranger != group->members.end()) {
+        return refuse("its group may write it, and uid " + std::to_string(*stranger) + " is in group " + gid);
+    }
+    // Root's and `users` are the first group of many who were not told so.
+    const bool everybodys = file.st_gid == 0 || file.st_gid == 100;
+    if (everybodys || std::none_of(group->first_of.begin(), group->first_of.end(), counted)) {
+        return refuse("its group may write it, and group " + gid + " is not the own one of a user who counts");
     }
     // Behind an access control list the mode's group bits are only its mask.
     char value[1];
     const ssize_t list = ::getxattr(path.c_str(), "system.posix_acl_access", value, sizeof value);
     if (list >= 0 || (errno != ENODATA && errno != EOPNOTSUPP)) {
-        return detail::writable(path, file, "its access control list lets others write it", "g-w");
+        return refuse("its access control list lets others write it");
     }
     return {};
 }
 
-/// "root, uid 1001 and uid 1002", for messages.
+/// "root, uid 1001 and uid 1002 count", for messages.
 inline std::string Trust::who_counts() const {
     std::string text;
     for (std::size_t i = 0; i < uids_.size(); ++i) {
         text += i == 0 ? "" : i + 1 == uids_.size() ? " and " : ", ";
         text += uids_[i] == 0 ? "root" : "uid " + std::to_string(uids_[i]);
     }
-    text += uids_.size() == 1 ? " alone" : "";
+    text += uids_.size() == 1 ? " alone counts" : " count";
     for (const std::string& word : unread_) {
         text += " (\"" + word + "\" in " + trusted_uids_variable + " or " + trusted_gids_variable + " is no id)";
     }

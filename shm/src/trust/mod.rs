@@ -1,23 +1,27 @@
 //! Who may own what is used: a file is worth what those who can change it are worth.
 //!
 //! Root counts, the effective user, the user who owns the running binary (he can change what runs anyway) and whoever
-//! was named. A file is used if one of them owns it and nobody else may write it, and if the same holds for every
-//! directory on the way to it; a sticky directory such as `/dev/shm` is in order, since there nobody renames or removes
+//! was named; never the id that stands for every user outside of a user namespace, unless it was named. A file is used if one of them owns it and nobody else may write it, and if the same holds for every
+//! directory on the way to it; a sticky directory of such a user, as `/dev/shm` is in order, since there nobody renames or removes
 //! what is another's. Each directory and link is looked at from `/` downwards, so that nobody who does not count can
 //! change the way behind the look.
 
+mod ids;
 mod members;
 
-use rustix::process::{getegid, geteuid, getgid, getuid};
+pub use ids::is_elevated;
+
+use crate::text::printable_path;
+use rustix::process::{getegid, geteuid};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-/// Environment variable with further user ids that count, separated by commas. Not read in a set-user-id process.
+/// Environment variable with further user ids that count, separated by commas. Not read where [`is_elevated`].
 pub const TRUSTED_UIDS: &str = "PILLION_TRUSTED_UIDS";
-/// Environment variable with further group ids that may write control pages, separated by commas.
+/// Environment variable with further group ids that may write control pages, separated by commas. Not read where [`is_elevated`].
 pub const TRUSTED_GIDS: &str = "PILLION_TRUSTED_GIDS";
 
 /// Links followed before a way counts as endless, as in the kernel.
@@ -34,7 +38,7 @@ pub type Result<T> = std::result::Result<T, Distrust>;
 #[non_exhaustive]
 pub enum Distrust {
     /// Somebody who does not count owns it or may write it.
-    #[error("{path} is not trusted: {found}; mend: {mend}")]
+    #[error("{} is not trusted: {found}; mend: {mend}", printable_path(.path))]
     Refused {
         /// The file, directory or link.
         path: PathBuf,
@@ -44,7 +48,10 @@ pub enum Distrust {
         mend: String,
     },
     /// It could not be looked at, or is not there.
-    #[error("cannot {action} {path}: {source}; mend: check the path, and that this user may search its directories")]
+    #[error(
+        "cannot {action} {}: {source}; mend: check the path, and that this user may search its directories",
+        printable_path(.path)
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -58,7 +65,7 @@ pub enum Distrust {
 /// Who besides its owner may write a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writers {
-    /// Nobody. A group that has no member but users who count is nobody.
+    /// Nobody. The own group of a user who counts is nobody, while no other user is in it.
     Owner,
     /// Also a group that counts: see [`Trust::with_gid`]. For control pages.
     Group,
@@ -72,6 +79,10 @@ pub enum Writers {
 pub struct Trust {
     uids: Vec<u32>,
     gids: Vec<u32>,
+    /// Whether the effective user counts.
+    effective: bool,
+    /// The id of every user from outside this user namespace, who is not the effective user, whatever his id.
+    outside: Option<u32>,
     /// Words of the environment that are no ids: they count for nothing, and refusals say so.
     unread: Vec<String>,
 }
@@ -80,21 +91,32 @@ impl Trust {
     /// Root, the effective user, the owner of the running binary, and whom [`TRUSTED_UIDS`] names. This process's groups
     /// and those of [`TRUSTED_GIDS`] may write control pages.
     pub fn own() -> Self {
-        let mut trust = Self { uids: Vec::new(), gids: Vec::new(), unread: Vec::new() }.with_uid(0);
-        trust = trust.with_uid(geteuid().as_raw()).with_gid(getegid().as_raw());
-        if let Ok(binary) = std::fs::metadata("/proc/self/exe") {
-            trust = trust.with_uid(binary.uid());
+        let mut trust = Self::of_binary();
+        trust.effective = true;
+        if trust.counts(geteuid().as_raw()) {
+            trust = trust.with_uid(geteuid().as_raw());
         }
-        for group in rustix::process::getgroups().unwrap_or_default() {
-            trust = trust.with_gid(group.as_raw());
-        }
-        // Whoever starts a set-user-id program chooses its environment, and shall not choose whom it trusts.
-        if getuid() == geteuid() && getgid() == getegid() {
+        let mut groups = rustix::process::getgroups().unwrap_or_default();
+        groups.push(getegid());
+        let outside = ids::outside_gid();
+        let groups = groups.iter().map(|group| group.as_raw()).filter(|gid| Some(*gid) != outside);
+        trust = groups.fold(trust, Self::with_gid);
+        if !is_elevated() {
             let (uids, gids) = (trust.named(TRUSTED_UIDS), trust.named(TRUSTED_GIDS));
             trust = uids.into_iter().fold(trust, Self::with_uid);
             trust = gids.into_iter().fold(trust, Self::with_gid);
         }
         trust
+    }
+
+    /// Root and the owner of the running binary alone: whose code a process may run that may do more than whoever started it.
+    pub fn of_binary() -> Self {
+        let (uids, gids, unread) = (vec![0], Vec::new(), Vec::new());
+        let trust = Self { uids, gids, effective: false, outside: ids::outside_uid(), unread };
+        match std::fs::metadata("/proc/self/exe") {
+            Ok(binary) if Some(binary.uid()) != trust.outside => trust.with_uid(binary.uid()),
+            _ => trust,
+        }
     }
 
     /// And the user `uid`.
@@ -120,9 +142,10 @@ impl Trust {
         &self.uids
     }
 
-    /// Whether what `uid` owns may be used. The effective user always counts, also after a process has become another one.
+    /// Whether what `uid` owns may be used. The effective user counts also after a process has become another one.
     pub fn counts(&self, uid: u32) -> bool {
-        uid == geteuid().as_raw() || self.uids.contains(&uid)
+        let own = self.effective && uid == geteuid().as_raw() && Some(uid) != self.outside;
+        own || self.uids.contains(&uid)
     }
 
     /// Whether the group `gid` may write a control page.
@@ -159,12 +182,15 @@ impl Trust {
             return Err(self.writable(path, metadata, "everybody may write it", "o-w"));
         }
         let by_group = metadata.mode() & GROUP_WRITES != 0;
-        let let_in = match writers {
-            Writers::Owner => false,
-            Writers::Group => self.group_counts(metadata.gid()),
-            Writers::AnyGroup => true,
-        };
-        if !by_group || let_in { Ok(()) } else { self.check_members(path, metadata) }
+        match writers {
+            _ if !by_group => Ok(()),
+            Writers::AnyGroup => Ok(()),
+            Writers::Group if self.group_counts(metadata.gid()) => Ok(()),
+            Writers::Group => {
+                self.check_members(path, metadata).map_err(|distrust| naming_group(distrust, metadata.gid()))
+            }
+            Writers::Owner => self.check_members(path, metadata),
+        }
     }
 
     /// Whether every directory and link from `/` to the last name of `path` is in order; a relative path starts at the
@@ -254,10 +280,12 @@ impl Trust {
         if self.counts(uid) {
             return Ok(());
         }
-        let found = format!("it belongs to {}; {} count", owner(metadata), self.who_counts());
+        let outside = if Some(uid) == self.outside { " (here every user outside of this user namespace)" } else { "" };
+        let found = format!("it belongs to {}{outside}; {}", owner(metadata), self.who_counts());
         let mend = format!(
-            "have uid {uid} or root give it to one of these, use a directory of your own, or, if uid {uid} shall \
-             count, name it: trusted_uids = [{uid}] under [process], or {TRUSTED_UIDS}={uid} in the environment"
+            "have uid {uid} or root give it to one of these, use a directory of your own, or, if uid {uid} shall count, \
+             name it: {TRUSTED_UIDS}={uid} in the environment, or, for what a configuration names, \
+             trusted_uids = [{uid}] under its [process]"
         );
         Err(refused(path, found, mend))
     }
@@ -277,20 +305,21 @@ impl Trust {
         if metadata.mode() & GROUP_WRITES != 0 { self.check_members(path, metadata) } else { Ok(()) }
     }
 
-    /// Whether the group that may write `path` has no member but users who count, as a user's own group has.
+    /// Whether the group that may write `path` is the own one of a user who counts, with no other member.
     fn check_members(&self, path: &Path, metadata: &Metadata) -> Result<()> {
         let gid = metadata.gid();
+        let counts = |uid: u32| self.counts(uid);
         let found = match members::of(gid) {
-            Some(uids) if uids.iter().all(|uid| self.counts(*uid)) => {
+            Some(group) if group.is_own(gid, counts) => {
                 if !members::has_list(path) {
                     return Ok(());
                 }
                 "its access control list lets others write it".to_owned()
             }
-            Some(uids) => {
-                let stranger = uids.iter().find(|uid| !self.counts(**uid)).copied().unwrap_or_default();
-                format!("its group may write it, and uid {stranger} is in group {gid}")
-            }
+            Some(group) => match group.members.iter().find(|uid| !counts(**uid)) {
+                Some(stranger) => format!("its group may write it, and uid {stranger} is in group {gid}"),
+                None => format!("its group may write it, and group {gid} is not the own one of a user who counts"),
+            },
             None => format!("its group may write it, and nobody can tell who is in group {gid}"),
         };
         Err(self.writable(path, metadata, &found, "g-w"))
@@ -300,18 +329,18 @@ impl Trust {
         let own = geteuid().as_raw();
         let who = if own == 0 || own == metadata.uid() { String::new() } else { format!(" (uid {})", metadata.uid()) };
         let found = format!("{found}: it belongs to {}", owner(metadata));
-        refused(path, found, format!("`chmod {mend} {}`{who}", path.display()))
+        refused(path, found, format!("`chmod {mend} {}`{who}", printable_path(path)))
     }
 
-    /// "root, uid 1001 and uid 1002", for messages.
+    /// "root, uid 1001 and uid 1002 count", for messages.
     fn who_counts(&self) -> String {
         let name = |uid: &u32| if *uid == 0 { "root".to_owned() } else { format!("uid {uid}") };
         let names: Vec<_> = self.uids.iter().map(name).collect();
         let unread = self.unread.iter().map(|word| format!(" ({word:?} in {TRUSTED_UIDS} or {TRUSTED_GIDS} is no id)"));
         let unread: String = unread.collect();
         match names.split_last() {
-            Some((last, [])) => format!("{last} alone{unread}"),
-            Some((last, rest)) => format!("{} and {last}{unread}", rest.join(", ")),
+            Some((last, [])) => format!("{last} alone counts{unread}"),
+            Some((last, rest)) => format!("{} and {last} count{unread}", rest.join(", ")),
             None => unread,
         }
     }
@@ -351,6 +380,19 @@ fn stat(path: &Path) -> Result<Metadata> {
 
 fn refused(path: &Path, found: String, mend: String) -> Distrust {
     Distrust::Refused { path: path.to_owned(), found, mend }
+}
+
+/// A control page that `gid` may write: taking that away would take the kill switch from the group.
+fn naming_group(distrust: Distrust, gid: u32) -> Distrust {
+    match distrust {
+        Distrust::Refused { path, found, mend } => {
+            let name = "name it, if it shall give orders";
+            let ways = format!("Lane::trusting_group({gid}), or shm_gid = {gid} under [process] of a configuration");
+            let mend = format!("{name}: {TRUSTED_GIDS}={gid} in the environment, {ways}; if it shall not, {mend}");
+            Distrust::Refused { path, found, mend }
+        }
+        other => other,
+    }
 }
 
 fn look(path: &Path, source: std::io::Error) -> Distrust {

@@ -70,6 +70,11 @@ void what_others_may_write_is_refused() {
         }
         mode(path, 0660);
         CHECK_SAYS(attach(place.lane, place.clock, kind).error(), Errc::untrusted, "group 4242", "chmod g-w " + path);
+        // Of a control page's group the first mend is not to take the kill switch from it.
+        if (kind == Kind::cnc) {
+            CHECK_SAYS(attach(place.lane, place.clock, kind).error(), Errc::untrusted,
+                       "mend: name it, if it shall give orders: PILLION_TRUSTED_GIDS=4242", "shm_gid = 4242");
+        }
         // A group may write a control page, and no other region, where it is named.
         CHECK_EQ(static_cast<bool>(attach(place.lane.trusting_group(group), place.clock, kind)), kind == Kind::cnc);
     }
@@ -113,6 +118,34 @@ void directories_count_too() {
     must(attach(must(Lane::in_dir(link, "test")), clock, Kind::ticks));
     mode(place.dir.path(), 01777);
     CHECK_SAYS(attach(lane, clock, Kind::ticks).error(), Errc::untrusted, "private is not trusted", "uid 65534");
+}
+
+void only_a_users_own_group_is_nobody_else() {
+    const std::string groups = "root:x:0:\nada:x:1000:\ntrading:x:4000:ada,bo\nghosts:x:4001:unknown\nempty:x:4002:\n";
+    const std::string users = "root:x:0:0::/root:\nada:x:1000:1000::/home/ada:\nbo:x:1001:4000::/:\n";
+    const auto of = [&](std::uint32_t gid, const char* names_from = "passwd: files systemd\ngroup: files [X=return] # sss") {
+        return detail::group_of_lists(gid, groups, users, names_from);
+    };
+    using Ids = std::vector<std::uint32_t>;
+    CHECK(of(1'000) && of(1'000)->first_of == Ids{1'000} && of(1'000)->members == Ids{1'000});
+    CHECK(of(4'000) && of(4'000)->first_of == Ids{1'001} && of(4'000)->members.size() == 3);
+    CHECK(of(4'002) && of(4'002)->members.empty());
+    CHECK(!of(4'001) && !of(4'242));
+    for (const char* elsewhere : {"passwd: files sss", "group:\tldap", " passwd : files [!UNAVAIL=return] nis", "initgroups: sss"}) {
+        CHECK(!of(1'000, elsewhere));
+    }
+    CHECK(of(1'000, "") && of(1'000, "hosts: dns\npasswd: compat\nnetgroup: nis\n"));
+    CHECK(!detail::group_of_lists(1'000, groups, users + "+::::::\n", "passwd: compat"));
+    // What cannot be read, or not whole, tells nothing.
+    CHECK(!detail::whole_file("/no/such/file", 10) && !detail::whole_file("/proc/self/status", 10));
+    CHECK(detail::whole_file("/proc/self/status", detail::most_list));
+    // Root's group and a group without a user of its own: their members may be told elsewhere.
+    const Place place;
+    must(create(place.lane, place.clock, Kind::ticks));
+    if (given(place.file(Kind::ticks), ::geteuid(), 0)) {
+        mode(place.file(Kind::ticks), 0660);
+        CHECK_SAYS(attach(place.lane, place.clock, Kind::ticks).error(), Errc::untrusted, "group 0", "chmod g-w");
+    }
 }
 
 void lane_and_clock_stand_in_one_directory() {
@@ -187,6 +220,7 @@ int main() {
     a_strangers_region_is_refused_until_he_is_named();
     what_others_may_write_is_refused();
     directories_count_too();
+    only_a_users_own_group_is_nobody_else();
     lane_and_clock_stand_in_one_directory();
     who_only_reads_makes_no_clock();
     a_clock_that_does_not_run_as_time_does_is_refused();
