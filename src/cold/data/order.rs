@@ -1,7 +1,9 @@
 //! In what order a recording's events stand, and interleaving its instruments by time.
 //!
 //! What is ordered are events: records up to the one with F_LAST, or, where the events of several instruments overlap,
-//! up to the one that ends the last of them. An instrument is a publisher's: venues may share a number.
+//! up to the one that ends the last of them. An instrument is a publisher's: venues may share a number. An event that
+//! never ends holds up no other: it is over once a later event of another instrument has come and gone behind its last
+//! record, and a snapshot is over where news come.
 //!
 //! An instrument's events never change places, whatever their times say: a cancel stays behind its add. So an event's
 //! place among those of other instruments is its instrument's *latest ts_event so far*, which never goes back, and an
@@ -94,6 +96,10 @@ fn events(feed: &Feed) -> Vec<Event> {
         events.push(Event { words, instruments, time_ns, recv_ns, place_ns: 0 });
     };
     for record in feed {
+        if watch.cut(record) {
+            take(&watch, start..at);
+            start = at;
+        }
         let ended = watch.record(record);
         at += record.len();
         if ended {
@@ -126,11 +132,24 @@ fn place(events: &mut [Event]) {
     }
 }
 
+/// An event that has not ended.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    own: Instrument,
+    /// Numbers of its first and its last record so far.
+    begun: u64,
+    last: u64,
+    /// Its latest ts_event.
+    latest_ns: u64,
+    /// A later event of another instrument has come and gone since.
+    passed: bool,
+}
+
 /// Follows records one by one: where events end, and how their times go.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
-    /// Instruments whose event has not ended.
-    open: Vec<Instrument>,
+    /// Events that have not ended.
+    open: Vec<Open>,
     records: u64,
     /// Of the event in hand, or of the one that has just ended: its instruments, the number of its first record, whether
     /// that is no snapshot's, the latest of its known ts_event and of its trusted ts_recv.
@@ -154,8 +173,22 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Whether the event in hand is over before this record, which comes next, though nothing has ended it.
+    pub fn cut(&mut self, record: &[u64]) -> bool {
+        let own = instrument(record);
+        let news = !self.news && !View(record).is_snapshot();
+        let passed = || self.open.iter().all(|open| open.passed && open.own != own);
+        let cut = !self.open.is_empty() && (news || passed());
+        if cut {
+            self.open.clear();
+            self.end();
+        }
+        cut
+    }
+
     /// Takes the next record; true when an event ends with it.
     pub fn record(&mut self, record: &[u64]) -> bool {
+        self.cut(record);
         self.records += 1;
         let own = instrument(record);
         if self.event.is_empty() || self.over {
@@ -208,14 +241,18 @@ impl Watch {
             self.ended = true;
             return;
         };
-        let last = flags & flags::LAST != 0;
-        self.ended |= last;
-        match (last, self.open.iter().position(|other| *other == own)) {
-            (true, Some(at)) => {
-                self.open.swap_remove(at);
-            }
-            (false, None) => self.open.push(own),
-            _ => {}
+        let (number, time_ns) = (self.records, Some(record[1]).filter(|&ns| ns != u64::MAX).unwrap_or(0));
+        let known = self.open.iter().position(|open| open.own == own);
+        let new = Open { own, begun: number, last: number, latest_ns: time_ns, passed: false };
+        let mut event = known.map_or(new, |at| self.open.swap_remove(at));
+        (event.last, event.latest_ns, event.passed) = (number, event.latest_ns.max(time_ns), false);
+        if flags & flags::LAST == 0 {
+            self.open.push(event);
+            return;
+        }
+        self.ended = true;
+        for open in &mut self.open {
+            open.passed |= event.begun > open.last && event.latest_ns > open.latest_ns;
         }
     }
 
@@ -260,7 +297,7 @@ fn flags_of(record: &[u64]) -> Option<u8> {
 }
 
 /// Capture time of a record that says one and does not call it bad, else 0.
-fn trusted_recv_ns(record: &[u64]) -> u64 {
+pub(super) fn trusted_recv_ns(record: &[u64]) -> u64 {
     let recv_ns = match record[0].to_le_bytes()[1] {
         rtype::MBO => record[5],
         rtype::MBP_1 | rtype::MBP_10 | rtype::TRADE => record[4],
