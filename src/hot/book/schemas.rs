@@ -14,6 +14,8 @@ const ORDERS: u8 = u8::MAX;
 /// Trades further apart in time are in the order of time; nearer ones in that of their sequences, which start anew at
 /// times, while times may step back.
 const NEAR_NS: u64 = 60_000_000_000;
+/// Sequences further apart say nothing against times that go the other way: one of them has started anew.
+const FAR: u32 = 1 << 16;
 
 /// Who tells trades.
 #[derive(Clone, Copy)]
@@ -111,12 +113,17 @@ impl Told {
 impl Place {
     #[inline]
     fn order(&self, other: &Place) -> Ordering {
-        if self.ts_event.abs_diff(other.ts_event) > NEAR_NS {
-            return self.ts_event.cmp(&other.ts_event);
-        }
+        let by_time = self.ts_event.cmp(&other.ts_event);
         // Sequences wrap.
         let ahead = self.sequence.wrapping_sub(other.sequence) as i32;
-        ahead.cmp(&0).then(self.ts_event.cmp(&other.ts_event))
+        let none = (self.sequence == 0) != (other.sequence == 0);
+        if none {
+            return by_time;
+        }
+        match self.ts_event.abs_diff(other.ts_event) > NEAR_NS || ahead.unsigned_abs() > FAR {
+            true => by_time.then(ahead.cmp(&0)),
+            false => ahead.cmp(&0).then(by_time),
+        }
     }
 }
 
@@ -171,6 +178,30 @@ mod tests {
         }
     }
 
+    /// Trades that both tell, as (ts_event, sequence) of the book's and of the other's: how many count.
+    fn counted(told: &[[(u64, u32); 2]]) -> usize {
+        let mut schemas = Schemas::default();
+        let mut count = 0;
+        for [book, trades] in told {
+            let body = Body::Trade { aggressor: Side::Bid, price: 1, size: 1 };
+            assert_eq!(schemas.admit(&tick(book.0, book.1, body)), Ok(()));
+            count += usize::from(!schemas.repeated());
+            count += usize::from(schemas.admit(&tick(trades.0, trades.1, quotes(&[], b'T'))).is_ok());
+        }
+        count
+    }
+
+    #[test]
+    fn sequences_that_do_not_compare_leave_it_to_times() {
+        const S: u64 = 1_000_000_000;
+        // One of the two has none.
+        assert_eq!(counted(&[[(S, 10), (S, 0)], [(2 * S, 11), (2 * S, 0)], [(3 * S, 12), (3 * S, 0)]]), 3);
+        assert_eq!(counted(&[[(S, 0), (S, 10)], [(2 * S, 0), (2 * S, 11)], [(2 * S, 0), (2 * S, 12)]]), 3);
+        // They start anew.
+        let far = 1_000_003;
+        assert_eq!(counted(&[[(S, far); 2], [(2 * S, far + 1); 2], [(6 * S, 1); 2], [(7 * S, 2); 2]]), 4);
+    }
+
     /// Trades of a venue: sequences go up and may wrap or start anew a day later, several trades may share one, and times
     /// may step back a little.
     fn trades() -> impl Strategy<Value = Vec<(u64, u32)>> {
@@ -178,7 +209,8 @@ mod tests {
         (steps, prop::sample::select(vec![1u32, 1_000, u32::MAX - 20])).prop_map(|(steps, start)| {
             let (mut ts_event, mut sequence, mut out) = (1_000_000_000_000u64, start, Vec::new());
             for (by, ahead, back, count, new_day) in steps {
-                sequence = sequence.wrapping_add(by);
+                // 0 is none.
+                sequence = sequence.wrapping_add(by).max(1);
                 ts_event = ts_event + ahead - back;
                 if new_day == 0 {
                     (ts_event, sequence) = (ts_event + 86_400_000_000_000, by);
