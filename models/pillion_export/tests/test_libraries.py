@@ -282,3 +282,58 @@ def test_a_wrong_export_does_not_get_out(data, monkeypatch):
     monkeypatch.setattr(lgbm, "float32_not_above", np.float32)
     with pytest.raises(pillion_export.Differs, match="rows differ from the estimator"):
         pillion_export.lightgbm(booster, rows)
+
+
+def test_catboosts_other_losses(data):
+    library = pytest.importorskip("catboost")
+    x, score = data
+    few = dict(iterations=15, depth=4, verbose=0, random_seed=0, thread_count=1, allow_writing_files=False)
+    each = library.CatBoostClassifier(loss_function="MultiClassOneVsAll", **few).fit(x, np.digitize(score, [-0.5, 0.5]))
+    pillion_export.catboost(each, x, tolerance=EXACT)
+    several = library.CatBoostRegressor(loss_function="MultiRMSE", **few).fit(x, np.column_stack([score, -score]))
+    with pytest.raises(pillion_export.Refused, match="several targets"):
+        pillion_export.catboost(several, x)
+
+
+def test_scaled_trees_divide_as_the_estimator_does(data):
+    """Times the inverse, a value beside a threshold falls on the other side of it."""
+    pytest.importorskip("skl2onnx")
+    from sklearn import ensemble, pipeline, preprocessing
+
+    x, score = data
+    for scaler in (preprocessing.StandardScaler(), preprocessing.RobustScaler()):
+        model = pipeline.make_pipeline(scaler, ensemble.RandomForestRegressor(8, max_depth=8, random_state=0)).fit(x, score)
+        pillion_export.sklearn(model, x, tolerance=EXACT)
+
+
+def test_scores_without_probabilities(data):
+    pytest.importorskip("skl2onnx")
+    from sklearn import linear_model, pipeline, preprocessing, svm
+
+    x, score = data
+    for labels in (score > 0.2, np.digitize(score, [-0.5, 0.5])):
+        for model in (svm.LinearSVC(), pipeline.make_pipeline(preprocessing.StandardScaler(), svm.LinearSVC()), linear_model.LogisticRegression()):
+            made = pillion_export.sklearn(model.fit(x, labels), x, method="decision_function", tolerance=(1e-5, 1e-4))
+            assert pillion_export.answers(made, x).shape[1] == np.reshape(model.decision_function(x), (ROWS, -1)).shape[1]
+
+
+def test_a_frame_for_what_takes_whole_rows_alone(data):
+    pytest.importorskip("skl2onnx")
+    pandas = pytest.importorskip("pandas")
+    from sklearn import ensemble
+
+    x, score = data
+    frame = pandas.DataFrame(x, columns=[f"feature_{i}" for i in range(FEATURES)])
+    model = ensemble.HistGradientBoostingRegressor(max_iter=10, random_state=0).fit(frame, score)
+    pillion_export.sklearn(model, frame, tolerance=(1e-5, 1e-5))
+
+
+def test_another_library_within_a_pipeline_is_refused_with_a_way_out(data):
+    pytest.importorskip("skl2onnx")
+    library = pytest.importorskip("lightgbm")
+    from sklearn import pipeline, preprocessing
+
+    x, score = data
+    model = pipeline.make_pipeline(preprocessing.StandardScaler(), library.LGBMRegressor(n_estimators=3, verbose=-1, n_jobs=1))
+    with pytest.raises(pillion_export.Refused, match="pillion_export.lightgbm"):
+        pillion_export.sklearn(model.fit(x, score), x)

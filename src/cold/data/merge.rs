@@ -16,7 +16,7 @@ use dbn::Schema;
 
 use super::contents::BookSchema;
 use super::definition::Listed;
-use super::facts::Facts;
+use super::facts::{self, Facts};
 use super::feed::{instrument, own_ids};
 use super::identity::Identity;
 use super::instrument::TickSize;
@@ -79,6 +79,7 @@ impl Plan {
     pub fn new(inputs: &[PathBuf], options: Options) -> Result<Plan> {
         let mut files = inputs.iter().map(|path| Survey::read(path)).collect::<Result<Vec<_>>>()?;
         for file in &mut files {
+            facts::steady(&file.path, &file.instruments, &file.identities)?;
             options.facts.lay_on(&mut file.instruments, &mut file.identities)?;
         }
         if let Some(file) = files.iter().find(|file| file.order.between.count > 0 && !options.sort) {
@@ -288,7 +289,7 @@ fn list(listed: &mut Vec<Listed>, file: &Survey, instrument: &Instrument, identi
     let new = Instrument { id, ..instrument.clone() };
     let known = listed.iter_mut().find(|l| l.instrument.id == id && l.instrument.publisher == new.publisher);
     let Some(known) = known else {
-        listed.push(Listed { instrument: new, depth: identity.definition.depth });
+        listed.push(identity.listed(new));
         return Ok(());
     };
     // The levels of the shallowest file: deeper ones would be believed of all.
@@ -329,6 +330,8 @@ struct Head<'a> {
     records: Records,
     watch: Watch,
     event: Vec<u64>,
+    /// The record behind the event, where that was over without an end; and the output's id of it.
+    ahead: Option<(Vec<u64>, u32)>,
     runs_ns: Vec<u64>,
 }
 
@@ -337,7 +340,7 @@ impl<'a> Head<'a> {
         if file.order.between.count == 0 {
             let records = Records::File(Box::new(Stream::open(&file.path)?));
             let (watch, runs_ns) = (Watch::default(), file.runs_ns.clone());
-            return Ok(Head { file, ids, records, watch, event: Vec::new(), runs_ns });
+            return Ok(Head { file, ids, records, watch, event: Vec::new(), ahead: None, runs_ns });
         }
         let sorted = order::sort(load(&file.path)?);
         let mut watch = Watch::default();
@@ -353,7 +356,8 @@ impl<'a> Head<'a> {
         let own = sorted.instruments.iter().zip(&sorted.identities);
         let own_ids = own.map(|(i, identity)| ((identity.publisher, i.id), number(identity))).collect();
         let records = Records::Sorted { words: sorted.words, at: 0, ids: own_ids };
-        Ok(Head { file, ids, records, watch: Watch::default(), event: Vec::new(), runs_ns: watch.runs_ns })
+        let (runs_ns, watch) = (watch.runs_ns, Watch::default());
+        Ok(Head { file, ids, records, watch, event: Vec::new(), ahead: None, runs_ns })
     }
 
     /// Reads the next event and returns its place in time; `None` at the end.
@@ -361,22 +365,15 @@ impl<'a> Head<'a> {
         self.event.clear();
         loop {
             let start = self.event.len();
-            let id = match &mut self.records {
-                Records::File(stream) => stream.next(&mut self.event)?.map(|whose| self.ids[whose]),
-                Records::Sorted { words, at, ids } => {
-                    let length = words.get(*at).map_or(0, |first| (first & 0xFF) as usize / 2);
-                    self.event.extend_from_slice(&words[*at..*at + length]);
-                    *at += length;
-                    self.event.get(start).map(|first| {
-                        let own = ((first >> 16) as u16, (first >> 32) as u32);
-                        ids.get(&own).copied().unwrap_or(own.1)
-                    })
-                }
-            };
+            let id = self.read()?;
             // The run of unknown times that the event is of, if it is of one.
             let run = self.watch.runs_ns.len();
             let more = id.is_some();
             let ended = match id {
+                Some(id) if start > 0 && self.watch.cut(&self.event[start..]) => {
+                    self.ahead = Some((self.event.split_off(start), id));
+                    true
+                }
                 Some(id) => {
                     let ended = self.watch.record(&self.event[start..]);
                     self.event[start] = self.event[start] & 0xFFFF_FFFF | u64::from(id) << 32;
@@ -394,6 +391,27 @@ impl<'a> Head<'a> {
                 return Ok(ended.then(|| self.watch.place_ns().or_else(run_ns).unwrap_or(0)));
             }
         }
+    }
+
+    /// Appends the next record to the event and returns the output's id of its instrument; `None` at the end.
+    fn read(&mut self) -> Result<Option<u32>> {
+        if let Some((record, id)) = self.ahead.take() {
+            self.event.extend(record);
+            return Ok(Some(id));
+        }
+        let start = self.event.len();
+        Ok(match &mut self.records {
+            Records::File(stream) => stream.next(&mut self.event)?.map(|whose| self.ids[whose]),
+            Records::Sorted { words, at, ids } => {
+                let length = words.get(*at).map_or(0, |first| (first & 0xFF) as usize / 2);
+                self.event.extend_from_slice(&words[*at..*at + length]);
+                *at += length;
+                self.event.get(start).map(|first| {
+                    let own = ((first >> 16) as u16, (first >> 32) as u32);
+                    ids.get(&own).copied().unwrap_or(own.1)
+                })
+            }
+        })
     }
 
     fn write(&mut self, writer: &mut DbnWriter) -> Result<()> {

@@ -13,6 +13,7 @@ from . import graph
 from .parity import INPUT, TOLERANCE, Refused, as_rows, check, names_of
 
 EXPONENTIAL = ("Poisson", "Tweedie")
+ONE_FOR_EACH = "MultiClassOneVsAll"
 
 
 def catboost(
@@ -33,10 +34,14 @@ def catboost(
     if known == [str(i) for i in range(len(known))]:
         known = []
     names = names_of(rows, names, known)
+    loss = str(estimator.get_all_params().get("loss_function", "")).split(":")[0]
+    if loss.startswith("Multi") and not hasattr(estimator, "predict_proba"):
+        several = "has several targets, which its own exporter does not write; train a model for each"
+        raise Refused(f"CatBoost: loss_function = {loss} {several}")
     both = hasattr(estimator, "predict_proba")
     expected = np.asarray(estimator.predict_proba(values) if both else estimator.predict(values))
     expected = expected.reshape(len(values), -1)
-    made = _mended(_exported(estimator), both, str(estimator.get_all_params().get("loss_function", "")), values.shape[1])
+    made = _mended(_exported(estimator), both, loss)
     shape = [("batch" if batch is None else batch), expected.shape[1]]
     made.graph.output.append(helper.make_tensor_value_info(_output(both), TensorProto.FLOAT, shape))
     made.graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [shape[0], values.shape[1]]))
@@ -59,14 +64,21 @@ def _exported(estimator: Any) -> onnx.ModelProto:
         return onnx.load(str(path))
 
 
-def _mended(made: onnx.ModelProto, both: bool, loss: str, features: int) -> onnx.ModelProto:
+def _mended(made: onnx.ModelProto, both: bool, loss: str) -> onnx.ModelProto:
     """The ensemble alone, from `features` to the output's name; without ZipMap and without declared inputs and outputs."""
     (trees,) = [node for node in made.graph.node if node.op_type.startswith("TreeEnsemble")]
     trees.input[:] = [INPUT]
     scores = _output(both)
-    if not both and loss.split(":")[0] in EXPONENTIAL:
+    if not both and loss in EXPONENTIAL:
         trees.output[-1] = "scores"
         nodes = [trees, helper.make_node("Exp", ["scores"], [scores])]
+    elif loss == ONE_FOR_EACH:
+        # Its exporter ends these in a softmax, where the library takes the logistic function of each.
+        for attribute in trees.attribute:
+            if attribute.name == "post_transform":
+                attribute.s = b"NONE"
+        trees.output[-1] = "scores"
+        nodes = [trees, helper.make_node("Sigmoid", ["scores"], [scores])]
     else:
         trees.output[-1] = scores
         nodes = [trees]

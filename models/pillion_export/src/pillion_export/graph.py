@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from .parity import INPUT
+from .parity import INPUT, Refused
 
 OPSETS = [helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx.ml", 3)]  # old enough for any reader
 IR_VERSION = 8
@@ -143,7 +143,10 @@ def finished(made: ModelProto, names: Sequence[str] | None) -> ModelProto:
     """Checked, with the names of its columns in the metadata."""
     if names is not None:
         helper.set_model_props(made, {NAMES: json.dumps(list(names))})
-    onnx.checker.check_model(made, full_check=True)
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise Refused(f"the converter's graph contradicts itself: {error}") from error
     return made
 
 

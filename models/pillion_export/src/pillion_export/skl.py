@@ -41,7 +41,8 @@ def sklearn(
         asked = type(rows)(values, columns=rows.columns)
     expected = np.asarray(getattr(estimator, method)(asked)).reshape(len(values), -1)
     made = _converted(estimator, asked, method)
-    if hasattr(rows, "columns"):
+    made.producer_name = "pillion"
+    if len(made.graph.input) > 1 or hasattr(rows, "columns") and made.graph.input[0].name != INPUT:
         _pack(made, [str(name) for name in rows.columns])
     _one_output(made, method, batch, values.shape[1], expected.shape[1])
     onnx_bytes = graph.to_bytes(graph.finished(made, names))
@@ -50,16 +51,44 @@ def sklearn(
 
 
 def _converted(estimator: Any, rows: Any, method: str) -> onnx.ModelProto:
+    packed = [(INPUT, rows.shape[1])]
+    if not hasattr(rows, "columns"):
+        return _by_skl2onnx(estimator, packed, method)
+    # What names its columns needs one input for each; what does not may take only one, of all.
+    first, second = [(str(name), 1) for name in rows.columns], packed
+    if _takes_whole_rows(estimator):
+        first, second = second, first
+    try:
+        return _by_skl2onnx(estimator, first, method)
+    except Refused as refused:
+        try:
+            return _by_skl2onnx(estimator, second, method)
+        except Refused:
+            raise refused from refused.__cause__
+
+
+def _takes_whole_rows(estimator: Any) -> bool:
+    """Whether nothing in it picks columns out: neither a ColumnTransformer nor what holds other estimators."""
+    steps = [step for _, step in getattr(estimator, "steps", [])]
+    parts = steps or [estimator]
+    return not any(hasattr(part, "transformers") or (steps and hasattr(part, "steps")) for part in parts)
+
+
+def _by_skl2onnx(estimator: Any, inputs: list[tuple[str, int]], method: str) -> onnx.ModelProto:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.preprocessing import RobustScaler, StandardScaler
 
-    if hasattr(rows, "columns"):
-        types = [(str(name), FloatTensorType([None, 1])) for name in rows.columns]
-    else:
-        types = [(INPUT, FloatTensorType([None, rows.shape[1]]))]
-    options = {}
+    types = [(name, FloatTensorType([None, width])) for name, width in inputs]
+    # Scaled as scikit-learn does: times the inverse, trees behind it may take another branch.
+    options: dict[Any, dict[str, Any]] = {StandardScaler: {"div": "div"}, RobustScaler: {"div": "div"}}
     if hasattr(estimator, "classes_"):
-        options = {id(estimator): {"zipmap": False} | ({"raw_scores": True} if method == "decision_function" else {})}
+        # Of a pipeline without probabilities the converter asks for a ZipMap all the same, unless its last step is named.
+        proba = hasattr(estimator, "predict_proba")
+        answers = estimator if proba else getattr(estimator, "steps", [(None, estimator)])[-1][1]
+        options[id(answers)] = {"zipmap": False} if proba else {}
+        if method == "decision_function":
+            options[id(answers)]["raw_scores"] = True
     # skl2onnx gives lists of booleans where onnx by now asks for integers.
     make = helper.make_attribute
     flags = (bool, np.bool_)
@@ -69,7 +98,21 @@ def _converted(estimator: Any, rows: Any, method: str) -> onnx.ModelProto:
         with lenient:
             return to_onnx(estimator, initial_types=types, options=options, target_opset=OPSET)
     except Exception as error:  # the converter's, of many classes
-        raise Refused(f"{type(estimator).__name__}: {error}") from error
+        out = _way_out(estimator)
+        raise Refused(f"{type(estimator).__name__}: {error}{out}") from error
+
+
+def _way_out(estimator: Any) -> str:
+    """What to do about a part of another library, which skl2onnx does not know."""
+    parts = [part for _, part in getattr(estimator, "steps", [])] or [estimator]
+    for part in parts:
+        library = type(part).__module__.partition(".")[0]
+        if library in ("lightgbm", "xgboost", "catboost"):
+            return (
+                f" (a {type(part).__name__} within a pipeline is not exported: its trees need no scaling, so train it on the rows "
+                f"themselves and export it with pillion_export.{library})"
+            )
+    return ""
 
 
 def _pack(made: onnx.ModelProto, names: list[str]) -> None:
@@ -100,9 +143,15 @@ def _one_output(made: onnx.ModelProto, method: str, batch: int | None, features:
     """The values alone, under a plain name, with the dimensions that a run gives."""
     scores = made.graph.output[-1 if method != "predict" else 0].name
     output = "probabilities" if method == "predict_proba" else "predictions"
+    # Of two classes the converter scores each, where the estimator scores the second.
+    one_of_two = method == "decision_function" and values == 1
+    name = "scores_of_classes" if one_of_two else output
     for node in made.graph.node:
-        node.input[:] = [output if value == scores else value for value in node.input]
-        node.output[:] = [output if value == scores else value for value in node.output]
+        node.input[:] = [name if value == scores else value for value in node.input]
+        node.output[:] = [name if value == scores else value for value in node.output]
+    if one_of_two:
+        made.graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "last_class"))
+        made.graph.node.append(helper.make_node("Gather", [name, "last_class"], [output], axis=1))
     kind = next(value.type.tensor_type.elem_type for value in made.graph.output if value.name == scores)
     if kind != TensorProto.FLOAT:
         raise Refused("its predictions are labels; ask for predict_proba or decision_function")
