@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::admission::Tolerance;
-use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, RuntimeError, adapt, runtime};
+use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, RuntimeError, adapt, divisions, runtime};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -167,7 +167,10 @@ fn refused(onnx: &Path, error: EngineError) -> Error {
             let mend = error.downcast_ref::<RuntimeError>().map_or(runtime::MEND.into(), RuntimeError::mend);
             Error::input("ONNX Runtime", error, mend)
         }
-        error => Error::input(onnx.display(), error, REEXPORT),
+        error => {
+            let mend = divisions::mend(&error.to_string()).unwrap_or(REEXPORT);
+            Error::input(onnx.display(), error, mend)
+        }
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 
 use ::ort::memory::Allocator;
 use ::ort::session::builder::GraphOptimizationLevel;
-use ::ort::session::{Session, SessionInputValue};
+use ::ort::session::{RunOptions, Session, SessionInputValue};
 use ::ort::value::{Outlet, Tensor, TensorElementType};
 
 pub use pillion_engine::Port;
 
+use super::native::Survey;
+use super::ort::patience::{LONGEST, within};
 use super::{EngineError, Runtime};
 
 /// Inputs and outputs of a file.
@@ -20,6 +22,16 @@ pub fn ports(runtime: &Runtime, onnx: &[u8]) -> Result<(Vec<Port>, Vec<Port>), E
     let session = open(runtime, onnx)?;
     let all = |outlets: &[Outlet]| outlets.iter().map(port).collect();
     Ok((all(session.inputs()), all(session.outputs())))
+}
+
+/// Kinds of all values that a run computes, by name, and of the file's inputs; nothing is run.
+pub(super) fn kinds(runtime: &Runtime, onnx: &[u8]) -> Result<HashMap<String, String>, EngineError> {
+    let all =
+        Survey::read(onnx).map(|survey| survey.open_up(onnx)).map_err(|why| EngineError::Graph(why.to_string()))?;
+    // Where some value cannot leave the graph, its own inputs and outputs are told.
+    let session = session(runtime, &all).or_else(|_| session(runtime, onnx))?;
+    let ports = session.inputs().iter().chain(session.outputs()).map(port);
+    Ok(ports.map(|port| (port.name, port.kind)).collect())
 }
 
 /// What the file's metadata says under `key`, if anything.
@@ -79,7 +91,9 @@ pub fn dims_of_a_run(
         Ok(tensor.into())
     };
     let inputs = inputs.iter().map(tensor).collect::<Result<Vec<_>, _>>()?;
-    let outputs = session.run(&inputs[..]).map_err(EngineError::run)?;
+    let options = RunOptions::new().map_err(EngineError::refused)?;
+    let outputs =
+        within(LONGEST, &options, || session.run_with_options(&inputs[..], &options).map_err(EngineError::run))?;
     let dims = |value: &::ort::value::DynValue| -> Option<Vec<usize>> {
         Some(value.dtype().tensor_shape()?.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect())
     };
@@ -88,7 +102,12 @@ pub fn dims_of_a_run(
 
 /// As the file stands, on this thread only: nothing is fused, so that every value is there to be asked for.
 fn open(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
-    super::check_whole(onnx)?;
+    super::check_harmless(runtime, onnx)?;
+    session(runtime, onnx)
+}
+
+/// The same of a file that is known to be harmless, or is not run.
+fn session(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
     let builder = Session::builder(runtime.environment()).map_err(EngineError::refused)?;
     let one = builder.with_intra_threads(1).map_err(EngineError::refused)?;
     let mut plain = one.with_optimization_level(GraphOptimizationLevel::Disable).map_err(EngineError::refused)?;

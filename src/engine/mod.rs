@@ -2,8 +2,11 @@
 //! The interface itself and the kernels are the crate `pillion-engine`.
 
 pub mod admission;
+pub(crate) mod divisions;
 pub mod inspect;
+pub(crate) mod makeup;
 pub mod ort;
+mod proto;
 pub mod runtime;
 
 pub use pillion_engine::{Engine, EngineError, EngineInfo, Native, Options, Shape, Weights, adapt, isa, native};
@@ -17,6 +20,12 @@ pub use self::runtime::{Runtime, RuntimeConfig, RuntimeError};
 /// covers them: it never sees such a file.
 pub(crate) fn check_whole(onnx: &[u8]) -> Result<(), EngineError> {
     native::no_external_weights(onnx).map_err(EngineError::Graph)
+}
+
+/// [`check_whole`], and refuses a file with a node that may end the process.
+pub(crate) fn check_harmless(runtime: &Runtime, onnx: &[u8]) -> Result<(), EngineError> {
+    check_whole(onnx)?;
+    divisions::check(onnx, || inspect::kinds(runtime, onnx))
 }
 
 impl From<RuntimeError> for EngineError {

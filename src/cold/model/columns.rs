@@ -72,20 +72,32 @@ pub fn arranged(columns: &[String], set: &[String]) -> Result<Vec<String>, Uncle
     )
 }
 
+/// What a file says of its columns, held against a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// Its inputs are the features, each by name.
+    Inputs,
+    /// The set's, in its order.
+    Same,
+    /// None of them is the set's: `f0`, `f1` and so on, or those of another set.
+    Others,
+    /// Nothing.
+    Not,
+}
+
 /// Holds the columns that a file says it was trained on against the set's.
 ///
 /// # Errors
-/// Another order, or other names, where the file names as many columns as the set has, or some of the set's.
-pub fn check_order(columns: Option<&[String]>, set: Option<&[String]>) -> Result<(), Unclear> {
-    let (Some(columns), Some(set)) = (columns, set) else { return Ok(()) };
-    let known = columns.iter().any(|column| set.iter().any(|feature| means(column, feature)));
-    let same = columns.len() == set.len();
-    if !known && !same {
-        return Ok(());
+/// Some of the set's columns, but not all of them in its order.
+pub fn order(columns: Option<&[String]>, set: Option<&[String]>) -> Result<Named, Unclear> {
+    let Some(columns) = columns else { return Ok(Named::Not) };
+    let Some(set) = set else { return Ok(Named::Others) };
+    if !columns.iter().any(|column| set.iter().any(|feature| means(column, feature))) {
+        return Ok(Named::Others);
     }
     let differs = (0..columns.len().max(set.len()))
         .find(|&i| !columns.get(i).zip(set.get(i)).is_some_and(|(column, feature)| means(column, feature)));
-    let Some(at) = differs else { return Ok(()) };
+    let Some(at) = differs else { return Ok(Named::Same) };
     let name = |list: &[String]| list.get(at).map_or("nothing".into(), |name| format!("`{name}`"));
     let problem = format!(
         "its metadata name the columns it was trained on: column {at} is {}, feature {at} of the set {}",
@@ -100,7 +112,7 @@ pub fn check_order(columns: Option<&[String]>, set: Option<&[String]>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::{Port, Told, arranged, check_order, columns};
+    use super::{Named, Port, Told, arranged, columns, order};
 
     #[test]
     fn columns_are_brought_into_the_sets_order_by_name() {
@@ -114,13 +126,14 @@ mod tests {
         says(&["b", "a_2"], "it has none for `5e`");
         says(&["b", "a_2", "_5e", "z"], "the set has no `z`");
         says(&["b", "b_", "_5e"], "it has none for `a.2`; the set has no `b_`");
-        let order = |columns: &[&str]| check_order(Some(&list(columns)), Some(&set));
-        assert_eq!(order(&["b", "a_2", "5e"]), Ok(()));
-        assert_eq!(order(&["x", "y"]), Ok(()), "names of something else");
+        let order = |columns: &[&str]| order(Some(&list(columns)), Some(&set));
+        assert_eq!(order(&["b", "a_2", "5e"]), Ok(Named::Same));
+        assert_eq!(order(&["x", "y"]), Ok(Named::Others), "names of something else");
+        assert_eq!(order(&["f0", "f1", "f2"]), Ok(Named::Others), "names that nobody chose");
         assert!(
             order(&["a_2", "b", "5e"]).unwrap_err().problem.contains("column 0 is `a_2`, feature 0 of the set `b`")
         );
-        assert!(order(&["b", "a_2"]).is_err() && order(&["x", "y", "z"]).is_err());
+        assert!(order(&["b", "a_2"]).is_err() && order(&["b", "y", "z"]).is_err());
         let ports = |kinds: &[&str]| {
             let one = |(i, kind): (usize, &&str)| Port {
                 name: format!("c{i}"),

@@ -1,4 +1,31 @@
-//! What a user can do about a file: by the library that made it, or by what it is where it is no ONNX model at all.
+//! What a user can do about a file: by what is wrong with it, by the library that made it, or by what it is where it is no ONNX
+//! model at all.
+
+use crate::engine::{EngineError, divisions};
+
+/// What mends a file that an engine does not take: another export helps only where the shape or the types are wrong.
+pub(super) fn mend(error: &EngineError, producer: &str) -> String {
+    let said = error.to_string();
+    let how = match error {
+        _ if divisions::mend(&said).is_some() => divisions::mend(&said).unwrap_or_default(),
+        _ if said.contains("has its values outside the file") => {
+            "export with external_data=False, or put them inside: onnx.save(onnx.load(\"model.onnx\"), \"inside.onnx\") and take \
+             that file"
+        }
+        _ if said.contains("is not a registered function/op") => {
+            "write that layer with ONNX's own operators before the export, which would write the same node again; ONNX Runtime has \
+             those of ai.onnx, ai.onnx.ml and com.microsoft"
+        }
+        EngineError::Run(why) if why.contains("takes more than") => {
+            "bound what its loops do: a lane waits for every run"
+        }
+        EngineError::Run(_) => {
+            "change what that node computes, in the model: it fails on an ordinary row, and another export writes the same node"
+        }
+        _ => return again(producer),
+    };
+    how.into()
+}
 
 /// How to export anew, by the name that the exporter gives itself.
 pub(super) fn again(producer: &str) -> String {

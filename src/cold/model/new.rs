@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use pillion_shm::text::{Shown, unprintable};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::{Table, Value};
 
@@ -72,7 +73,7 @@ pub fn make(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     let config = RuntimeConfig::default();
     let told = Told { features: Some(set.len()), by_set: true, ..plan.told.clone() };
     let taken = Taken::read(&plan.onnx, &told, Some(set.names()), &config)?;
-    let names = names(plan, &taken)?;
+    let Names { names, note } = names(plan, &taken)?;
     let mut engine = taken.reference(&plan.onnx, &config)?;
     columns_fit(&plan.onnx, &taken.file, &set, &config)?;
     let evidence = Evidence::of(plan, &set, &taken.shape, &names, &taken.onnx, &mut engine)?;
@@ -80,11 +81,14 @@ pub fn make(plan: &Plan) -> Result<Vec<(&'static str, String)>> {
     let golden = golden(plan, &mut engine, &rows)?;
     let manifest = manifest(plan, &set, &taken, &names, golden.as_bytes(), &evidence);
     let files: [(&str, &[u8]); 3] = [(ONNX, &taken.file), (GOLDEN, golden.as_bytes()), (MANIFEST, manifest.as_bytes())];
+    // All that may fail first: a folder that is there is whole.
+    let engines = engines(plan, &taken, &rows, &mut engine);
     write(&plan.folder, &files, &config)?;
     let mut said =
         vec![("made", format!("{}: `pillion model check` says what runs it, and how fast", plan.folder.display()))];
     said.extend(taken.said(&names));
-    said.push(("engines", engines(plan, &taken, &rows, &mut engine)));
+    said.extend(note.map(|note| ("names", note)));
+    said.push(("engines", engines));
     said.extend(evidence.said());
     Ok(said)
 }
@@ -107,41 +111,83 @@ fn exists(folder: &Path) -> Error {
     Error::input(folder.display(), "is there already", "name a folder that is not, or remove this one")
 }
 
-/// Names of the values, in order.
-fn names(plan: &Plan, taken: &Taken) -> Result<Vec<String>> {
-    let shape = &taken.shape;
+/// Longest name of a value that a signal's table has room for.
+const LONGEST: usize = 31;
+
+/// Names of the values, in order, and what a person should know of them.
+struct Names {
+    names: Vec<String>,
+    note: Option<String>,
+}
+
+fn names(plan: &Plan, taken: &Taken) -> Result<Names> {
     let refused = |problem: String, mend: &str| Err(Error::input(plan.onnx.display(), problem, mend));
+    let Taken { shape, counts, .. } = taken;
     let count = shape.values;
+    let ports = shape.outputs.iter().chain([&shape.input]).chain(shape.states.iter().map(|(input, _)| input));
+    if let Some((name, c)) = ports.into_iter().find_map(|name| Some((name, unprintable(name)?))) {
+        let problem = format!("\"{}\" has the character {c:?}, which steers a terminal or cannot be seen", Shown(name));
+        return refused(problem, "rename that input or output in the file, and the nodes that read or write it");
+    }
     if !(1..=MAX_OUTPUTS).contains(&count) {
         let problem = format!("its outputs {} give {count} values", shape.outputs.join(", "));
-        return refused(
-            problem,
-            &format!("name outputs of 1 to {MAX_OUTPUTS} values, which a signal carries, with --output"),
-        );
+        let most = format!("1 to {MAX_OUTPUTS} values, which a signal carries");
+        return match &shape.outputs[..] {
+            [_] if count > 0 => {
+                refused(problem, &format!("cut that output in the graph, with Slice or Gather, to {most}"))
+            }
+            _ => refused(problem, &format!("name outputs of {most}, with --output")),
+        };
     }
     if plan.names.is_empty() {
-        if let Some(labels) = labels(taken, count) {
-            return Ok(labels);
+        let (labels, note) = labels(taken);
+        let names = labels.unwrap_or_else(|| of_outputs(&shape.outputs, counts));
+        if let Some(twice) = names.iter().enumerate().find_map(|(i, name)| names[..i].contains(name).then_some(name)) {
+            return refused(format!("two of its values would be called `{twice}`"), "name the values with --outputs");
         }
-        // What a signal's table has room for, with a number behind it.
-        let output = if shape.outputs[0].len() <= 28 { &shape.outputs[0] } else { "y" };
-        let several = (0..count).map(|i| format!("{output}_{i}")).collect();
-        return Ok(if count == 1 { vec![output.to_owned()] } else { several });
+        return Ok(Names { names, note });
     }
     if plan.names.len() != count {
         let problem = format!("it gives {count} values, and --outputs names {}", plan.names.len());
         return refused(problem, "name each value once, in order");
     }
-    Ok(plan.names.clone())
+    Ok(Names { names: plan.names.clone(), note: None })
 }
 
-/// The classes' own names, where the file has one for each value that a signal's table has room for.
-fn labels(taken: &Taken, count: usize) -> Option<Vec<String>> {
-    let [output] = &taken.shape.outputs[..] else { return None };
-    let (_, labels) = taken.labels.iter().find(|(name, _)| name == output)?;
-    let fits = |label: &String| (1..=31).contains(&label.len()) && !label.chars().any(char::is_control);
-    let unique = labels.iter().collect::<std::collections::HashSet<_>>().len() == labels.len();
-    (labels.len() == count && unique && labels.iter().all(fits)).then(|| labels.clone())
+/// Each output's name, with a number behind it where the output has several values.
+fn of_outputs(outputs: &[String], counts: &[usize]) -> Vec<String> {
+    let several = outputs.len() > 1;
+    let named = outputs.iter().zip(counts).enumerate().map(|(place, (output, &count))| {
+        // What a signal's table has room for, with a number behind it.
+        let output = match output.len() <= LONGEST - 3 {
+            true => output.clone(),
+            false if several => format!("y{place}"),
+            false => "y".to_owned(),
+        };
+        (output, count)
+    });
+    let each = |(output, count): (String, usize)| -> Vec<String> {
+        if count == 1 { vec![output] } else { (0..count).map(|i| format!("{output}_{i}")).collect() }
+    };
+    named.flat_map(each).collect()
+}
+
+/// The classes' own names, where the file has one for each value that a signal's table has room for; why not, where it has others.
+fn labels(taken: &Taken) -> (Option<Vec<String>>, Option<String>) {
+    let [output] = &taken.shape.outputs[..] else { return (None, None) };
+    let Some((_, labels)) = taken.labels.iter().find(|(name, _)| name == output) else { return (None, None) };
+    let unfit = |label: &&String| !(1..=LONGEST).contains(&label.len()) || unprintable(label).is_some();
+    let twice = || labels.iter().enumerate().find_map(|(i, label)| labels[..i].contains(label).then_some(label));
+    let why = if labels.len() != taken.shape.values {
+        format!("there are {} of them for {} values", labels.len(), taken.shape.values)
+    } else if let Some(label) = labels.iter().find(unfit) {
+        format!("\"{}\" is empty, has more than {LONGEST} bytes or a character that cannot be shown", Shown(label))
+    } else if let Some(label) = twice() {
+        format!("\"{}\" stands twice", Shown(label))
+    } else {
+        return (Some(labels.clone()), None);
+    };
+    (None, Some(format!("the classes' names in the file are not taken, since {why}: --outputs gives others")))
 }
 
 /// `golden.json`: the rows with ONNX Runtime's answers.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::check::read_onnx;
+use super::check::{made_rows, read_onnx};
+use super::columns::{self, Named};
 use super::guess::{self, Told, Unclear};
-use super::{Hash, columns, exporters, refused, sha256};
+use super::{Hash, exporters, refused, sha256};
 use crate::engine::adapt::{self, Fitting, Origin, ROW};
 use crate::engine::inspect::{self, Port};
-use crate::engine::{EngineError, OrtCpu, Runtime, RuntimeConfig, Shape};
+use crate::engine::{Engine, EngineError, OrtCpu, Runtime, RuntimeConfig, Shape};
 use crate::error::{Error, Result};
 
 /// A file that ONNX Runtime takes, and what was made of it.
@@ -23,6 +24,10 @@ pub(super) struct Taken {
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     pub shape: Shape,
+    /// How many values each output has that is published.
+    pub counts: Vec<usize>,
+    /// What the file says of its columns.
+    pub named: Named,
     /// What was done to the file's ends.
     pub fitting: Fitting,
     /// Names of the classes behind each output that was a ZipMap.
@@ -42,18 +47,19 @@ impl Taken {
         let labels = plain.labels;
         let (inputs, outputs) = ports(path, &plain.onnx, config)?;
         let unclear = |Unclear { problem, mend }| Error::input(path.display(), problem, mend);
+        let mut named = Named::Inputs;
         let mut fitting =
             Fitting { features: told.features, channels_first: told.channels_first, ..Fitting::default() };
-        if let Some(named) = columns::columns(&inputs, told).map_err(unclear)? {
+        if let Some(inputs) = columns::columns(&inputs, told).map_err(unclear)? {
             fitting.columns = match set {
-                Some(set) => columns::arranged(&named, set).map_err(unclear)?,
-                None => named,
+                Some(set) => columns::arranged(&inputs, set).map_err(unclear)?,
+                None => inputs,
             };
             fitting.features = Some(fitting.columns.len());
             fitting.input = ROW.into();
         } else {
             fitting.input = guess::row_input(&inputs, &outputs, told).map_err(unclear)?.to_owned();
-            columns::check_order(origin.columns.as_deref(), set).map_err(unclear)?;
+            named = columns::order(origin.columns.as_deref(), set).map_err(unclear)?;
         }
         let fit = |bytes: &[u8], fitting: &Fitting| {
             let fitted = adapt::fit(bytes, fitting).map(|fitted| fitted.into_owned());
@@ -73,15 +79,35 @@ impl Taken {
         let dims = inspect::dims_of_a_run(runtime, &onnx, &guess::dims(&inputs, &shape));
         let dims = dims.map_err(|error| taken_by_none(path, &origin, &error))?;
         let values = |name: &String| dims.get(name).map_or(0, |dims| dims.iter().product::<usize>());
-        shape.values = shape.outputs.iter().map(values).sum();
+        let counts: Vec<usize> = shape.outputs.iter().map(values).collect();
+        shape.values = counts.iter().sum();
         let sha256 = sha256(&file);
-        Ok(Self { sha256, onnx, inputs, outputs, shape, fitting, labels, origin, file })
+        Ok(Self { sha256, onnx, inputs, outputs, shape, counts, named, fitting, labels, origin, file })
     }
 
     /// The engine that all others are held against.
+    ///
+    /// # Errors
+    /// It does not take the file, or answers the same row now so and now otherwise.
     pub fn reference(&self, path: &Path, config: &RuntimeConfig) -> Result<OrtCpu> {
         let runtime = Runtime::open(config).map_err(|error| refused(path, error.into()))?;
-        OrtCpu::new(runtime, &self.onnx, &self.shape).map_err(|error| taken_by_none(path, &self.origin, &error))
+        let failed = |error| taken_by_none(path, &self.origin, &error);
+        let mut engine = OrtCpu::new(runtime, &self.onnx, &self.shape).map_err(failed)?;
+        let rows = made_rows(&self.shape);
+        let mut answers = || -> std::result::Result<Vec<u32>, EngineError> {
+            let mut answer = vec![0.0; self.shape.values];
+            engine.reset(0);
+            rows[0].chunks(self.shape.features).try_for_each(|row| engine.take(0, row))?;
+            engine.infer(&[0], &mut answer)?;
+            Ok(answer.into_iter().map(f32::to_bits).collect())
+        };
+        let (first, second) = (answers().map_err(failed)?, answers().map_err(failed)?);
+        engine.reset(0);
+        if first != second {
+            let mend = "export the model as it answers, not as it trains: after model.eval(), without Random… nodes and dropout";
+            return Err(Error::input(path.display(), "it answers the same row differently from run to run", mend));
+        }
+        Ok(engine)
     }
 
     /// What was made of the file, a fact each: what it takes, and what it gives.
@@ -105,10 +131,13 @@ impl Taken {
             }
             _ => format!("the latest {rows} rows of {features} features, rows first, oldest row first{carried}"),
         };
-        let order = match (self.fitting.columns.is_empty(), &self.origin.columns) {
-            (false, _) => "its inputs are the features, by name",
-            (true, Some(_)) => "the file names its columns, in the set's order",
-            (true, None) => "the file does not name its columns: that they stand in the set's order is not known",
+        let order = match self.named {
+            Named::Inputs => "its inputs are the features, by name",
+            Named::Same => "the file names its columns, in the set's order",
+            Named::Others => {
+                "the file names other columns than the set: that they mean its features, in its order, is not known"
+            }
+            Named::Not => "the file does not name its columns: that they stand in the set's order is not known",
         };
         let gives =
             format!("{} of {}: {}", count(names.len(), "value"), self.shape.outputs.join(", "), names.join(", "));
@@ -128,5 +157,5 @@ pub(super) fn ports(path: &Path, onnx: &[u8], config: &RuntimeConfig) -> Result<
 
 /// No other engine serves what the reference does not take.
 pub(super) fn taken_by_none(path: &Path, origin: &Origin, error: &EngineError) -> Error {
-    Error::input(path.display(), format!("no engine takes it: {error}"), exporters::again(&origin.producer))
+    Error::input(path.display(), format!("no engine takes it: {error}"), exporters::mend(error, &origin.producer))
 }

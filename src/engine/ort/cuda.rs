@@ -14,7 +14,7 @@ use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
 use serde::{Deserialize, Serialize};
 
 use super::super::seats::Seats;
-use super::super::{Engine, EngineError, EngineInfo, Runtime, Shape, adapt, check_length, check_whole, runtime};
+use super::super::{Engine, EngineError, EngineInfo, Runtime, Shape, adapt, check_harmless, check_length, runtime};
 use super::cudart::{Cudart, Exchange, Named, Stream};
 use super::shapes::{Layout, Port};
 use super::{LARGEST_BATCH, OrtCpu, options};
@@ -195,7 +195,7 @@ impl OrtCuda {
     /// # Errors
     /// No such GPU, see [`available`]; the file is not a model, or not what `shape` says; a node that the GPU cannot run.
     pub fn new(runtime: &Runtime, onnx: &[u8], shape: &Shape, options: &CudaOptions) -> Result<Self, EngineError> {
-        check_whole(onnx)?;
+        check_harmless(runtime, onnx)?;
         let api = open(runtime, options.device, Path::new(CUDART)).map_err(EngineError::Device)?;
         let memory =
             MemoryInfo::new(AllocationDevice::CUDA, options.device, AllocatorType::Device, MemoryType::Default);

@@ -6,15 +6,17 @@ pub mod cuda;
 #[allow(unsafe_code)]
 mod cudart;
 mod options;
+pub(super) mod patience;
 mod shapes;
 
 use ::ort::memory::Allocator;
-use ::ort::session::{IoBinding, NoSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ::ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session, SessionInputValue};
 use ::ort::value::Tensor;
 
 use std::path::Path;
 
 pub use self::cache::Graph;
+use self::patience::{LONGEST, within};
 use self::shapes::Layout;
 use super::seats::Seats;
 use super::{Engine, EngineError, EngineInfo, Runtime, Shape, adapt, check_length, isa, runtime};
@@ -82,7 +84,9 @@ impl OrtCpu {
         let seats = Seats::new(shape, layout.states);
         let remark = graph.said();
         let mut engine = Self { session, options, layout, bound, seats, info, graph, remark, judged: false };
-        (0..WARM_RUNS).try_for_each(|_| engine.bound[0].run(&mut engine.session, &engine.options))?;
+        let Self { bound, session, options, .. } = &mut engine;
+        let mut warm = || within(LONGEST, options, || bound[0].run(session, options));
+        (0..WARM_RUNS).try_for_each(|_| warm())?;
         Ok(engine)
     }
 
@@ -228,14 +232,16 @@ fn dims_of_a_run(
 ) -> Result<Vec<(String, Vec<i64>)>, EngineError> {
     let zeros: Vec<SessionInputValue<'_>> =
         inputs.iter().map(|input| Ok(tensor(input.dims(n))?.into())).collect::<Result<_, EngineError>>()?;
-    let selector = wanted.iter().fold(OutputSelector::no_default(), |all, &name| all.with(name));
-    let options = RunOptions::new().map_err(EngineError::refused)?.with_outputs(selector);
-    let outputs = session.run_with_options(&zeros[..], &options).map_err(EngineError::run)?;
-    let dims = |(name, value): (&str, ::ort::value::ValueRef<'_>)| {
+    // Which outputs are wanted is not said: options that say so cannot be ended from another thread.
+    let options = RunOptions::new().map_err(EngineError::refused)?;
+    let outputs =
+        within(LONGEST, &options, || session.run_with_options(&zeros[..], &options).map_err(EngineError::run))?;
+    let dims = |name: &&String| {
+        let value = outputs.get(name.as_str()).ok_or_else(|| EngineError::run(format!("it gave no `{name}`")))?;
         let (dims, _) = value.try_extract_tensor::<f32>().map_err(EngineError::run)?;
-        Ok((name.to_owned(), dims.to_vec()))
+        Ok(((*name).clone(), dims.to_vec()))
     };
-    outputs.iter().map(dims).collect()
+    wanted.iter().map(dims).collect()
 }
 
 /// Whether a seat's answer is its own: the same beside a seat of NaN and beside one of large values, on either side of it.
