@@ -23,7 +23,7 @@ import onnx
 import onnxruntime
 import pandas
 import xgboost
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
@@ -71,10 +71,9 @@ def answers(model, output, window=None, turn=False):
         else:
             value = row.T if turn else row
             feed = {inputs[0].name: value.astype(kind[inputs[0].type]).reshape(1, *value.shape) if len(inputs[0].shape) > 1 else value}
-        y = session.run([output], feed)[0]
-        if isinstance(y, list):
-            y = np.array(list(y[0].values()))
-        answers.append(np.ravel(y).astype(float).tolist())
+        values = session.run([output] if isinstance(output, str) else output, feed)
+        values = [np.array(list(y[0].values())) if isinstance(y, list) else y for y in values]
+        answers.append(np.concatenate([np.ravel(y) for y in values]).astype(float).tolist())
     return answers
 
 
@@ -91,6 +90,19 @@ def net(inputs, dims, build, output="y", kind=TensorProto.FLOAT, gives=TensorPro
 
 def constant(name, *dims, kind=F):
     return numpy_helper.from_array((np.random.default_rng(len(name)).standard_normal(dims) * 0.3).astype(kind), name)
+
+
+def numbers(name, values, kind=np.int64):
+    return numpy_helper.from_array(np.array(values, kind), name)
+
+
+def integers(op, *inputs, **more):
+    """The integers that the row is cast to, in an operator of integers; `i` among the inputs is the row."""
+    def build():
+        nodes = [helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64), helper.make_node(op, inputs, ["d"], name="d", **more),
+                 helper.make_node("Cast", ["d"], ["f"], to=TensorProto.FLOAT), helper.make_node("MatMul", ["f", "w"], ["y"])]
+        return nodes, [constant("w", 6, 2), numbers("minus", -1), numbers("three", 3), numbers("seven", 7)]
+    return build
 
 
 def dense(width=6, kind=F):
@@ -184,6 +196,35 @@ def models():
     yield "square_channels", net("x", ["batch", 6, 6], conv(6, 6)), "y", True, {"args": channels, "window": 6, "turn": True}
     yield "named_columns", net("x", [None, 6], dense(), names=",".join(SET)), "y", True, {}
     yield "named_otherwise", net("x", [None, 6], dense(), names=",".join(OTHER)), None, None, {"words": ["column 0 is `ofi_scaled_1_4e`, feature 0 of the set `ofi_scaled_1_1e`"]}
+
+    # Names of values, each by its own output.
+    both = net("x", [None, 6], lambda: ([helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("ReduceMax", ["y"], ["edge"], axes=[1])], [constant("w", 6, 3)]), output="edge")
+    both.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, None))
+    yield "two_outputs", both, ["edge", "y"], True, {"labels": ["edge", "y_0", "y_1", "y_2"]}
+    yield "named_by_nobody", net("x", [None, 6], dense(), names=",".join(f"f{i}" for i in range(6))), "y", True, {}
+    # Integers divided: the least one by -1 ends the process.
+    yield "divided_by_minus_one", net("x", [None, 6], integers("Div", "i", "minus")), None, None, {"words": ["node `d` divides integers", "a constant other than 0 and -1"]}
+    yield "divided_by_a_row", net("x", [None, 6], integers("Mod", "seven", "i")), None, None, {"words": ["node `d` divides integers", "divide floats"]}
+    yield "divided_by_three", net("x", [None, 6], integers("Div", "i", "three")), "y", True, {}
+    # What another export does not mend.
+    def strange():
+        return [helper.make_node("MatMul", ["x", "w"], ["s"]), helper.make_node("Mine", ["s"], ["y"], domain="own")], [constant("w", 6, 2)]
+    foreign = net("x", [None, 6], strange)
+    foreign.opset_import.append(helper.make_opsetid("own", 1))
+    yield "foreign_operator", foreign, None, None, {"words": ["own:Mine", "ONNX's own operators"]}
+    noisy = lambda: ([helper.make_node("RandomNormalLike", ["x"], ["r"]), helper.make_node("Add", ["x", "r"], ["n"]), helper.make_node("MatMul", ["n", "w"], ["y"])], [constant("w", 6, 2)])
+    yield "chance", net("x", [None, 6], noisy), None, None, {"words": ["the same row differently", "model.eval()"]}
+    many = lambda: ([helper.make_node("MatMul", ["x", "w"], ["y"])], [constant("w", 6, 17)])
+    yield "seventeen", net("x", [None, 6], many), None, None, {"words": ["17 values", "Slice"]}
+    steering = lambda: ([helper.make_node("MatMul", ["x", "w"], ["y\x1b[31m"])], [constant("w", 6, 2)])
+    yield "steering_name", net("x", [None, 6], steering, output="y\x1b[31m"), None, None, {"words": ["steers a terminal", "rename that input or output"]}
+    yield "one_wide", net("x", [None, 1], dense(1)), None, None, {"words": ["not 1 rows of 6 values", "of 1 feature, with --features"]}
+    yield "one_fixed", net("x", [1, 1], dense(1)), None, None, {"words": ["not 1 rows of 6 values", "of 1 feature, with --features"]}
+    outside = net("x", [None, 6], dense())
+    for tensor in outside.graph.initializer:
+        external_data_helper.set_external_data(tensor, "weights.bin")
+        tensor.ClearField("raw_data")
+    yield "weights_outside", outside, None, None, {"words": ["has its values outside the file", "external_data=False"]}
 
 
 def main():

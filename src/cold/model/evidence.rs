@@ -9,8 +9,8 @@ use super::manifest::{Expected, Manifest};
 use super::new::Plan;
 use super::rows_in::Rows;
 use crate::cold::table::thousands;
-use crate::engine::native::Survey;
-use crate::engine::{Engine, Runtime, RuntimeConfig, Shape, inspect};
+use crate::engine::makeup::Makeup;
+use crate::engine::{Engine, Runtime, RuntimeConfig, Shape, adapt, inspect};
 use crate::error::{Error, Result};
 use crate::hot::Trigger;
 use crate::hot::features::FeatureSet;
@@ -56,7 +56,8 @@ impl Evidence {
         }
         let decides = shape.outputs.len() == 1 && shape.values > 1;
         let (tolerance, expect) = (plan.tolerance, plan.expect.as_deref());
-        let asked = Asked { rows: &rows, expect, shape, names, tolerance, decides, trees: has_trees(onnx) };
+        let (makeup, own) = (Makeup::of(onnx), own(onnx));
+        let asked = Asked { rows: &rows, expect, shape, names, tolerance, decides, makeup, own };
         let found = expect::ask(&asked, engine)?;
         let instruments = rows.instruments().cloned();
         Ok(Self { trigger: plan.trigger.or(rows.trigger()), steps, instruments, found: Some(found) })
@@ -113,10 +114,8 @@ pub(super) fn of_manifest(
         ));
     }
     let (names, tolerance, decides) = (&manifest.outputs[..], manifest.tolerance, rules.decides);
-    expect::ask(
-        &Asked { rows: &rows, expect, shape: &shape, names, tolerance, decides, trees: has_trees(onnx) },
-        engine,
-    )
+    let (makeup, own) = (Makeup::of(onnx), own(onnx));
+    expect::ask(&Asked { rows: &rows, expect, shape: &shape, names, tolerance, decides, makeup, own }, engine)
 }
 
 /// Whether it looks back on rows before its own.
@@ -148,10 +147,9 @@ pub(super) fn text(found: &Found) -> Vec<(&'static str, String)> {
     vec![("rows", rows), ("expected", expected)]
 }
 
-/// Whether some node is an ensemble of trees.
-pub(super) fn has_trees(onnx: &[u8]) -> bool {
-    let operators = Survey::read(onnx).map(|survey| survey.operators()).unwrap_or_default();
-    operators.keys().any(|name| name.starts_with("ml.TreeEnsemble"))
+/// Whether pillion_export made it, or mended what another exporter had made.
+fn own(onnx: &[u8]) -> bool {
+    adapt::origin(onnx).producer == "pillion"
 }
 
 /// Refuses a graph that names its columns, where they are not the set's.

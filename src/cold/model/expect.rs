@@ -14,7 +14,8 @@ use super::manifest::Expected;
 use super::rows_in::{Key, Rows};
 use crate::cold::table::thousands;
 use crate::engine::admission::Tolerance;
-use crate::engine::{Engine, Shape};
+use crate::engine::makeup::Makeup;
+use crate::engine::{Engine, EngineError, Shape};
 use crate::error::{Error, Result};
 use answers::Answers;
 use golden::Golden;
@@ -40,8 +41,10 @@ pub(super) struct Asked<'a> {
     pub(super) tolerance: Tolerance,
     /// Whether the largest value is a decision.
     pub(super) decides: bool,
-    /// Whether trees are in the graph.
-    pub(super) trees: bool,
+    /// What the graph is made of.
+    pub(super) makeup: Makeup,
+    /// Whether pillion_export made it.
+    pub(super) own: bool,
 }
 
 /// What it answered.
@@ -230,7 +233,7 @@ impl<'a> Ask<'a> {
         self.warm[seat] = warm;
         let n = self.engine.info().outputs;
         let ran = self.engine.take(seat, &row).and_then(|()| self.engine.infer(&[seat], &mut self.outputs[..n]));
-        ran.map_err(|error| self.asked.rows.bad(format!("row {number}: {error}")))?;
+        ran.map_err(|error| self.asked.rows.unanswered(number, &error))?;
         let filled = self.engine.filled(seat);
         let outputs = self.outputs[..n].to_vec();
         self.answered(number, seat, &row, &outputs, &wanted, filled);
@@ -249,13 +252,23 @@ impl<'a> Ask<'a> {
         let mut outputs = std::mem::take(&mut self.outputs);
         if !seats.is_empty() {
             let ran = self.engine.infer(&seats, &mut outputs[..n * seats.len()]);
-            ran.map_err(|error| self.asked.rows.bad(format!("rows from {}: {error}", waiting[0].0)))?;
+            ran.map_err(|error| self.failed(&waiting, &error, &mut outputs[..n]))?;
         }
         for ((number, row, wanted), got) in waiting.iter().zip(outputs.chunks_exact(n)) {
             self.answered(*number, 0, row, got, wanted, true);
         }
         self.outputs = outputs;
         Ok(())
+    }
+
+    /// A run of several rows failed: the first of them that fails alone.
+    fn failed(&mut self, waiting: &[(u64, Vec<f32>, Vec<f64>)], error: &EngineError, output: &mut [f32]) -> Error {
+        for (seat, (number, ..)) in waiting.iter().enumerate() {
+            if let Err(error) = self.engine.infer(&[seat], output) {
+                return self.asked.rows.unanswered(*number, &error);
+            }
+        }
+        self.asked.rows.unanswered(waiting[0].0, error)
     }
 
     fn answered(&mut self, number: u64, seat: usize, row: &[f32], got: &[f32], wanted: &[f64], filled: bool) {

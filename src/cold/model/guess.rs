@@ -229,7 +229,14 @@ fn rows_and_features(row: &Port, told: &Told) -> Result<(usize, usize), Unclear>
     let fixed = row.dims.iter().try_fold(1_usize, |n, dim| n.checked_mul(dim.unwrap_or(1)));
     let open = row.dims.iter().any(Option::is_none);
     let fits = |n: usize| if open { fixed.is_some_and(|fixed| n.is_multiple_of(fixed)) } else { fixed == Some(n) };
-    let values = rows.checked_mul(features).filter(|&n| n > 0 && fits(n));
+    // One long dimension that is fixed is a row, or the whole window; where all are 1 it is 1.
+    let wide = match long[..] {
+        [] if !row.dims.is_empty() => Some(1),
+        [one] => one,
+        _ => None,
+    };
+    let whole = |n: usize| wide.is_none_or(|wide| wide == features || wide == n);
+    let values = rows.checked_mul(features).filter(|&n| n > 0 && fits(n) && whole(n));
     match values {
         None => {
             let problem = format!("{named}, which is not {rows} rows of {features} values");
@@ -250,11 +257,20 @@ fn misfit(long: &[Option<usize>], features: usize, told: &Told) -> String {
         [Some(channels), Some(rows)] if channels == features && rows != features => {
             format!("if it is {channels} channels of {rows} values each, say so with --layout channels-first")
         }
-        [.., Some(n)] if told.by_set => format!(
-            "name the set that it was trained on, of {n} features, with --features, or train the model on the features of this one"
-        ),
+        [.., Some(n)] if told.by_set => of_another_set(n),
+        [] if told.by_set => of_another_set(1),
+        _ if told.by_set => {
+            "name the set that it was trained on with --features, and the rows of a window with --window N".into()
+        }
         _ => "give --features N and --window N as the graph has them".into(),
     }
+}
+
+fn of_another_set(n: usize) -> String {
+    let features = if n == 1 { "feature" } else { "features" };
+    format!(
+        "name the set that it was trained on, of {n} {features}, with --features, or train the model on the features of this one"
+    )
 }
 
 /// Outputs to publish: those named, or all floats that are no state's next value.
@@ -325,6 +341,13 @@ mod tests {
             (vec![2, 3, 4], (None, None), None),
             (vec![5, 4], (Some(3), None), None),
             (vec![-1, 40], (Some(7), None), None),
+            // A width of 1 is one of a row, not of any; nor is one of 40 that of two.
+            (vec![-1, 1], (Some(41), None), None),
+            (vec![1, 1], (Some(41), None), None),
+            (vec![-1, 1], (Some(1), None), Some((1, 1))),
+            (vec![-1, 1], (None, Some(20)), Some((20, 1))),
+            (vec![-1, 40], (Some(80), None), None),
+            (vec![-1, 800], (Some(40), Some(20)), Some((20, 40))),
         ] {
             let (features, window) = told;
             let inputs = [port("x", &x)];

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::table_in::{As, Table};
 use super::{Hash, manifest_instruments};
+use crate::engine::EngineError;
 use crate::error::{Error, Result};
 use crate::hot::Trigger;
 
@@ -96,6 +97,13 @@ impl Rows {
     /// Its path.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Refuses a graph that fails on one of the rows, counted from 0.
+    pub(super) fn unanswered(&self, row: u64, error: &EngineError) -> Error {
+        let mend = "look at that row in the file: change what the node computes of it, in the model, or leave such rows out of \
+                    the file where a lane will not see them";
+        Error::input(self.path.display(), format!("row {row} of it is not answered: {error}"), mend)
     }
 
     /// How many there are.

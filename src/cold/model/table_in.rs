@@ -32,6 +32,8 @@ pub(super) struct Table {
 pub(super) struct Head {
     /// Names of the columns, where the file has them.
     pub(super) names: Option<Vec<String>>,
+    /// Cells of the first line, where a text was read as one without names.
+    pub(super) first: Option<Vec<String>>,
     /// Columns.
     pub(super) width: usize,
     /// Rows, where the file says so.
@@ -92,6 +94,14 @@ impl Table {
     /// What stands before the rows.
     pub(super) fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Takes the first line for names, where [`Head::first`] has one. Before the first row only.
+    pub(super) fn take_names(&mut self) {
+        if let (Source::Csv(csv), Some(first)) = (&mut self.source, self.head.first.take()) {
+            csv.pass_first();
+            self.head.names = Some(first);
+        }
     }
 
     /// Rows are these columns from now on, in this order. Before the first row only.

@@ -16,6 +16,8 @@ pub(super) struct Answers {
     table: Table,
     rows: u64,
     read: u64,
+    /// Every line of it was read as a row.
+    nameless: bool,
 }
 
 impl Answers {
@@ -25,13 +27,18 @@ impl Answers {
     /// Another number of rows or columns; a column of no numbers.
     pub(super) fn open(path: &Path, names: &[String], rows: u64) -> Result<Self> {
         let mut table = Table::open(path, As::Double)?;
+        // Names of classes may be numbers, and a line of them looks like a row.
+        if table.head().first.as_ref().is_some_and(|first| first.len() >= names.len() && holds(first, names)) {
+            table.take_names();
+        }
         let head = table.head();
         let columns = columns(head.names.as_deref(), head.width, names).map_err(|problem| bad(path, problem))?;
         if let Some(found) = head.rows.filter(|&found| found != rows) {
             return Err(bad(path, other_count(found, rows)));
         }
+        let nameless = head.names.is_none();
         table.select(columns)?;
-        Ok(Self { path: path.to_owned(), table, rows, read: 0 })
+        Ok(Self { path: path.to_owned(), table, rows, read: 0, nameless })
     }
 
     /// Those to the next row.
@@ -52,8 +59,22 @@ impl Answers {
         while self.table.row()?.is_some() {
             self.read += 1;
         }
-        if self.read == self.rows { Ok(self.path) } else { Err(bad(&self.path, other_count(self.read, self.rows))) }
+        if self.read == self.rows {
+            return Ok(self.path);
+        }
+        let problem = other_count(self.read, self.rows);
+        if self.nameless && self.read == self.rows + 1 {
+            let mend = "write the file without a line of names: to_csv(…, header=False, index=False); or name its columns as the \
+                        values are";
+            let problem = format!("{problem}; its first line holds numbers, and was read as a row");
+            return Err(Error::input(self.path.display(), problem, mend));
+        }
+        Err(bad(&self.path, problem))
     }
+}
+
+fn holds(line: &[String], names: &[String]) -> bool {
+    names.iter().all(|name| line.contains(name))
 }
 
 fn other_count(found: u64, rows: u64) -> String {

@@ -41,20 +41,32 @@ impl Sample {
     pub(super) fn cause(&self, compared: &Compared, asked: &Asked<'_>) -> Cause {
         let most = compared.differ * 2 > compared.rows;
         let found = self.shifted().or_else(|| self.permuted(asked.names)).or_else(|| self.transformed());
+        let found = found.or_else(|| self.scaled());
+        let found = match found {
+            Some(found) if asked.own => Cause { mend: OWN.into(), ..found },
+            Some(found) => found,
+            None if asked.makeup.narrow => narrow(compared),
+            None if asked.makeup.isotonic => isotonic(compared, asked),
+            None if most || !asked.makeup.trees => unknown(asked),
+            None => self.branches(compared, asked),
+        };
         found
-            .or_else(|| self.scaled())
-            .unwrap_or_else(|| if most || !asked.trees { unknown() } else { self.branches(compared) })
     }
 
     /// The estimator's answers belong to the rows before or after.
     fn shifted(&self) -> Option<Cause> {
         for (by, what) in [(1, "before"), (-1, "after")] {
-            let pairs: Vec<_> = self.first.windows(2).filter(|pair| pair[0].0 + 1 == pair[1].0).collect();
-            let near_all = pairs.iter().filter(|pair| {
-                let (graph, estimator) = if by == 1 { (&pair[0].1, &pair[1].2) } else { (&pair[1].1, &pair[0].2) };
-                all_near(graph, estimator)
-            });
-            if pairs.len() >= LEAST && near_all.count() * 100 >= pairs.len() * 98 {
+            let pairs = self.first.windows(2).filter(|pair| pair[0].0 + 1 == pair[1].0);
+            // Rows on which the two agree as they stand say nothing.
+            let (mut apart, mut near) = (0, 0);
+            for pair in pairs {
+                let (own, other) = if by == 1 { (&pair[1], &pair[0]) } else { (&pair[0], &pair[1]) };
+                if !all_near(&own.1, &own.2) {
+                    apart += 1;
+                    near += usize::from(all_near(&other.1, &own.2));
+                }
+            }
+            if apart >= LEAST && near * 100 >= apart * 98 {
                 return Some(cause(
                     format!("the answers are those to the row {what}: the two files do not begin at the same row"),
                     "give rows and predictions of the same rows, in the same order",
@@ -154,9 +166,9 @@ impl Sample {
     }
 
     /// Trees that go the other way on some rows.
-    fn branches(&self, compared: &Compared) -> Cause {
+    fn branches(&self, compared: &Compared, asked: &Asked<'_>) -> Cause {
         let [[differ, with_zero], [_, other_zero]] = self.zeros;
-        if with_zero == differ && other_zero == 0 {
+        if with_zero == differ && other_zero == 0 && !asked.own {
             return cause(
                 "every row that differs holds a 0, and no other row does: the estimator takes 0 as missing (zero_as_missing), \
                  the graph does not",
@@ -164,10 +176,28 @@ impl Sample {
             );
         }
         let share = 100.0 * compared.differ as f64 / compared.rows.max(1) as f64;
+        let text = format!("{share:.2} % of the rows take another branch of some tree");
+        if asked.makeup.scaled_trees {
+            return cause(
+                format!(
+                    "{text}: a scaler stands before the trees, and the graph multiplies by the inverse where the estimator divides, so \
+                     that a scaled value may fall on the other side of a threshold"
+                ),
+                "export with skl2onnx's option {StandardScaler: {\"div\": \"div\"}} (RobustScaler has it too), which divides as the \
+                 estimator does, or train the trees without a scaler, which they do not need",
+            );
+        }
+        if asked.own {
+            return cause(
+                format!("{text}: the rows that it was exported on may not have shown it"),
+                "give these rows to pillion_export, which then says what it cannot write; are these the predictions of the very \
+                 estimator that was exported?",
+            );
+        }
         cause(
             format!(
-                "{share:.2} % of the rows take another branch of some tree: thresholds that the library holds in float64 (LightGBM) \
-                 were rounded to the nearest float32, or missing values go the other way"
+                "{text}: thresholds that the library holds in float64 (LightGBM, scikit-learn) may have been rounded to the nearest \
+                 float32, or missing values may go the other way"
             ),
             "export with pillion_export (models/pillion_export), which rounds thresholds so that float32 rows take the same \
              branches; a graph by hand wants the largest float32 that is not above each threshold",
@@ -188,12 +218,52 @@ fn cause(text: impl Into<String>, mend: impl Into<String>) -> Cause {
     Cause { text: text.into(), mend: mend.into() }
 }
 
-fn unknown() -> Cause {
-    cause(
-        "no plain relation between the two was found",
+/// What is left where pillion_export made the graph, and compared it before it returned.
+const OWN: &str = "hold the file of predictions against the rows: pillion_export has compared this graph with its estimator, so that \
+                   the predictions may be those of another one, of another method (predict, predict_proba) or of other rows";
+
+fn unknown(asked: &Asked<'_>) -> Cause {
+    let mend = if asked.own {
+        OWN
+    } else {
         "hold the file of predictions against the rows (the same rows, in the same order, with the columns in the order of the \
          set?); export with pillion_export (models/pillion_export), which compares before it returns; or allow for what is right \
-         with --tolerance",
+         with --tolerance"
+    };
+    cause("no plain relation between the two was found", mend)
+}
+
+/// A graph that counts in less than float32 answers a little otherwise than the estimator that it was made of.
+fn narrow(compared: &Compared) -> Cause {
+    let most = compared.largest.as_ref().map_or(f64::INFINITY, |at| at.difference);
+    let own = "compare with the predictions of the quantised or float16 model itself, not with those of the one it was made of";
+    let mend = match enough(most) {
+        Some(absolute) => format!("{own}; or allow for what was lost: --tolerance {absolute},1e-4 suffices here"),
+        None => own.to_owned(),
+    };
+    cause("the graph counts in float16, bfloat16 or quantised integers in places, which may be all of it", mend)
+}
+
+/// An absolute tolerance of two digits that takes this difference.
+fn enough(most: f64) -> Option<String> {
+    if !(most > 0.0 && most < 0.9) {
+        return None;
+    }
+    let unit = 10_f64.powf(most.log10().floor() - 1.0);
+    let digits = (most / unit).ceil() + 1.0;
+    Some(format!("{:e}", (digits * unit * 1e12).round() / 1e12))
+}
+
+/// A calibration that looks scores up between the steps of the trees.
+fn isotonic(compared: &Compared, asked: &Asked<'_>) -> Cause {
+    let share = 100.0 * compared.differ as f64 / compared.rows.max(1) as f64;
+    let other = if asked.own { "" } else { "; pillion_export refuses it as well" };
+    cause(
+        format!(
+            "{share:.2} % of the rows are calibrated otherwise: isotonic calibration is looked up by the nearest point in the graph, \
+             and may take another step of it"
+        ),
+        format!("calibrate with CalibratedClassifierCV(method=\"sigmoid\"){other}"),
     )
 }
 

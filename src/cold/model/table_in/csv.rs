@@ -1,4 +1,5 @@
-//! Comma-separated numbers. A first line with a cell that is no number is the line of names. An empty cell is a NaN.
+//! Comma-separated numbers. A first line with a cell that is no number is the line of names, and so is one that counts 0, 1, 2
+//! from 0, or 0 behind an empty cell: pandas heads columns without names so, with and without its index. An empty cell is a NaN.
 
 use std::fs::File;
 use std::path::Path;
@@ -28,11 +29,16 @@ impl Csv {
         if !csv.read()? {
             return Err("is empty".into());
         }
-        csv.pending = csv.record.iter().all(|cell| number(cell, As::Double).is_some());
-        let names = csv.record.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned());
-        let names = (!csv.pending).then(|| names.collect());
-        let head = Head { names, width: csv.record.len(), ..Head::default() };
-        Ok((csv, head))
+        csv.pending = csv.record.iter().all(|cell| number(cell, As::Double).is_some()) && !counted(&csv.record);
+        let first: Vec<String> = csv.record.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
+        let width = first.len();
+        let (names, first) = if csv.pending { (None, Some(first)) } else { (Some(first), None) };
+        Ok((csv, Head { names, first, width, ..Head::default() }))
+    }
+
+    /// The first line is no row but names: before the first piece only.
+    pub(super) fn pass_first(&mut self) {
+        self.pending = false;
     }
 
     fn read(&mut self) -> Result<bool, String> {
@@ -53,6 +59,17 @@ impl Csv {
             self.row += 1;
         }
         Ok(())
+    }
+}
+
+/// Whether a first line is what pandas writes over columns that have no names. A lone 0 may as well be a row.
+fn counted(record: &StringRecord) -> bool {
+    let cells: Vec<&str> = record.iter().map(|cell| cell.trim_start_matches('\u{feff}')).collect();
+    let counts = |cells: &[&str]| !cells.is_empty() && cells.iter().enumerate().all(|(i, cell)| *cell == i.to_string());
+    match cells[..] {
+        ["", ref rest @ ..] => counts(rest),
+        [_] => false,
+        _ => counts(&cells),
     }
 }
 

@@ -38,7 +38,13 @@ impl Parquet {
         let names: Vec<String> = meta.schema_descr().columns().iter().map(|column| column.path().string()).collect();
         let facts = meta.key_value_metadata().into_iter().flatten();
         let facts = facts.filter_map(|fact| Some((fact.key.clone(), fact.value.clone()?))).collect();
-        let head = Head { width: names.len(), names: Some(names), rows: u64::try_from(meta.num_rows()).ok(), facts };
+        let head = Head {
+            width: names.len(),
+            names: Some(names),
+            rows: u64::try_from(meta.num_rows()).ok(),
+            facts,
+            first: None,
+        };
         Ok((Self { file, group: 0, columns: Vec::new(), left: 0, values: Vec::new() }, head))
     }
 

@@ -47,6 +47,29 @@ fn the_same_numbers_are_read_from_every_kind_of_array() {
 }
 
 #[test]
+fn the_line_that_pandas_writes_over_columns_without_names_is_no_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    for (head, named) in [
+        ("0,1,2", true),
+        (",0,1", true),
+        ("\u{feff}0,1,2", true),
+        ("1,2,3", false),
+        ("0,1,3", false),
+        ("0.0,1,2", false),
+    ] {
+        fs::write(&path, format!("{head}\n0.5,0.25,0.125\n")).unwrap();
+        assert_eq!(Table::open(&path, As::Double).unwrap().head().names.is_some(), named, "{head:?}");
+        assert_eq!(all(&path, &[2]).unwrap().len(), if named { 1 } else { 2 }, "{head:?}");
+    }
+    // A lone column: behind pandas' index it is told, alone it is not.
+    for (head, named) in [(",0\n0,", true), ("0\n", false)] {
+        fs::write(&path, format!("{head}0.5\n")).unwrap();
+        assert_eq!(Table::open(&path, As::Double).unwrap().head().names.is_some(), named, "{head:?}");
+    }
+}
+
+#[test]
 fn text_with_and_without_names_and_pieces_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.csv");
