@@ -111,13 +111,20 @@ fn a_group_may_write_where_nobody_else_is_in_it() {
     }
     mode(&path, 0o664);
     refused(&check(&path), &["config.toml", "group 4242", "chmod g-w"]);
-    let alone = fs::read_to_string("/etc/group").is_ok_and(|groups| groups.lines().any(|line| line == "root:x:0:"));
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    if !alone || users.lines().filter(|line| line.split(':').nth(3) == Some("0")).count() != 1 {
-        return skip("root's group has other members here");
-    }
     chown(&path, None, Some(0)).unwrap();
-    taken(&check(&path));
+    refused(&check(&path), &["config.toml", "group 0 is not the own one of a user who counts", "chmod g-w"]);
+    // A user of this machine with a group of his own.
+    let (groups, users) = ["/etc/group", "/etc/passwd"].map(|list| fs::read_to_string(list).unwrap_or_default()).into();
+    let alone =
+        groups.lines().filter(|line| line.ends_with(':')).filter_map(|line| line.split(':').nth(2)).find_map(|gid| {
+            let mut of: Vec<_> = users.lines().filter(|user| user.split(':').nth(3) == Some(gid)).collect();
+            let uid = of.pop()?.split(':').nth(2)?;
+            (of.is_empty() && !["0", "100"].contains(&gid)).then(|| (uid.to_owned(), gid.parse().ok()))
+        });
+    let Some((uid, gid)) = alone else { return skip("no user of this machine has a group of his own") };
+    chown(&path, None, gid).unwrap();
+    refused(&check(&path), &["config.toml", &format!("uid {uid} is in group")]);
+    taken(&output(pillion().arg("check").arg("--config").arg(&path).env("PILLION_TRUSTED_UIDS", uid)));
 }
 
 /// A pipe is taken from whoever counts: a shell's, one's own by name, and no other.

@@ -15,7 +15,7 @@ use ::ort::{AsPointer, api};
 use pillion_shm::trust::Trust;
 
 mod find;
-pub use find::ALLOW_UNPINNED;
+pub use find::{ALLOW_UNPINNED, environment_allows_unpinned};
 use find::{Chosen, find};
 
 /// Folder that `scripts/fetch-onnxruntime` fills, under the repository root.
@@ -36,15 +36,18 @@ pub struct RuntimeConfig {
     pub onnxruntime: Option<PathBuf>,
     /// Config key `model_cache`: folder of optimised graphs. As with the library, the first in a process is the one.
     pub model_cache: Option<PathBuf>,
-    /// Config key `allow_unpinned`: a library that is of no pinned wheel will do.
+    /// Config key `allow_unpinned`, or [`ALLOW_UNPINNED`] where there is no configuration: a library that is of no pinned
+    /// wheel will do.
     pub allow_unpinned: bool,
     /// Who may own the library and the cache, and the folders on the way to them.
     pub trust: Trust,
 }
 
+/// That of a command without a configuration.
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { onnxruntime: None, model_cache: None, allow_unpinned: false, trust: Trust::own() }
+        let allow_unpinned = environment_allows_unpinned();
+        Self { onnxruntime: None, model_cache: None, allow_unpinned, trust: Trust::own() }
     }
 }
 

@@ -10,13 +10,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use pillion_shm::trust::Distrust;
+use pillion_shm::trust::{Distrust, Trust, is_elevated};
 use sha2::{Digest, Sha256};
 
 use super::{FOLDER, LIBRARY, RuntimeConfig, RuntimeError};
 
-/// Environment variable that does for commands without a configuration what `process.allow_unpinned = true` does.
+/// Environment variable that does for commands without a configuration what `process.allow_unpinned = true` does. Like
+/// [`ORT_DYLIB_PATH`], it is not read in a process that may do more than whoever started it: see [`is_elevated`].
 pub const ALLOW_UNPINNED: &str = "PILLION_ALLOW_UNPINNED";
+/// Environment variable with the path of the library, or of its folder.
+const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 const CONFIG_KEY: &str = "config key `process.onnxruntime`";
 /// Names under which a system may carry the library, most exact first.
 const SYSTEM_NAMES: [&str; 3] = [LIBRARY, "libonnxruntime.so.1", "libonnxruntime.so"];
@@ -67,8 +70,8 @@ impl Chosen {
 /// The library to load: of the first of the places that has one. The two places that are named by a person are not passed
 /// over when they fail.
 pub(super) fn find(config: &RuntimeConfig) -> Result<Chosen, RuntimeError> {
-    if let Some(named) = env::var_os("ORT_DYLIB_PATH").filter(|value| !value.is_empty()) {
-        return named_by("ORT_DYLIB_PATH", Path::new(&named), config);
+    if let Some(named) = env::var_os(ORT_DYLIB_PATH).filter(|value| !value.is_empty() && !is_elevated()) {
+        return named_by(ORT_DYLIB_PATH, whole_path(Path::new(&named))?, config);
     }
     if let Some(named) = &config.onnxruntime {
         return named_by(CONFIG_KEY, named, config);
@@ -100,8 +103,20 @@ fn folders_of_the_executable() -> Vec<PathBuf> {
     folders.filter(|(i, folder)| *i == 0 || folder.is_dir()).map(|(_, folder)| folder).collect()
 }
 
+/// `path`, unless it is a bare name: a loader would look for that among the system's libraries, and here it would be the file
+/// of that name in the working directory, which may be anybody's.
+fn whole_path(path: &Path) -> Result<&Path, RuntimeError> {
+    if path.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return Ok(path);
+    }
+    let reason =
+        "it is a bare name, and the working directory is not looked in: give a path, such as /opt/ort/lib".into();
+    Err(RuntimeError::Unloadable { named_by: ORT_DYLIB_PATH, path: path.to_path_buf(), reason })
+}
+
+/// A process that may do more than whoever started it runs no code of his, whatever his configuration says.
 fn open(path: &Path, config: &RuntimeConfig) -> Result<File, Distrust> {
-    config.trust.open(path)
+    if is_elevated() { Trust::of_binary().open(path) } else { config.trust.open(path) }
 }
 
 fn passed_over(path: &Path, distrust: &Distrust) -> String {
@@ -141,15 +156,15 @@ fn chosen(named_by: &'static str, path: &Path, file: &File, config: &RuntimeConf
         reason: error.to_string(),
     })?;
     let wheel = PINS.iter().find(|pin| pin.file == LIBRARY && pin.sha256 == sha256).map(|pin| pin.wheel);
-    if wheel.is_none() && !allows_unpinned(config) {
+    if wheel.is_none() && !config.allow_unpinned {
         return Err(RuntimeError::Unpinned { path: path.to_path_buf(), sha256 });
     }
     Ok(Chosen { path: path.to_path_buf(), sha256, wheel, file: identity(&metadata) })
 }
 
-/// Whether a library that is of no pinned wheel may be loaded all the same.
-pub(super) fn allows_unpinned(config: &RuntimeConfig) -> bool {
-    config.allow_unpinned || env::var_os(ALLOW_UNPINNED).is_some_and(|value| value == "1")
+/// Whether the environment lets a library in that is of no pinned wheel: for commands without a configuration.
+pub fn environment_allows_unpinned() -> bool {
+    !is_elevated() && env::var_os(ALLOW_UNPINNED).is_some_and(|value| value == "1")
 }
 
 /// Holds what ONNX Runtime loads from beside itself to the same: for its half of CUDA support.
@@ -163,7 +178,7 @@ pub(super) fn check_provider(path: &Path, config: &RuntimeConfig) -> Result<(), 
     let cannot = |error: io::Error| format!("{}: {error}", path.display());
     let this = identity(&file.metadata().map_err(cannot)?);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if allows_unpinned(config) || known.contains(&this) {
+    if config.allow_unpinned || known.contains(&this) {
         return Ok(());
     }
     let (sha256, name) = (sha256(&file).map_err(cannot)?, path.file_name().unwrap_or_default());
