@@ -1,5 +1,6 @@
 //! What is refused, with its name, value and place, and what to do about it.
 
+use crate::text::printable_path;
 use crate::trust::Distrust;
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ pub enum Error {
         name: String,
     },
     /// A size or mode asked for makes no sense.
-    #[error("{path}: {what} is {value}, but must be {must}; mend: change it where the region is created")]
+    #[error("{path}: {what} is {value}, but must be {must}; mend: change it where the region is created", path = printable_path(.path))]
     Spec {
         /// The region.
         path: PathBuf,
@@ -29,7 +30,7 @@ pub enum Error {
         must: &'static str,
     },
     /// There is no such region.
-    #[error("{path} does not exist; mend: start its owner first, or check the lane's name")]
+    #[error("{path} does not exist; mend: start its owner first, or check the lane's name", path = printable_path(.path))]
     Absent {
         /// The region.
         path: PathBuf,
@@ -38,7 +39,7 @@ pub enum Error {
     #[error(
         "{path} is held by {} for {} s (generation {generation}), or by a child that it forked; mend: stop it \
          (`pillion shm ls` shows who maps it), or use another lane name",
-        holder(.maker), .maker.age_s
+        holder(.maker), .maker.age_s, path = printable_path(.path)
     )]
     Held {
         /// The region.
@@ -49,7 +50,7 @@ pub enum Error {
         generation: u64,
     },
     /// Other creators were always faster.
-    #[error("{path} changed hands {attempts} times while it was being taken over; mend: start one owner only")]
+    #[error("{path} changed hands {attempts} times while it was being taken over; mend: start one owner only", path = printable_path(.path))]
     Contended {
         /// The region.
         path: PathBuf,
@@ -59,7 +60,7 @@ pub enum Error {
     /// The file is something else.
     #[error(
         "{path} is not a Pillion region: {found}; mend: `pillion shm rm {path}` as its owner or root if nothing needs it, \
-         or use a directory of your own"
+         or use a directory of your own", path = printable_path(.path)
     )]
     NotARegion {
         /// The file.
@@ -69,7 +70,7 @@ pub enum Error {
     },
     /// The file is shorter or longer than its header says.
     #[error(
-        "{path} has {found} bytes where its header says {expected}, made by {maker}; mend: restart its owner, which makes it anew"
+        "{path} has {found} bytes where its header says {expected}, made by {maker}; mend: restart its owner, which makes it anew", path = printable_path(.path)
     )]
     Size {
         /// The region.
@@ -82,7 +83,7 @@ pub enum Error {
         maker: Maker,
     },
     /// The two sides do not agree.
-    #[error("{path}: its {what} is {found}, this process has {wanted}; it was made by {maker}; mend: {mend}")]
+    #[error("{path}: its {what} is {found}, this process has {wanted}; it was made by {maker}; mend: {mend}", path = printable_path(.path))]
     Mismatch {
         /// The region.
         path: PathBuf,
@@ -100,7 +101,7 @@ pub enum Error {
     /// The file system is too small.
     #[error(
         "{path} needs {needed} bytes, its file system has {free} free; \
-         mend: lower the capacity, remove old regions, or enlarge it (mount -o remount,size=... /dev/shm)"
+         mend: lower the capacity, remove old regions, or enlarge it (mount -o remount,size=... /dev/shm)", path = printable_path(.path)
     )]
     NoSpace {
         /// The region.
@@ -114,7 +115,7 @@ pub enum Error {
     #[error(
         "not allowed to {action} {path} as uid {uid}{}; \
          mend: run as its owner, or have the owner give it to a group that this user is in",
-        belongs(*.owner)
+        belongs(*.owner), path = printable_path(.path)
     )]
     Denied {
         /// The region.
@@ -132,7 +133,7 @@ pub enum Error {
     /// The memory cannot be locked.
     #[error(
         "{path}: its {bytes} bytes cannot be locked in memory, the limit is {limit} bytes ({source}); \
-         mend: raise it (ulimit -l, LimitMEMLOCK=) or set lock = \"try\""
+         mend: raise it (ulimit -l, LimitMEMLOCK=) or set lock = \"try\"", path = printable_path(.path)
     )]
     Lock {
         /// The region.
@@ -145,7 +146,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A call of the operating system failed.
-    #[error("cannot {action} {path}: {source}; mend: see that its directory is a tmpfs with room, such as /dev/shm")]
+    #[error("cannot {action} {path}: {source}; mend: see that its directory is a tmpfs with room, such as /dev/shm", path = printable_path(.path))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -165,7 +166,7 @@ pub enum Error {
         limit: String,
     },
     /// Nobody is there to answer.
-    #[error("{path}: its owner, process {pid}, is gone; mend: start the sidecar again")]
+    #[error("{path}: its owner, process {pid}, is gone; mend: start the sidecar again", path = printable_path(.path))]
     NoOwner {
         /// The cnc region.
         path: PathBuf,
@@ -174,7 +175,7 @@ pub enum Error {
     },
     /// The owner did not answer in time.
     #[error(
-        "{path}: process {pid} did not answer {command} within {waited_ms} ms; mend: look at its heartbeat and log"
+        "{path}: process {pid} did not answer {command} within {waited_ms} ms; mend: look at its heartbeat and log", path = printable_path(.path)
     )]
     NoAnswer {
         /// The cnc region.
@@ -188,7 +189,7 @@ pub enum Error {
     },
     /// The answer came and was overwritten by eight later ones.
     #[error(
-        "{path}: the answer to {command} was overwritten by later ones; mend: read the state, ask again if need be"
+        "{path}: the answer to {command} was overwritten by later ones; mend: read the state, ask again if need be", path = printable_path(.path)
     )]
     AnswerLost {
         /// The cnc region.
@@ -229,5 +230,28 @@ impl Error {
     /// Whether the region is simply not there yet: its owner may still come.
     pub fn is_absent(&self) -> bool {
         matches!(self, Error::Absent { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Anybody may name a directory.
+    #[test]
+    fn no_path_steers_a_terminal() {
+        let path = PathBuf::from("/dev/shm/\x1b[31m\u{202e}/pillion.es.cnc");
+        let refused = Distrust::Refused { path: path.clone(), found: String::new(), mend: String::new() };
+        let texts = [
+            Error::Absent { path: path.clone() }.to_string(),
+            Error::NotARegion { path: path.clone(), found: String::new() }.to_string(),
+            Error::Denied { path: path.clone(), action: "open", uid: 1, owner: None }.to_string(),
+            Error::NoOwner { path, pid: 1 }.to_string(),
+            Error::Untrusted(refused).to_string(),
+        ];
+        for text in texts {
+            assert!(text.contains("/dev/shm/\\u001b[31m\\u202e/pillion.es.cnc"), "{text}");
+            assert_eq!(crate::text::unprintable(&text), None, "{text}");
+        }
     }
 }

@@ -121,6 +121,9 @@ fn below_cpp20_one_clear_line() {
             let said = String::from_utf8_lossy(&out.stderr);
             let first = said.lines().find(|line| line.contains("error")).unwrap_or_default();
             assert!(!out.status.success() && first.contains("Pillion needs C++20"), "{header}: {said}");
+            // It stands alone: nothing else of the header is looked at.
+            assert_eq!(said.lines().filter(|line| line.contains("error:")).count(), 1, "{header}: {said}");
+            assert!(said.lines().count() <= 12, "{header}: {said}");
         }
     }
 }

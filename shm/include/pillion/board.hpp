@@ -2,6 +2,9 @@
 /// The signal board: the last signal of every instrument and model, one cell each.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "signals.hpp"
 
 namespace pillion {
@@ -246,3 +249,5 @@ private:
 };
 
 } // namespace pillion
+
+#endif

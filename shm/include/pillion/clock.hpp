@@ -7,6 +7,9 @@
 /// clock they drift by the calibration's error of about a ppm.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "region.hpp"
 
 #if defined(__x86_64__)
@@ -341,3 +344,5 @@ inline Result<Clock> Clock::attach_or_create(const std::string& dir, const Trust
 }
 
 } // namespace pillion
+
+#endif

@@ -2,6 +2,9 @@
 /// The control page of a sidecar: state, heartbeat, counters, stage summaries, and the mailbox for operators.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "board.hpp"
 #include "mailbox.hpp"
 
@@ -340,3 +343,5 @@ inline Result<Outcome> Control::request(Command command, std::chrono::nanosecond
 }
 
 } // namespace pillion
+
+#endif

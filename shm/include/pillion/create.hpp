@@ -2,6 +2,9 @@
 /// How a region gets its name, and how a new owner takes one over. Part of region.hpp.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "region.hpp"
 
 #include <csignal>
@@ -309,3 +312,5 @@ inline Status Region::set_generation(std::uint64_t generation) {
 }
 
 } // namespace pillion::detail
+
+#endif

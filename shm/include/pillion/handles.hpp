@@ -2,6 +2,9 @@
 /// Rings in regions: what writers of tick and signal rings have in common, and what readers have.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "clock.hpp"
 #include "ring.hpp"
 
@@ -225,3 +228,5 @@ protected:
 };
 
 } // namespace pillion::detail
+
+#endif

@@ -2,6 +2,9 @@
 /// The header of a region as numbers, and the checks before anybody trusts it.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "lane.hpp"
 #include "sys.hpp"
 
@@ -204,3 +207,5 @@ private:
 }
 
 } // namespace pillion::detail
+
+#endif

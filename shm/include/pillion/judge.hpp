@@ -15,6 +15,9 @@
 /// | a new generation | Rows, names and revisions may differ: look up tables again before using a score. |
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "control.hpp"
 
 namespace pillion {
@@ -168,3 +171,5 @@ struct Limits {
 }
 
 } // namespace pillion
+
+#endif

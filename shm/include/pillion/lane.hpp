@@ -2,6 +2,9 @@
 /// Names: which file a region is, who may open it.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "layout.hpp"
 #include "result.hpp"
 #include "trust.hpp"
@@ -93,3 +96,5 @@ private:
 };
 
 } // namespace pillion
+
+#endif

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
 #include "records.hpp"
 
@@ -162,3 +163,5 @@ static_assert(stride_bytes(112) == 128 && stride_bytes(368) == 384 && stride_byt
 
 } // namespace layout
 } // namespace pillion
+
+#endif

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
 #include <array>
 #include <cstddef>
@@ -209,3 +210,5 @@ static_assert(sizeof(InstrumentRow) == 96 && sizeof(ModelRow) == 1040 && offseto
 static_assert(std::is_trivially_copyable_v<Mbp10Msg> && std::is_trivially_copyable_v<Signal>);
 
 } // namespace pillion
+
+#endif

@@ -5,6 +5,9 @@
 /// sees half of one. Its owner holds a `flock` for life: the kernel drops it at death, whatever the pid namespace.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "header.hpp"
 #include "words.hpp"
 
@@ -125,7 +128,7 @@ public:
     /// Inode of the file (system call).
     [[nodiscard]] std::uint64_t file_number() const noexcept {
         struct stat stat {};
-        return ::fstat(file_.get(), &stat) == 0 ? static_cast<std::uint64_t>(stat.st_ino) : 0;
+        return ::fstat(file_.get(), &stat) == 0 ? std::uint64_t{stat.st_ino} : 0;
     }
 
     /// Removes the name, if it still stands for this file. Readers keep what they have mapped.
@@ -249,3 +252,5 @@ inline Status Region::touch_and_lock(LockMemory lock) {
 } // namespace pillion::detail
 
 #include "create.hpp"
+
+#endif

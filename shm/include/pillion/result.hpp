@@ -4,13 +4,16 @@
 #pragma once
 
 #include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -47,8 +50,54 @@ enum class Errc : std::uint8_t {
     return static_cast<std::size_t>(code) < std::size(names) ? names[static_cast<std::size_t>(code)] : "unknown";
 }
 
+namespace detail {
+
+/// Length in bytes of the character at the beginning of `text`, in UTF-8, that steers a terminal or hides in a text: C0 and C1
+/// controls, DEL, separators, marks of direction, characters without width. 0 where it is none.
+[[nodiscard]] inline std::size_t unprintable_at(std::string_view text) noexcept {
+    constexpr std::pair<std::uint32_t, std::uint32_t> ranges[] = {
+        {0x0, 0x1f}, {0x7f, 0x9f}, {0xad, 0xad}, {0x61c, 0x61c}, {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e},
+        {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0x1d173, 0x1d17a}, {0xe0000, 0xe007f}};
+    const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+    const std::uint32_t first = text.empty() ? 0x20U : byte(0);
+    const std::size_t length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    std::uint32_t code = length == 1 ? first : first & (0x7fU >> length);
+    for (std::size_t i = 1; i < length; ++i) {
+        if (i >= text.size() || (byte(i) & 0xc0U) != 0x80U) {
+            return 0;
+        }
+        code = code << 6 | (byte(i) & 0x3fU);
+    }
+    for (const auto& [from, to] : ranges) {
+        if (!text.empty() && code >= from && code <= to) {
+            return length;
+        }
+    }
+    return 0;
+}
+
+/// `text` on one line: what `unprintable_at` names is written byte by byte, `\x1b`.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    constexpr const char* digits = "0123456789abcdef";
+    std::string plain;
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t bad = unprintable_at(text.substr(i));
+        for (std::size_t end = i + std::max<std::size_t>(bad, 1); i < end; ++i) {
+            const auto value = static_cast<unsigned char>(text[i]);
+            plain += bad == 0 ? std::string{text[i]} : std::string{"\\x"} + digits[value >> 4] + digits[value & 15];
+        }
+    }
+    return plain;
+}
+
+} // namespace detail
+
 /// A refusal or failure.
 struct Error {
+    Error() = default;
+    /// With what steers a terminal in `said` (a path, another's words) escaped.
+    Error(Errc why, std::string_view said) : code{why}, message{detail::printable(said)} {}
+
     Errc code = Errc::none;
     std::string message; ///< One line for a person: region, expected, found, mend.
 };
@@ -122,3 +171,5 @@ private:
 };
 
 } // namespace pillion
+
+#endif

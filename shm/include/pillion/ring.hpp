@@ -5,6 +5,9 @@
 /// those of the Rust twin, in three named pairs (shm/README.md): **Commit-Look**, **Mark-Recheck**, **Head-Head**.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "layout.hpp"
 #include "words.hpp"
 
@@ -236,3 +239,5 @@ private:
 
 } // namespace detail
 } // namespace pillion
+
+#endif

@@ -32,6 +32,9 @@
 #pragma once
 
 #include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
 #include "control_owner.hpp"
 #include "judge.hpp"
+
+#endif

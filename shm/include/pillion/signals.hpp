@@ -2,6 +2,9 @@
 /// The signal ring: every score of every model, in order, from the sidecar to strategies.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "tables.hpp"
 #include "ticks.hpp"
 
@@ -133,3 +136,5 @@ private:
 };
 
 } // namespace pillion
+
+#endif

@@ -2,6 +2,9 @@
 /// The operating system's calls, each with an error that says what was tried on which file.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "result.hpp"
 
 #include <cerrno>
@@ -216,3 +219,5 @@ inline void sleep_ns(std::uint64_t ns) noexcept {
 }
 
 } // namespace pillion::detail
+
+#endif

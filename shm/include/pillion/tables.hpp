@@ -3,6 +3,9 @@
 /// guess.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "layout.hpp"
 #include "result.hpp"
 
@@ -102,9 +105,14 @@ struct TablesHead {
     std::uint32_t model_bytes;
 };
 
-/// Puts `text` with a 0 behind it into `to`. False when it is too long or holds a 0 itself.
-template <std::size_t N> [[nodiscard]] bool put_text(std::array<char, N>& to, const std::string& text) noexcept {
-    if (text.size() >= N || text.find('\0') != std::string::npos) {
+/// Puts `text` with a 0 behind it into `to`. False when it is too long, or holds a 0 or another character that steers a
+/// terminal.
+template <std::size_t N> [[nodiscard]] bool put_text(std::array<char, N>& to, std::string_view text) noexcept {
+    bool unprintable = false;
+    for (std::size_t i = 0; i < text.size() && i < N; ++i) {
+        unprintable = unprintable || unprintable_at(text.substr(i)) != 0;
+    }
+    if (text.size() >= N || unprintable) {
         return false;
     }
     to.fill('\0');
@@ -117,9 +125,15 @@ template <std::size_t N> [[nodiscard]] std::string get_text(const std::array<cha
     return {from.begin(), std::find(from.begin(), from.end(), '\0')};
 }
 
-[[nodiscard]] inline Error too_long(const std::string& what, const std::string& value, std::size_t limit) {
-    return Error{Errc::table, "signal tables: " + what + " is " + value + ", at most " + std::to_string(limit) +
+[[nodiscard]] inline Error too_long(const std::string& what, const std::string& value, const std::string& limit) {
+    return Error{Errc::table, "signal tables: " + what + " is " + value + ", at most " + limit +
                                   " fit; mend: shorten it"};
+}
+
+/// What `put_text` did not take.
+[[nodiscard]] inline Error not_put(const std::string& what, const std::string& value, std::size_t bytes) {
+    return too_long(what, "\"" + value + "\", " + std::to_string(value.size()) + " bytes",
+                    std::to_string(bytes) + " bytes without a 0 or another control character");
 }
 
 template <class Row> void append(std::vector<unsigned char>& bytes, const Row& row) {
@@ -130,12 +144,12 @@ template <class Row> void append(std::vector<unsigned char>& bytes, const Row& r
 [[nodiscard]] inline Result<ModelRow> model_row(const Model& model, std::size_t i) {
     const auto refused = [&](const char* field, const std::string& value, std::size_t limit) {
         const std::string what = std::string{field} + " of model " + std::to_string(i) + " (\"" + model.name + "\")";
-        return too_long(what, "\"" + value + "\", " + std::to_string(value.size()) + " bytes", limit);
+        return not_put(what, value, limit);
     };
     ModelRow row{};
     if (model.outputs.size() > max_outputs) {
         return too_long(std::string{"outputs of model "} + std::to_string(i) + " (\"" + model.name + "\")",
-                        std::to_string(model.outputs.size()), max_outputs);
+                        std::to_string(model.outputs.size()), std::to_string(max_outputs));
     }
     row.sha256 = model.sha256;
     row.features_hash = model.features_hash;
@@ -186,7 +200,7 @@ template <class Row> void append(std::vector<unsigned char>& bytes, const Row& r
 
 inline Result<std::vector<unsigned char>> SignalTables::to_bytes() const {
     if (models.size() > 65'536) {
-        return detail::too_long("models", std::to_string(models.size()), 65'536);
+        return detail::too_long("models", std::to_string(models.size()), "65536");
     }
     std::vector<unsigned char> bytes;
     detail::append(bytes, detail::TablesHead{static_cast<std::uint32_t>(instruments.size()), sizeof(InstrumentRow),
@@ -198,9 +212,8 @@ inline Result<std::vector<unsigned char>> SignalTables::to_bytes() const {
         row.size_unit = from.size_unit;
         row.id = from.id;
         if (!detail::put_text(row.symbol, from.symbol)) {
-            return detail::too_long(std::string{"symbol of instrument "} + std::to_string(i),
-                                    "\"" + from.symbol + "\", " + std::to_string(from.symbol.size()) + " bytes",
-                                    row.symbol.size() - 1);
+            return detail::not_put(std::string{"symbol of instrument "} + std::to_string(i), from.symbol,
+                                   row.symbol.size() - 1);
         }
         detail::append(bytes, row);
     }
@@ -251,3 +264,5 @@ inline Result<SignalTables> SignalTables::from_bytes(const std::vector<unsigned 
 }
 
 } // namespace pillion
+
+#endif

@@ -2,6 +2,9 @@
 /// The tick ring: market data records from a feed to the sidecar and whoever else listens.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "handles.hpp"
 
 #include <concepts>
@@ -231,3 +234,5 @@ private:
 };
 
 } // namespace pillion
+
+#endif

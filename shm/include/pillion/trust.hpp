@@ -8,6 +8,7 @@
 #pragma once
 
 #include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
 #include "sys.hpp"
 
@@ -491,3 +492,5 @@ inline std::string Trust::who_counts() const {
 }
 
 } // namespace pillion
+
+#endif

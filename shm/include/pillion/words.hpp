@@ -3,6 +3,7 @@
 #pragma once
 
 #include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
 #include <atomic>
 #include <cstddef>
@@ -104,3 +105,5 @@ template <std::size_t Count> PILLION_HOT void store_words(Word* to, const void* 
 }
 
 } // namespace pillion::detail
+
+#endif

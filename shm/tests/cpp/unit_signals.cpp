@@ -82,6 +82,16 @@ void tables_refuse_what_does_not_fit() {
     wrong = tables();
     wrong.models[2].outputs = {std::string(32, 'o')};
     CHECK_SAYS(refused(wrong.to_bytes()), Errc::table, "an output name of model 2", "32 bytes", "31");
+    for (const char* steers : {"a\x1b[31m", "a\xc2\x9b", "a\xe2\x80\xae", "a\n"}) {
+        wrong = tables();
+        wrong.instruments[1].symbol = steers;
+        CHECK_SAYS(refused(wrong.to_bytes()), Errc::table, "symbol of instrument 1", "\\x", "another control character");
+        const std::string said = refused(wrong.to_bytes()).message;
+        CHECK(said.find('\x1b') == std::string::npos && said.find('\n') == std::string::npos);
+    }
+    wrong = tables();
+    wrong.instruments[1].symbol = "\xc3\xa9\xe6\xbc\xa2"; // é漢
+    CHECK(wrong.to_bytes());
 }
 
 /// Cut, longer, or of other rows: refused. Any other byte: some text or number, never a read outside.
