@@ -1,9 +1,9 @@
 //! A file that has no name while it is written: whatever ends the process meanwhile, a signal or kill -9, nothing is left.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -58,11 +58,15 @@ impl Unnamed {
         }
     }
 
-    /// Gives it the name `target`, in the folder it was made in, instead of a file that may stand there.
+    /// Gives it the name `target`, in the folder it was made in, instead of a file that may stand there: who could not read that
+    /// one cannot read this one either.
     ///
     /// # Errors
     /// The system refuses; whatever stood there still does.
     pub fn persist(self, target: &Path) -> io::Result<()> {
+        if let Some(old) = std::fs::symlink_metadata(target).ok().filter(Metadata::is_file) {
+            self.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+        }
         match self.0 {
             Kind::Unnamed(file) => persist(&file, target),
             Kind::Named(file) => file.persist(target).map(|_| ()).map_err(|e| e.error),
@@ -131,6 +135,21 @@ mod tests {
         assert_eq!(names(dir.path()), ["out"]);
         drop(Unnamed::in_folder(dir.path()).unwrap());
         assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_it_replaces_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        for mode in [0o600, 0o640, 0o604] {
+            std::fs::write(&target, "old").unwrap();
+            std::fs::set_permissions(&target, Permissions::from_mode(mode)).unwrap();
+            for made in [Unnamed::in_folder(dir.path()), Unnamed::named(dir.path())] {
+                made.unwrap().persist(&target).unwrap();
+                let found = std::fs::metadata(&target).unwrap();
+                assert_eq!((found.mode() & 0o7777, found.len()), (mode, 0), "{mode:o}");
+            }
+        }
     }
 
     #[test]
