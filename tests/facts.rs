@@ -13,6 +13,7 @@ use pillion::cold::data::facts::Source;
 use pillion::cold::data::merge::{self, Plan};
 use pillion::cold::data::{self, Facts, Feed, Listed, synth};
 use pillion::cold::offline::Offline;
+use pillion::hot::decode::Instrument;
 use pillion::hot::features::FeatureSet;
 use pillion_shm::records::{MboMsg, flags};
 use proptest::prelude::*;
@@ -110,6 +111,96 @@ fn facts_come_from_toml_a_configuration_or_definitions() {
         refused(pillion().arg("features").arg(&file).arg("--instruments").arg(text(name, whole)), &[name, said]);
     }
     refused(pillion().arg("features").arg(&file).args(["--instruments", "no-such.toml"]), &["no-such.toml"]);
+}
+
+/// What says days cannot be chosen from where a recording runs over both.
+#[test]
+fn days_that_a_recording_runs_over_have_a_mend_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let records = [add(1, 1, (1, b'B'), 100 * CENT, 5), add(DAY, 1, (2, b'A'), 101 * CENT, 5)];
+    let file = write(&at("session.dbn"), vec![Listed::named("TEST", 1)], &records);
+    let dated = "[[instruments]]\nsymbol = \"TEST\"\ntick_size = \"0.25\"\nto = \"2023-11-15\"\n\
+                 [[instruments]]\nsymbol = \"TEST\"\ntick_size = \"0.01\"\nfrom = 2023-11-15\n";
+    std::fs::write(at("dated.toml"), dated).unwrap();
+    let said = ["tick size is 0.25 by", "and 0.01 by", "runs over the days of both", "without from and to"];
+    refused(pillion().arg("features").arg(&file).arg("--instruments").arg(at("dated.toml")), &said);
+}
+
+/// Names of a request are not looked at, nor a number alone where it stands for several: what to write says what counts.
+#[test]
+fn an_entry_that_nearly_means_an_instrument_is_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut metadata = dbn::Metadata::builder()
+        .dataset("GLBX.MDP3")
+        .schema(Some(dbn::Schema::Mbo))
+        .start(START)
+        .stype_in(Some(dbn::SType::Continuous))
+        .stype_out(dbn::SType::InstrumentId)
+        .build();
+    let date = |day| time::Date::from_calendar_date(2023, time::Month::November, day).unwrap();
+    let write = |metadata: &dbn::Metadata| {
+        let mut bytes = Vec::new();
+        dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(metadata).unwrap();
+        let orders = [add(1, 1, (1, b'B'), 100 * CENT, 5), add(DAY, 1, (2, b'B'), 101 * CENT, 5)];
+        orders.iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
+        std::fs::write(at("r.dbn"), bytes).unwrap();
+    };
+    let features = |list: &str| {
+        std::fs::write(at("list.toml"), list).unwrap();
+        let mut command = pillion();
+        command.arg("features").arg(at("r.dbn")).arg("--instruments").arg(at("list.toml"));
+        command
+    };
+    let mapping = |name: &str, from, to| dbn::SymbolMapping {
+        raw_symbol: name.to_owned(),
+        intervals: vec![dbn::MappingInterval { start_date: date(from), end_date: date(to), symbol: "1".to_owned() }],
+    };
+    metadata.mappings = vec![mapping("ES.c.0", 14, 16)];
+    write(&metadata);
+    let said = ["has the symbol \"ES.c.0\"", "its id counts, 1", "id = 1 # ES.c.0\n        tick_size"];
+    refused(&mut features("[[instruments]]\nsymbol = \"ES.c.0\"\ntick_size = \"0.25\"\n"), &said);
+    metadata.stype_in = Some(dbn::SType::RawSymbol);
+    metadata.mappings = vec![mapping("AAA", 14, 15), mapping("BBB", 15, 16)];
+    write(&metadata);
+    let said = ["has number 1, which stands for several instruments here", "symbol = \"BBB\""];
+    refused(&mut features("[[instruments]]\nid = 1\ntick_size = \"0.25\"\n"), &said);
+    let days = "[[instruments]]\nid = 1\ntick_size = \"0.25\"\nto = 2023-11-15\n\
+                [[instruments]]\nid = 1\ntick_size = \"0.01\"\nfrom = 2023-11-15\n";
+    assert!(output(&mut features(days)).status.success());
+}
+
+/// A list may come through a pipe, as text or as definitions, which a number may have at several publishers; and belongs
+/// to whom a configuration must.
+#[test]
+fn a_list_comes_through_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let file = write(&at("plain.dbn"), vec![Listed::named("TEST", 1)], &quotes(false));
+    let two = |publisher, tick: i64| {
+        let instrument =
+            Instrument { publisher: Some(publisher), tick_size: tick, ..defined("TEST", 1, tick, 1.0).instrument };
+        Listed::from(instrument)
+    };
+    let definitions = write(&at("definitions.dbn"), vec![two(1, CENT), two(2, 5 * CENT)], &[]);
+    std::fs::write(at("list.toml"), "[[instruments]]\nid = 1\ntick_size = \"0.01\"\nsize_unit = \"0.5\"\n").unwrap();
+    for (list, said) in
+        [(&at("list.toml"), "tick size 0.01, size unit 0.5 ("), (&definitions, "tick size 0.01, size unit 1 (")]
+    {
+        let mut command = pillion();
+        command.arg("features").arg(&file).args(["--instruments", "/dev/stdin"]);
+        let mut child = Running::start(command.stdin(std::process::Stdio::piped()));
+        std::io::Write::write_all(&mut child.0.stdin.take().unwrap(), &std::fs::read(list).unwrap()).unwrap();
+        let out = child.finish();
+        assert!(out.status.success() && stderr(&out).contains(said), "{}", stderr(&out));
+    }
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(at("list.toml"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let said = ["list.toml", "is not trusted"];
+    refused(pillion().arg("features").arg(&file).arg("--instruments").arg(at("list.toml")), &said);
+    std::fs::set_permissions(&definitions, std::fs::Permissions::from_mode(0o666)).unwrap();
+    features(&file, &["--instruments", definitions.to_str().unwrap()]);
 }
 
 #[test]

@@ -103,6 +103,80 @@ fn a_capture_of_binance_states_no_units() {
     assert!(stderr(&out).contains("warning: PEPEUSDT: tick size 0.25 is a GUESS"), "{}", stderr(&out));
 }
 
+/// What a conversion has guessed is no statement to whoever reads its file, and no later price has a say in any row.
+#[test]
+fn a_guess_of_a_conversion_reads_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let trade = |n: u64, price: &str, size: &str| {
+        format!(
+            "{n}000000000 {{\"e\":\"trade\",\"E\":{n}000,\"T\":{n}000,\"s\":\"XUSDT\",\"t\":{n},\"p\":\"{price}\",\
+             \"q\":\"{size}\",\"m\":true}}\n"
+        )
+    };
+    let first = trade(1, "10.0", "0.01") + &trade(2, "10.2", "0.02");
+    let convert = |text: &str, more: &[&str]| {
+        std::fs::write(at("capture"), text).unwrap();
+        let mut command = pillion();
+        let out = output(command.args(["convert", "binance"]).arg(at("capture")).arg("-o").arg(at("c.dbn")).args(more));
+        assert!(out.status.success(), "{}", stderr(&out));
+        stderr(&out)
+    };
+    let said = convert(&first, &["--guess"]);
+    assert!(
+        said.contains("tick size 0.2 and size unit 0.01 are GUESSES from the whole of this file, and no statement")
+    );
+    let read = |more: &[&str]| {
+        let mut command = pillion();
+        command.arg("features").arg(at("c.dbn")).args(more);
+        command
+    };
+    refused(&mut read(&[]), &["nothing states the tick size of XUSDT"]);
+    let (rows, said) = features(&at("c.dbn"), &["--guess"]);
+    let guesses =
+        "tick size 0.01 is a GUESS from the prices up to its first row, size unit 0.01 is a GUESS of its conversion";
+    assert!(said.contains(guesses), "{said}");
+    convert(&(first.clone() + &trade(3, "10.05", "0.001")), &["--guess", "--size-unit", "0.001"]);
+    let (more, said) = features(&at("c.dbn"), &["--guess"]);
+    assert!(said.contains("tick size 0.01 is a GUESS") && !said.contains("GUESS of its conversion"), "{said}");
+    assert_eq!(rows.rows.len() + 1, more.rows.len());
+    // A stated tick size leaves the size unit a guess, also through a copy and a merge; a statement of both ends it.
+    convert(&first, &["--guess", "--tick-size", "0.1"]);
+    refused(
+        &mut read(&[]),
+        &["nothing states the size unit of XUSDT", "0.01 in its definition is a guess", "exchangeInfo"],
+    );
+    let out = output(pillion().args(["convert", "dbn"]).arg(at("c.dbn")).arg("-o").arg(at("copy.dbn")));
+    assert!(out.status.success(), "{}", stderr(&out));
+    let other = write(&at("other.dbn"), vec![defined("B", 7, CENT, 1.0)], &[]);
+    let merged =
+        output(pillion().arg("merge").args([&at("copy.dbn"), &other]).args(["--renumber", "-o"]).arg(at("c.dbn")));
+    assert!(merged.status.success(), "{}", stderr(&merged));
+    refused(&mut read(&[]), &["nothing states the size unit of XUSDT"]);
+    let list = |unit: &str| {
+        std::fs::write(at("list.toml"), format!("[[instruments]]\nsymbol = \"XUSDT\"\ntick_size = \"0.1\"\n{unit}"))
+            .unwrap();
+        at("list.toml").display().to_string()
+    };
+    refused(&mut read(&["--instruments", &list("")]), &["nothing states the size unit of XUSDT"]);
+    refused(
+        &mut read(&["--instruments", &list("size_unit = 0.1\n")]),
+        &["size unit is 0.1 by", "0.01 by the file's own definition"],
+    );
+    let (_, said) = features(&at("c.dbn"), &["--instruments", &list("size_unit = \"0.01\"\n")]);
+    assert!(said.contains("XUSDT (id 1): tick size 0.1, size unit 0.01") && !said.contains("GUESS"), "{said}");
+    // A list of instruments without a size unit states none.
+    std::fs::write(at("capture"), &first).unwrap();
+    let mut command = pillion();
+    command
+        .args(["convert", "binance"])
+        .arg(at("capture"))
+        .arg("-o")
+        .arg(at("c.dbn"))
+        .args(["--instruments", &list("")]);
+    refused(&mut command, &["nothing states tick size and size unit of XUSDT"]);
+}
+
 #[test]
 fn depth_that_the_records_do_not_show_is_said_by_name() {
     let folder = tempfile::tempdir().unwrap();

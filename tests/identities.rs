@@ -6,11 +6,12 @@ mod orders;
 
 use std::path::{Path, PathBuf};
 
+use bytemuck::Zeroable;
 use common::*;
 use orders::*;
 use pillion::cold::data::merge::{self, Plan};
 use pillion::cold::data::{self, Listed};
-use pillion_shm::records::{MboMsg, UNDEF_PRICE};
+use pillion_shm::records::{BidAskPair, MboMsg, Mbp1Msg, RecordHeader, UNDEF_PRICE, flags, rtype};
 
 /// Two venues under one number, with the same order ids.
 fn two_publishers(folder: &Path) -> PathBuf {
@@ -174,31 +175,203 @@ fn a_replay_plays_each_instrument_that_had_a_number() {
     );
 }
 
-/// Definitions that follow each other: the same again changes nothing, another symbol or tick size is another instrument.
+/// A record of a file that [`recorded`] writes.
+enum Told<'a> {
+    /// A definition: publisher, symbol, tick size.
+    Definition(u16, &'a str, i64),
+    Order(MboMsg),
+    Quote(Mbp1Msg),
+}
+
+fn recorded(path: &Path, all: &[Told]) -> PathBuf {
+    let mut bytes = std::fs::read(write(path, vec![], &[])).unwrap();
+    for one in all {
+        match one {
+            Told::Definition(publisher, symbol, tick) => {
+                let mut record = dbn::InstrumentDefMsg { min_price_increment: *tick, ..Default::default() };
+                record.hd =
+                    dbn::RecordHeader::new::<dbn::InstrumentDefMsg>(dbn::rtype::INSTRUMENT_DEF, *publisher, 1, START);
+                record.raw_symbol = dbn::record::str_to_c_chars(symbol).unwrap();
+                bytes.extend_from_slice(record.as_ref());
+            }
+            Told::Order(order) => bytes.extend_from_slice(bytemuck::bytes_of(order)),
+            Told::Quote(quote) => bytes.extend_from_slice(bytemuck::bytes_of(quote)),
+        }
+    }
+    std::fs::write(path, bytes).unwrap();
+    path.to_owned()
+}
+
+/// A bid and an ask ten cents apart.
+fn quote(at: u64, publisher: u16) -> Told<'static> {
+    let add = add(at, publisher, (1, b'B'), 100 * CENT, 5);
+    let hd = RecordHeader { length: 20, rtype: rtype::MBP_1, ..add.hd };
+    let mut quote = Mbp1Msg::zeroed();
+    (quote.event.hd, quote.event.flags, quote.event.action, quote.event.side) = (hd, flags::LAST, b'A', b'B');
+    (quote.event.ts_recv, quote.event.price, quote.event.size) = (add.ts_recv, add.price, add.size);
+    quote.levels[0] = BidAskPair { bid_px: 100 * CENT, ask_px: 110 * CENT, bid_sz: 5, ask_sz: 5, bid_ct: 1, ask_ct: 1 };
+    Told::Quote(quote)
+}
+
+/// Symbol, publisher and tick size of a file's instruments.
+fn known(path: &Path) -> Vec<(String, u16, i64)> {
+    let feed = data::load(path).unwrap();
+    feed.instruments.into_iter().map(|i| (i.symbol, i.publisher.unwrap(), i.tick_size)).collect()
+}
+
+/// One publisher's definitions say nothing of what another's number stands for, once that has a definition of its own.
+#[test]
+fn a_definition_is_its_publishers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.dbn");
+    let first = [Told::Definition(41, "A", CENT), Told::Definition(42, "A", CENT), quote(1, 41), quote(2, 42)];
+    let all: Vec<_> =
+        first.into_iter().chain([Told::Definition(41, "A", 5 * CENT), quote(3, 41), quote(4, 42)]).collect();
+    recorded(&path, &all);
+    let own = |symbol: &str, publisher, tick| (symbol.to_owned(), publisher, tick);
+    assert_eq!(known(&path), [own("A", 41, CENT), own("A", 42, CENT), own("A", 41, 5 * CENT)]);
+    let (rows, said) = features(&path, &[]);
+    assert_eq!(rows.column("spread"), ["10.0", "10.0", "2.0", "10.0"], "{said}");
+    assert_eq!(rows.column("event"), ["0", "0", "0", "1"], "the other venue's instrument goes on");
+    let all = [
+        Told::Definition(41, "A", CENT),
+        Told::Definition(42, "X", 5 * CENT),
+        quote(1, 41),
+        quote(2, 42),
+        Told::Definition(41, "B", 2 * CENT),
+        quote(3, 41),
+        quote(4, 42),
+    ];
+    recorded(&path, &all);
+    assert_eq!(known(&path), [own("A", 41, CENT), own("X", 42, 5 * CENT), own("B", 41, 2 * CENT)]);
+    // What is written of it keeps the two apart, though the metadata knows one name for a number.
+    let plain = folder.path().join("plain.dbn");
+    let out = output(pillion().args(["convert", "dbn"]).arg(&path).arg("-o").arg(&plain));
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert_eq!(known(&plain), [own("A", 41, CENT), own("X", 42, 5 * CENT), own("B", 41, 2 * CENT)]);
+    // A publisher without any definition is meant by the only ones there are, and by none of several.
+    recorded(&path, &[Told::Definition(41, "A", CENT), quote(1, 41), quote(2, 43)]);
+    assert_eq!(known(&path), [own("A", 41, CENT), own("A", 43, CENT)]);
+    recorded(
+        &path,
+        &[
+            Told::Definition(41, "A", CENT),
+            quote(1, 41),
+            quote(2, 43),
+            Told::Definition(42, "X", 5 * CENT),
+            quote(3, 43),
+        ],
+    );
+    assert_eq!(known(&path), [own("A", 41, CENT), own("1", 43, 0)]);
+}
+
+/// New units of the same instrument hold from where its book begins anew; where its orders rest on, no unit does.
+#[test]
+fn units_that_change_take_no_book_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.dbn");
+    let own = |tick| ("A".to_owned(), 1, tick);
+    let bid = |at, id, cents| Told::Order(add(at, 1, (id, b'B'), cents * CENT, 5));
+    let clear = || Told::Order(MboMsg { action: b'R', side: b'N', price: UNDEF_PRICE, ..add(3, 1, (0, b'N'), 0, 0) });
+    let best = || {
+        let out = output(pillion().arg("book").arg(&path).args(["--levels", "1"]));
+        assert_eq!(stderr(&out), "");
+        Rows::of(&stdout(&out)).column("bid_px_00").last().unwrap().parse::<i64>().unwrap() / CENT
+    };
+    let change = || [Told::Definition(1, "A", 5 * CENT), bid(1, 1, 100), Told::Definition(1, "A", CENT)];
+    // Day by day, as venues do it: the second begins with a clear.
+    recorded(&path, &change().into_iter().chain([clear(), bid(4, 2, 97)]).collect::<Vec<_>>());
+    assert_eq!((known(&path), best()), (vec![own(5 * CENT), own(CENT)], 97));
+    features(&path, &[]);
+    // In session.
+    recorded(&path, &change().into_iter().chain([bid(3, 2, 99), clear(), bid(5, 2, 97)]).collect::<Vec<_>>());
+    assert_eq!(known(&path), [own(5 * CENT), own(CENT)]);
+    recorded(&path, &change().into_iter().chain([bid(3, 2, 99)]).collect::<Vec<_>>());
+    assert_eq!((known(&path), best()), (vec![own(5 * CENT)], 100), "the best bid rests on");
+    let to = folder.path().join("to.dbn");
+    let said = ["tick size of A (id 1, publisher 1) changes from 0.05 to 0.01", "cut the recording"];
+    refused(pillion().arg("features").arg(&path), &said);
+    refused(pillion().args(["convert", "dbn"]).arg(&path).arg("-o").arg(&to), &said);
+    refused(pillion().arg("merge").args([&path, &path]).arg("-o").arg(&to), &said);
+    // A file of quotes has no orders that rest: each unit holds for its own, and numbers of their own keep them apart.
+    let quotes = recorded(
+        &folder.path().join("quotes.dbn"),
+        &[Told::Definition(1, "A", 5 * CENT), quote(1, 1), Told::Definition(1, "A", CENT), quote(2, 1)],
+    );
+    let other = write(&folder.path().join("other.dbn"), vec![defined("B", 2, CENT, 1.0)], &[]);
+    let merge = || {
+        let mut command = pillion();
+        command.arg("merge").args([&quotes, &other]).arg("-o").arg(&to);
+        command
+    };
+    refused(&mut merge(), &["quotes.dbn", "its number 1 stands for several instruments", "--renumber"]);
+    let out = output(merge().arg("--renumber"));
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert_eq!(known(&to), [own(5 * CENT), own(CENT)]);
+    // A definition that is taken back, or says the same again, changes nothing.
+    recorded(
+        &path,
+        &[
+            Told::Definition(1, "A", CENT),
+            bid(1, 1, 100),
+            Told::Definition(1, "A", 5 * CENT),
+            Told::Definition(1, "A", CENT),
+            bid(3, 2, 99),
+        ],
+    );
+    assert_eq!((known(&path), best()), (vec![own(CENT)], 100));
+    features(&path, &[]);
+}
+
+/// A capture time that is flagged bad, or undefined, decides nothing.
+#[test]
+fn a_bad_capture_time_names_no_instrument() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("times.dbn");
+    let date = |day| time::Date::from_calendar_date(2023, time::Month::November, day).unwrap();
+    let mapping = |name: &str, day| dbn::SymbolMapping {
+        raw_symbol: name.to_owned(),
+        intervals: vec![dbn::MappingInterval {
+            start_date: date(day),
+            end_date: date(day + 1),
+            symbol: "1".to_owned(),
+        }],
+    };
+    let mut metadata = dbn::Metadata::builder()
+        .dataset("XNAS.ITCH")
+        .schema(Some(dbn::Schema::Mbo))
+        .start(START)
+        .stype_in(Some(dbn::SType::RawSymbol))
+        .stype_out(dbn::SType::InstrumentId)
+        .build();
+    metadata.mappings = vec![mapping("AAA", 14), mapping("BBB", 15)];
+    let order = |at, id| add(at, 1, (id, b'B'), 10 * CENT, 5);
+    let bad = MboMsg { flags: flags::LAST | flags::BAD_TS_RECV, ts_recv: START + 30 * DAY, ..order(2, 2) };
+    let none = MboMsg { ts_recv: u64::MAX, flags: flags::SNAPSHOT, ..order(0, 3) };
+    let none = MboMsg { hd: RecordHeader { ts_event: u64::MAX, ..none.hd }, ..none };
+    let mut bytes = Vec::new();
+    dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(&metadata).unwrap();
+    [none, order(1, 1), bad, order(3, 4)].iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
+    std::fs::write(&path, bytes).unwrap();
+    let feed = data::load(&path).unwrap();
+    assert_eq!(feed.instruments.iter().map(|i| i.symbol.as_str()).collect::<Vec<_>>(), ["AAA"]);
+    assert_eq!(feed.identities[0].span_ns, (START + 1, START + 3));
+}
+
+/// Definitions that follow each other: the same again changes nothing, another symbol is another instrument.
 #[test]
 fn a_definition_may_take_a_number_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("definitions.dbn");
-    let definition = |symbol: &str, tick: i64| {
-        let mut record = dbn::InstrumentDefMsg { min_price_increment: tick, ..Default::default() };
-        record.hd = dbn::RecordHeader::new::<dbn::InstrumentDefMsg>(dbn::rtype::INSTRUMENT_DEF, 1, 1, START);
-        record.raw_symbol = dbn::record::str_to_c_chars(symbol).unwrap();
-        record
-    };
-    let mut bytes = std::fs::read(write(&path, vec![], &[])).unwrap();
     let orders = quotes(false);
-    for (definition, order) in [("A", CENT), ("A", CENT), ("B", CENT), ("B", UNDEF_PRICE), ("B", 2 * CENT)]
-        .map(|(symbol, tick)| definition(symbol, tick))
-        .iter()
-        .zip([&orders[0], &orders[1], &orders[2], &orders[0], &orders[1]])
-    {
-        bytes.extend_from_slice(definition.as_ref());
-        bytes.extend_from_slice(bytemuck::bytes_of(order));
-    }
-    std::fs::write(&path, bytes).unwrap();
+    let all = [("A", CENT), ("A", CENT), ("B", CENT), ("B", UNDEF_PRICE), ("B", CENT)]
+        .into_iter()
+        .zip([orders[0], orders[1], orders[2], orders[0], orders[1]])
+        .flat_map(|((symbol, tick), order)| [Told::Definition(1, symbol, tick), Told::Order(order)]);
+    recorded(&path, &all.collect::<Vec<_>>());
     let feed = data::load(&path).unwrap();
     let known: Vec<_> = feed.instruments.iter().map(|i| (i.symbol.as_str(), i.tick_size)).collect();
-    assert_eq!(known, [("A", CENT), ("B", CENT), ("B", 2 * CENT)]);
+    assert_eq!(known, [("A", CENT), ("B", CENT)]);
     assert_eq!((feed.records, feed.skipped, feed.schema.as_str()), (5, 5, "mbo"));
     let out = output(pillion().arg("book").arg(&path).args(["--levels", "1"]));
     assert_eq!(Rows::of(&stdout(&out)).column("symbol"), ["A", "A", "B", "B", "B"]);

@@ -91,10 +91,10 @@ fn events_stay_whole_and_equal_times_keep_the_order_of_the_files() {
 fn overlapping_events_of_one_file_are_one() {
     let files = Files::new(&[
         (&[("A", 1), ("B", 2)], &[(1, 10, 0), (2, 11, 0), (1, 12, LAST), (2, 13, LAST), (2, 50, LAST)]),
-        (&[("A", 1)], &[(1, 11, LAST), (1, 14, LAST)]),
+        (&[("C", 3)], &[(3, 11, LAST), (3, 14, LAST)]),
     ]);
     let feed = files.merge(Options::default()).unwrap();
-    assert_eq!(orders(&feed), [(1, 101), (1, 1), (2, 2), (1, 3), (2, 4), (1, 102), (2, 5)]);
+    assert_eq!(orders(&feed), [(3, 101), (1, 1), (2, 2), (1, 3), (2, 4), (3, 102), (2, 5)]);
 }
 
 /// One event that never ends, live or a snapshot's, leaves all others in the order of their times.
@@ -257,6 +257,33 @@ fn a_snapshot_in_the_middle_is_never_early() {
     assert_eq!(orders(&feed).iter().map(|(_, o)| *o).collect::<Vec<_>>(), [1, 101, 102, 2, 3]);
 }
 
+/// A file twice, or two that overlap in time, would count every fact twice; files that were cut by time or by schema do not.
+#[test]
+fn what_two_files_tell_is_refused() {
+    let names: &[(&str, u32)] = &[("A", 1)];
+    let day = |from: u64| [(1, from, LAST), (1, from + 5, LAST), (1, from + 9, LAST)];
+    let (first, second, between) = (day(10), day(19), day(15));
+    let start = [(1, 2, SNAPSHOT), (1, 12, SNAPSHOT | LAST)];
+    let second = [&start[..], &second].concat();
+    let merged = |a: &[(u32, u64, u8)], b: &[(u32, u64, u8)]| {
+        Files::new(&[(names, a), (names, b)]).merge(Options::default()).map(|feed| feed.records)
+    };
+    for (a, b) in [(&first, &first), (&first, &between), (&between, &first)] {
+        let error = merged(a, b).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.exit_code, 2);
+        assert!(text.contains("1.dbn: its records of A (id 1, publisher 1)") && text.contains("count twice"), "{text}");
+    }
+    let one = [(1, 10, LAST)];
+    assert!(merged(&one, &one).unwrap_err().to_string().contains("count twice"));
+    assert_eq!(merged(&first, &second).unwrap(), 8, "one begins where the other ends, with a snapshot of before");
+    assert_eq!(merged(&second, &first).unwrap(), 8);
+    // What renumbering makes one instrument is told apart by time too.
+    let files = Files::new(&[(names, &first), (&[("A", 7)], &[(7, 12, LAST)])]);
+    let error = files.merge(Options { renumber: true, ..Options::default() }).unwrap_err().to_string();
+    assert!(error.contains("count twice"), "{error}");
+}
+
 #[test]
 fn what_is_not_whole_is_refused_and_nothing_is_left() {
     let files = Files::new(&[(&[("A", 1)], &[(1, 5, LAST)]), (&[("B", 2)], &[(2, 25, LAST)])]);
@@ -281,7 +308,7 @@ fn what_is_not_whole_is_refused_and_nothing_is_left() {
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains(told) && text.contains("mend:") && !to.exists(), "{text}");
     }
-    assert!(run(good, good, files.folder.path()).1.contains("is a directory"));
+    assert!(run(good, &files.inputs[1], files.folder.path()).1.contains("is a directory"));
     let (code, text) = run(good, &files.inputs[1], &to);
     assert_eq!((code, load(&to).unwrap().records), (Some(0), 2), "{text}");
 }
@@ -403,7 +430,8 @@ proptest! {
     #[test]
     fn a_merge_has_every_record_in_its_files_order(a in any_records(), b in any_records()) {
         let names: &[(&str, u32)] = &[("A", 1), ("B", 2), ("C", 3)];
-        let files = Files::new(&[(names, &a), (names, &b)]);
+        let others: Vec<_> = b.iter().map(|&(id, ts, flags)| (id + 3, ts, flags)).collect();
+        let files = Files::new(&[(names, &a), (&[("D", 4), ("E", 5), ("F", 6)], &others)]);
         let own_order = |path: &PathBuf| {
             let feed = load(path).unwrap();
             orders(&if order::check(&feed).between.count > 0 { order::sort(feed) } else { feed })

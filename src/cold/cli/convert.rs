@@ -86,7 +86,7 @@ pub fn run(args: Args) -> Result<()> {
 fn run_dbn(args: &Dbn) -> Result<()> {
     let facts = Facts::read(args.instruments.as_deref(), false)?;
     let mut feed = data::load(&args.input)?;
-    facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
+    facts.lay_on_steady(&mut feed)?;
     let contents = contents::of(&feed);
     if args.mark_last {
         let events = contents::mark_last(&mut feed, &contents);

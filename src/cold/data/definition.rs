@@ -13,6 +13,8 @@ use crate::{Error, Result};
 /// `unit_of_measure` of definitions whose `unit_of_measure_qty` is a size unit and whose `market_depth` is that of the records.
 /// Venues put the size of a contract there, which is no unit of the records' sizes.
 const SIZE_UNIT: &str = "PILLION SIZE UNIT";
+/// The same where nobody has stated the size unit: a conversion has found it in the sizes, which it counts in it.
+const GUESS: &str = "PILLION GUESS";
 /// 1 as DBN writes it.
 const ONE: f64 = 1e9;
 
@@ -25,6 +27,8 @@ pub struct Definition {
     pub tick_size: Option<i64>,
     /// Units per size 1; only where a conversion said so.
     pub size_unit: Option<f64>,
+    /// The conversion that said so has guessed it.
+    pub guessed: bool,
     /// Levels of a side that the records show; only where a conversion said so.
     pub depth: Option<usize>,
 }
@@ -40,7 +44,9 @@ impl Definition {
             tick_size: (tick > 0 && tick != UNDEF_PRICE).then_some(tick),
             ..Definition::default()
         };
-        if record.unit_of_measure().map_err(corrupt)? == SIZE_UNIT {
+        let unit = record.unit_of_measure().map_err(corrupt)?;
+        if unit == SIZE_UNIT || unit == GUESS {
+            read.guessed = unit == GUESS;
             let quantity = record.unit_of_measure_qty;
             read.size_unit = (quantity > 0 && quantity != UNDEF_PRICE).then(|| nearest(quantity));
             read.depth = usize::try_from(record.market_depth).ok().filter(|&depth| depth > 0 && depth < 1_000);
@@ -48,12 +54,14 @@ impl Definition {
         Ok(read)
     }
 
+    /// Whether the other is of another symbol.
+    pub(super) fn names_another(&self, other: &Definition) -> bool {
+        differ(&self.symbol, &other.symbol)
+    }
+
     /// Whether the other says anything else of the instrument itself.
     pub(super) fn contradicts(&self, other: &Definition) -> bool {
-        fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-            a.is_some() && b.is_some() && a != b
-        }
-        differ(&self.symbol, &other.symbol)
+        self.names_another(other)
             || differ(&self.tick_size, &other.tick_size)
             || differ(&self.size_unit, &other.size_unit)
     }
@@ -62,9 +70,14 @@ impl Definition {
     pub(super) fn add(&mut self, other: Definition) {
         self.symbol = self.symbol.take().or(other.symbol);
         self.tick_size = self.tick_size.or(other.tick_size);
+        self.guessed |= self.size_unit.is_none() && other.guessed;
         self.size_unit = self.size_unit.or(other.size_unit);
         self.depth = self.depth.or(other.depth);
     }
+}
+
+fn differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+    a.is_some() && b.is_some() && a != b
 }
 
 /// A size unit by its decimal text, so that 0.001 reads as 0.001.
@@ -75,15 +88,17 @@ fn nearest(nanos: i64) -> f64 {
 /// An instrument of a file to be written.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listed {
-    /// Its number, symbol and units; without a tick size no definition is written.
+    /// Its number, symbol and units. A tick size of 0 is not known; a size unit other than 1 is the records' all the same.
     pub instrument: Instrument,
     /// Levels of a side that its records show, where they show fewer than there are.
     pub depth: Option<usize>,
+    /// Nobody has stated the size unit: a conversion has guessed it.
+    pub guessed: bool,
 }
 
 impl From<Instrument> for Listed {
     fn from(instrument: Instrument) -> Self {
-        Self { instrument, depth: None }
+        Self { instrument, depth: None, guessed: false }
     }
 }
 
@@ -93,13 +108,13 @@ impl Listed {
         Instrument { id, publisher: None, symbol: symbol.into(), tick_size: 0, size_unit: 1.0 }.into()
     }
 
-    /// Its definition record of `time_ns`, or `None` where its tick size is not known.
+    /// Its definition record of `time_ns`, or `None` where its units are not known.
     ///
     /// # Errors
     /// A size unit that DBN's 1e-9 cannot hold.
     pub(super) fn record(&self, time_ns: u64) -> Result<Option<InstrumentDefMsg>> {
         let Instrument { id, publisher, symbol, tick_size, size_unit } = &self.instrument;
-        if *tick_size <= 0 {
+        if *tick_size <= 0 && !self.guessed && *size_unit == 1.0 {
             return Ok(None);
         }
         let units = (size_unit * ONE).round();
@@ -111,11 +126,11 @@ impl Listed {
         Ok(Some(InstrumentDefMsg {
             hd: RecordHeader::new::<InstrumentDefMsg>(rtype::INSTRUMENT_DEF, publisher.unwrap_or(0), *id, time_ns),
             ts_recv: time_ns,
-            min_price_increment: *tick_size,
+            min_price_increment: if *tick_size > 0 { *tick_size } else { UNDEF_PRICE },
             display_factor: ONE as i64,
             raw_symbol: str_to_c_chars(symbol).map_err(text)?,
             raw_instrument_id: (*id).into(),
-            unit_of_measure: str_to_c_chars(SIZE_UNIT).map_err(text)?,
+            unit_of_measure: str_to_c_chars(if self.guessed { GUESS } else { SIZE_UNIT }).map_err(text)?,
             unit_of_measure_qty: units as i64,
             market_depth: self.depth.and_then(|depth| i32::try_from(depth).ok()).unwrap_or(i32::MAX),
             ..InstrumentDefMsg::default()

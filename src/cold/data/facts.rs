@@ -5,6 +5,9 @@
 //! every feature that counts in ticks would be. A guess is made only where asked for, from prices up to the instrument's
 //! first row, so that no row hangs on what comes after it.
 
+mod refusal;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -12,13 +15,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Date;
+use super::definition::Definition;
 use super::feed::Feed;
 use super::guess::guess;
 use super::identity::{Identity, Naming};
 use super::instrument::{InstrumentEntry, TickSize};
 use super::stated::{Entry, read};
+use crate::Result;
 use crate::hot::decode::Instrument;
-use crate::{Error, Result};
+
+pub(super) use refusal::steady;
 
 /// How many instruments a message lists.
 const LISTED: usize = 12;
@@ -143,12 +149,12 @@ impl Facts {
         for other in all {
             if other.tick_size != found.tick_size {
                 let values = [found.tick_size, other.tick_size].map(|tick| TickSize(tick).text());
-                return Err(contradiction(name, "tick size", values, [&found.source, &other.source]));
+                return Err(refusal::contradiction(name, "tick size", values, [&found.source, &other.source]));
             }
             match (found.size_unit, other.size_unit) {
                 (Some(one), Some(two)) if one != two => {
                     let values = [one, two].map(|unit| unit.to_string());
-                    return Err(contradiction(name, "size unit", values, [&found.source, &other.source]));
+                    return Err(refusal::contradiction(name, "size unit", values, [&found.source, &other.source]));
                 }
                 (one, two) => found.size_unit = one.or(two),
             }
@@ -161,30 +167,22 @@ impl Facts {
     /// # Errors
     /// Two statements that contradict each other, with both values.
     pub fn lay_on(&self, instruments: &mut [Instrument], identities: &mut [Identity]) -> Result<()> {
-        let reused: Vec<bool> = identities
-            .iter()
-            .map(|one| identities.iter().any(|other| other.id == one.id && other.era != one.era))
-            .collect();
+        let reused = reused(identities);
         for ((instrument, identity), reused) in instruments.iter_mut().zip(identities).zip(reused) {
-            let own = identity.definition.tick_size.map(|tick_size| Fact {
-                source: Source::Definition,
-                tick_size,
-                size_unit: identity.definition.size_unit,
-            });
-            let wanted = Wanted {
-                id: Some(identity.id),
-                publisher: Some(identity.publisher),
-                symbol: identity.symbol.as_deref().filter(|_| identity.naming == Naming::Raw),
-                reused,
-                span_ns: identity.span_ns,
-            };
-            if let Some(fact) = self.one(&name(instrument, identity), wanted, own)? {
-                (instrument.tick_size, instrument.size_unit) = (fact.tick_size, fact.size_unit.unwrap_or(1.0));
-                identity.source = Some(fact.source);
-                if let (None, Some(symbol)) = (&identity.symbol, self.symbol(wanted)) {
-                    instrument.symbol = symbol;
-                }
+            let wanted = wanted(identity, reused);
+            let name = name(instrument, identity);
+            let stated = self.one(&name, wanted, None)?;
+            let Definition { tick_size, size_unit, .. } = identity.definition;
+            // Records count in the size unit of their definition also where that leaves the tick size open.
+            let tick_size = tick_size.or(stated.as_ref().map(|fact| fact.tick_size));
+            let own = tick_size.map(|tick_size| Fact { source: Source::Definition, tick_size, size_unit });
+            let Some(fact) = self.one(&name, wanted, own)? else { continue };
+            if let (None, Some(symbol)) = (&identity.symbol, self.symbol(wanted)) {
+                instrument.symbol = symbol;
             }
+            (instrument.tick_size, instrument.size_unit) = (fact.tick_size, fact.size_unit.unwrap_or(1.0));
+            identity.definition.guessed &= !stated.is_some_and(|fact| fact.size_unit.is_some());
+            identity.source = Some(fact.source);
         }
         Ok(())
     }
@@ -194,70 +192,38 @@ impl Facts {
         self.lists.iter().flat_map(|(_, entries)| entries).find(|entry| entry.means(&wanted, true))?.symbol.clone()
     }
 
+    /// The same for a file whose records are to be written with these units.
+    ///
+    /// # Errors
+    /// Those of [`Facts::lay_on`]; an instrument whose units change while its orders rest on.
+    pub fn lay_on_steady(&self, feed: &mut Feed) -> Result<()> {
+        refusal::steady(&feed.path, &feed.instruments, &feed.identities)?;
+        self.lay_on(&mut feed.instruments, &mut feed.identities)
+    }
+
     /// Makes tick size and size unit of every instrument of a file known.
     ///
     /// # Errors
     /// Statements that contradict each other; and an instrument of which nobody states the tick size, unless it may be
     /// guessed.
     pub fn settle(&self, feed: &mut Feed) -> Result<()> {
-        self.lay_on(&mut feed.instruments, &mut feed.identities)?;
-        let unknown: Vec<usize> =
-            (0..feed.instruments.len()).filter(|&at| feed.instruments[at].tick_size == 0).collect();
-        if unknown.is_empty() {
-            return Ok(());
+        self.lay_on_steady(feed)?;
+        let which =
+            |open: &dyn Fn(usize) -> bool| (0..feed.instruments.len()).filter(|&at| open(at)).collect::<Vec<_>>();
+        let unknown = which(&|at| feed.instruments[at].tick_size == 0);
+        let guessed = which(&|at| feed.identities[at].definition.guessed);
+        if !self.guess && !unknown.is_empty() {
+            return Err(refusal::unstated(&self.lists, feed, &unknown));
         }
-        if !self.guess {
-            return Err(self.unstated(feed, &unknown));
+        if !self.guess && !guessed.is_empty() {
+            return Err(refusal::unstated_sizes(feed, &guessed));
         }
         for (at, tick_size) in guess(feed, &unknown)? {
             feed.instruments[at].tick_size = tick_size;
-            feed.identities[at].source = Some(Source::Guess);
+            feed.identities[at].tick_guessed = true;
         }
+        unknown.into_iter().chain(guessed).for_each(|at| feed.identities[at].source = Some(Source::Guess));
         Ok(())
-    }
-
-    fn unstated(&self, feed: &Feed, unknown: &[usize]) -> Error {
-        let shown = || unknown.iter().take(LISTED).map(|&at| (&feed.instruments[at], &feed.identities[at]));
-        let mut names: Vec<_> = shown().map(|(instrument, identity)| name(instrument, identity)).collect();
-        if unknown.len() > LISTED {
-            names.push(format!("{} more", unknown.len() - LISTED));
-        }
-        let mut problem = format!("nothing states the tick size of {}", names.join(", "));
-        for (origin, entry) in
-            self.lists.iter().flat_map(|(source, list)| list.iter().map(move |entry| (source, entry)))
-        {
-            if let Some((instrument, _)) = shown().find(|(_, identity)| entry.id == Some(identity.id))
-                && let Some(called) = &entry.symbol
-            {
-                problem +=
-                    &format!("; {origin} calls number {} {called:?}, the file {:?}", instrument.id, instrument.symbol);
-                break;
-            }
-        }
-        let entries: Vec<_> = shown().map(|(instrument, identity)| example(instrument, identity)).collect();
-        let mend = format!(
-            "state it: give --instruments a file with the smallest price steps of the venue in place of \"?\":\n{}\n  or let \
-             --guess guess it from the first prices",
-            entries.join("\n")
-        );
-        Error::input(feed.path.display(), problem, mend)
-    }
-}
-
-fn contradiction(name: &str, what: &str, values: [String; 2], sources: [&Source; 2]) -> Error {
-    let [one, two] = values;
-    let problem = format!("{what} is {one} by {}, and {two} by {}", said(sources[0]), said(sources[1]));
-    Error::input(
-        name,
-        problem,
-        "correct the one that is wrong; a converted file can be converted again with --instruments",
-    )
-}
-
-fn said(source: &Source) -> String {
-    match source {
-        Source::Definition => "the file's own definition".to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -273,10 +239,25 @@ pub(super) fn name(instrument: &Instrument, identity: &Identity) -> String {
     text + ")"
 }
 
-/// An entry that only lacks the tick size.
-fn example(instrument: &Instrument, identity: &Identity) -> String {
-    let symbol = toml::Value::String(instrument.symbol.clone());
-    format!("    [[instruments]]\n    id = {}\n    symbol = {symbol}\n    tick_size = \"?\"", identity.id)
+/// Whether each one's number stands for others too, one after the other.
+fn reused(identities: &[Identity]) -> Vec<bool> {
+    let mut eras: BTreeMap<(u32, u16), (u32, bool)> = BTreeMap::new();
+    for one in identities {
+        let (era, several) = eras.entry((one.id, one.publisher)).or_insert((one.era, false));
+        *several |= *era != one.era;
+    }
+    identities.iter().map(|one| eras[&(one.id, one.publisher)].1).collect()
+}
+
+/// What is asked for, of an instrument of a file.
+fn wanted(identity: &Identity, reused: bool) -> Wanted<'_> {
+    Wanted {
+        id: Some(identity.id),
+        publisher: Some(identity.publisher),
+        symbol: identity.symbol.as_deref().filter(|_| identity.naming == Naming::Raw),
+        reused,
+        span_ns: identity.span_ns,
+    }
 }
 
 /// The day (UTC) of a time, like 2023-11-14.
@@ -333,9 +314,16 @@ pub fn tell(feed: &Feed) -> Vec<String> {
         let tick = TickSize(instrument.tick_size).text();
         let (name, unit) = (name(instrument, identity), instrument.size_unit);
         match &identity.source {
-            Some(Source::Guess) => format!(
-                "warning: {name}: tick size {tick} is a GUESS from the prices up to its first row; --instruments states it"
-            ),
+            Some(Source::Guess) => {
+                let prices = format!("tick size {tick} is a GUESS from the prices up to its first row");
+                let sizes = format!("size unit {unit} is a GUESS of its conversion, from every size of the capture");
+                let what = match (identity.tick_guessed, identity.definition.guessed) {
+                    (true, true) => format!("{prices}, {sizes}"),
+                    (true, false) => prices,
+                    (false, _) => sizes,
+                };
+                format!("warning: {name}: {what}; --instruments states it")
+            }
             Some(source) => format!("{name}: tick size {tick}, size unit {unit} ({source})"),
             None => format!("{name}: tick size not known"),
         }

@@ -57,8 +57,7 @@ impl Feed {
     /// Its instruments, as [`super::writer::FileInfo`] lists them.
     pub fn listed(&self) -> Vec<Listed> {
         let both = self.instruments.iter().zip(&self.identities);
-        both.map(|(instrument, identity)| Listed { instrument: instrument.clone(), depth: identity.definition.depth })
-            .collect()
+        both.map(|(instrument, identity)| identity.listed(instrument.clone())).collect()
     }
 
     /// The records in file order, each as its own words.
@@ -108,8 +107,11 @@ pub fn load(path: impl AsRef<Path>) -> Result<Feed> {
     gather.into_feed(path, blake3, version, decoder.metadata())
 }
 
-/// A file's decoder, over readers that hash it and watch where its records end.
-pub(super) type Source = Decoder<Boundaries<DynReader<'static, BufReader<Hashing<File>>>>>;
+/// A decoder over readers that hash what they read and watch where its records end.
+pub(super) type DecoderOf<R> = Decoder<Boundaries<DynReader<'static, BufReader<Hashing<R>>>>>;
+
+/// A file's decoder.
+pub(super) type Source = DecoderOf<File>;
 
 /// Opens a file and reads its metadata; refuses what is no DBN of a supported schema.
 pub(super) fn open(path: &Path) -> Result<Source> {
@@ -123,7 +125,12 @@ pub(super) fn decoder(path: &Path) -> Result<Source> {
     let file = File::open(path).map_err(|e| {
         Error::input(path.display(), format!("cannot be opened: {e}"), "give the path of a .dbn or .dbn.zst file")
     })?;
-    let mut source = BufReader::with_capacity(1 << 16, Hashing::new(file));
+    decoder_of(path, file)
+}
+
+/// The same of what `reader` gives, which `path` stands for.
+pub(super) fn decoder_of<R: Read>(path: &Path, reader: R) -> Result<DecoderOf<R>> {
+    let mut source = BufReader::with_capacity(1 << 16, Hashing::new(reader));
     sniff(path, &mut source)?;
     let reader = DynReader::inferred_with_buffer(source).map_err(|e| unreadable(path, e))?;
     Decoder::with_upgrade_policy(Boundaries::new(reader), VersionUpgradePolicy::UpgradeToV3)

@@ -2,16 +2,20 @@
 //!
 //! A number stands for an instrument only at one publisher and only for a time: venues give numbers anew each day, and
 //! several publishers use one number for books of their own. An identity is a number at one publisher as long as it means
-//! one instrument; where the file's symbology or definitions give the number to another, the next identity begins.
+//! one instrument; where the file's symbology or the publisher's definitions give the number to another, the next identity
+//! begins. So it does where a definition says other units of the same instrument, but only as its book begins anew: one
+//! book cannot count in two units, and orders that rest are not thrown away.
 
 use std::collections::BTreeMap;
 
 use dbn::{Metadata, SType};
-use pillion_shm::records::rtype;
+use pillion_shm::records::{View, rtype};
 
 use super::contents::BookSchema;
-use super::definition::Definition;
+use super::definition::{Definition, Listed};
 use super::facts::Source;
+use super::order::trusted_recv_ns;
+use crate::hot::decode::Instrument;
 
 /// Kinds of records, as bits of [`Identity::kinds`].
 pub(super) mod kinds {
@@ -48,15 +52,25 @@ pub struct Identity {
     pub naming: Naming,
     /// What definition records say of it.
     pub definition: Definition,
+    /// What a later definition says of its units while its orders rest on, so that no units hold throughout.
+    pub changed: Option<Definition>,
     /// Who states its tick size, once [`super::Facts`] has been asked.
     pub source: Option<Source>,
-    /// Receive times of its first and last record, ns since the epoch.
+    /// Its tick size is a guess from its prices.
+    pub tick_guessed: bool,
+    /// Receive times of its first and last record of a known time, ns since the epoch; 0 where none has one.
     pub span_ns: (u64, u64),
     /// Kinds of its records, of [`kinds`].
     pub(super) kinds: u8,
 }
 
 impl Identity {
+    /// For a file to be written, where it is this instrument.
+    pub(super) fn listed(&self, instrument: Instrument) -> Listed {
+        let Definition { depth, guessed, .. } = self.definition;
+        Listed { instrument, depth, guessed }
+    }
+
     /// Its records of other book schemas were left out.
     pub(super) fn keep_book(&mut self, schema: BookSchema) {
         let own = match schema {
@@ -97,13 +111,27 @@ struct Number {
     raw: bool,
     /// Name by mapping records.
     mapped: Option<String>,
+    /// How many instruments had it before, by metadata and mapping records: at every publisher.
+    era: u32,
+    venues: Vec<Venue>,
+}
+
+/// What is known of a number at one publisher.
+#[derive(Debug)]
+struct Venue {
+    publisher: u16,
+    /// Its own definition, or the one publisher's that has any.
+    definition: Option<Definition>,
+    /// It has had one of its own.
+    defined: bool,
+    /// What a definition says of other units, which hold from where the book begins anew.
+    next: Option<Definition>,
     /// Name by a definition that took the number over, until the metadata has another.
     renamed: Option<String>,
-    /// By publisher.
-    definitions: Vec<(u16, Definition)>,
+    /// How many more instruments had the number before, by definitions.
     era: u32,
-    /// Identities of the era, by publisher.
-    now: Vec<(u16, usize)>,
+    /// Identity of the era, once it has records.
+    now: Option<usize>,
 }
 
 impl Identities {
@@ -132,31 +160,36 @@ impl Identities {
         all
     }
 
-    /// Of a record as [`super::Feed`] holds it.
+    /// Of a record as [`super::Feed`] holds it. One of no known time is of whatever instrument the number stands for.
     pub fn of(&mut self, record: &[u64]) -> usize {
         let [_, kind, publisher @ .., _, _, _, _] = record[0].to_le_bytes();
         let (publisher, id) = (u16::from_le_bytes(publisher), (record[0] >> 32) as u32);
-        let (bit, received) = kind_and_time(kind, record);
-        let time_ns = if received == 0 || received == u64::MAX { record[1] } else { received };
+        let time_ns = known_time_ns(record);
         let key = record[0] & !0xFFFF;
         let at = match self.last.filter(|(last, _)| *last == key) {
             Some((_, at)) => at,
             None => {
                 let number = self.ids.entry(id).or_default();
-                number.reach(time_ns);
-                let at = number.now.iter().find(|(of, _)| *of == publisher).map(|(_, at)| *at);
-                let at = at.unwrap_or_else(|| {
-                    number.now.push((publisher, self.list.len()));
-                    self.list.push(number.identity(id, publisher, time_ns));
+                time_ns.into_iter().for_each(|time_ns| number.reach(time_ns));
+                let venue = number.venue(publisher);
+                number.venues[venue].turn(record, &mut self.list);
+                let at = number.venues[venue].now.unwrap_or_else(|| {
+                    self.list.push(number.identity(id, venue));
                     self.list.len() - 1
                 });
-                self.last = (number.at + 1 >= number.names.len()).then_some((key, at));
+                let own = &mut number.venues[venue];
+                own.now = Some(at);
+                let settled = own.next.is_none() && number.at + 1 >= number.names.len();
+                self.last = settled.then_some((key, at));
                 at
             }
         };
         let identity = &mut self.list[at];
-        identity.kinds |= bit;
-        identity.span_ns.1 = identity.span_ns.1.max(time_ns);
+        identity.kinds |= kind_bit(kind);
+        if let Some(time_ns) = time_ns {
+            let (first, last) = identity.span_ns;
+            identity.span_ns = if last == 0 { (time_ns, time_ns) } else { (first, last.max(time_ns)) };
+        }
         at
     }
 
@@ -165,29 +198,29 @@ impl Identities {
         self.last = None;
         let number = self.ids.entry(id).or_default();
         if number.mapped.as_deref().is_some_and(|before| before != name) {
-            number.next();
-            number.renamed = None;
-            number.definitions.retain(|(_, definition)| definition.symbol.as_deref() == Some(name));
+            number.next(name);
         }
         number.mapped = Some(name.to_owned());
         number.tell(&mut self.list);
     }
 
-    /// A definition record: from here on the number is this instrument.
+    /// A definition record: from here on the number is this instrument at its publisher; at others too, unless more than
+    /// one publisher defines what its own number stands for.
     pub fn defined(&mut self, publisher: u16, id: u32, definition: Definition) {
         self.last = None;
         let number = self.ids.entry(id).or_default();
-        let known = number.definitions.iter_mut().find(|(of, _)| *of == publisher);
-        match known {
-            Some((_, before)) if before.contradicts(&definition) => {
-                if before.symbol != definition.symbol {
-                    number.renamed.clone_from(&definition.symbol);
+        let own = number.venue(publisher);
+        let first = !std::mem::replace(&mut number.venues[own].defined, true);
+        let alone = number.venues.iter().filter(|venue| venue.defined).count() == 1;
+        for venue in number.venues.iter_mut().filter(|venue| venue.publisher == publisher || !venue.defined) {
+            match () {
+                // What it had was another's.
+                () if first && venue.publisher == publisher => {
+                    venue.begin(definition.clone());
                 }
-                number.next();
-                number.definitions = vec![(publisher, definition)];
+                () if venue.defined || alone => venue.define(definition.clone()),
+                () => (venue.definition, venue.next) = (None, None),
             }
-            Some((_, before)) => before.add(definition),
-            None => number.definitions.push((publisher, definition)),
         }
         number.tell(&mut self.list);
     }
@@ -205,78 +238,162 @@ impl Identities {
 
 impl Number {
     /// Sorts the names by time, and joins those that say the same. Names that are not the venue's own mean nothing: the
-    /// last one stands.
+    /// last one stands. Two names from one time on are two publishers', and do not say whose they are.
     fn tidy(&mut self) {
         self.names.sort_by_key(|(from_ns, _)| *from_ns);
         self.names.dedup_by(|later, before| later.1 == before.1);
         if !self.raw {
             self.names.drain(..self.names.len().saturating_sub(1));
         }
+        if self.names.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            self.names.clear();
+        }
     }
 
     /// Goes on to the name that holds at `time_ns`; never back, since records of a snapshot may be of any time.
     fn reach(&mut self, time_ns: u64) {
         while self.names.get(self.at + 1).is_some_and(|(from_ns, _)| time_ns >= *from_ns) {
-            self.next();
             self.at += 1;
-            self.renamed = None;
-            let name = &self.names[self.at].1;
-            self.mapped = self.mapped.take().filter(|mapped| mapped == name);
-            self.definitions.retain(|(_, definition)| definition.symbol.as_ref() == Some(name));
+            let name = self.names[self.at].1.clone();
+            self.next(&name);
+            self.mapped = self.mapped.take().filter(|mapped| *mapped == name);
         }
     }
 
-    /// From here on it is another instrument, if it has been one.
-    fn next(&mut self) {
-        if !self.now.is_empty() {
-            self.era += 1;
-            self.now.clear();
+    /// From here on it is an instrument of this name at every publisher, and another one if it has been one.
+    fn next(&mut self, name: &str) {
+        self.era += u32::from(self.venues.iter().any(|venue| venue.now.is_some()));
+        for venue in &mut self.venues {
+            let own = |definition: &Definition| definition.symbol.as_deref() == Some(name);
+            let newest = venue.next.take().or(venue.definition.take());
+            (venue.now, venue.renamed, venue.definition) = (None, None, newest.filter(own));
         }
     }
 
-    fn name(&self, definition: &Definition) -> (Option<String>, Naming) {
-        if let Some(name) = &self.renamed {
+    /// Place of what is known of it at a publisher.
+    fn venue(&mut self, publisher: u16) -> usize {
+        self.venues.iter().position(|venue| venue.publisher == publisher).unwrap_or_else(|| {
+            let mut definers = self.venues.iter().filter(|venue| venue.defined);
+            let only = definers.next().filter(|_| definers.next().is_none());
+            let definition = only.and_then(|only| only.next.as_ref().or(only.definition.as_ref())).cloned();
+            let renamed = only.and_then(|only| only.renamed.clone());
+            self.venues.push(Venue { publisher, definition, defined: false, next: None, renamed, era: 0, now: None });
+            self.venues.len() - 1
+        })
+    }
+
+    fn name(&self, venue: &Venue) -> (Option<String>, Naming) {
+        if let Some(name) = &venue.renamed {
             return (Some(name.clone()), Naming::Raw);
         }
         if let Some((_, name)) = self.names.get(self.at) {
             return (Some(name.clone()), if self.raw { Naming::Raw } else { Naming::Other });
         }
-        match self.mapped.clone().or_else(|| definition.symbol.clone()) {
+        let defined = || venue.definition.as_ref().and_then(|definition| definition.symbol.clone());
+        match self.mapped.clone().or_else(defined) {
             Some(name) => (Some(name), Naming::Raw),
             None => (None, Naming::None),
         }
     }
 
-    /// The publisher's own definition; another's where there is but one.
-    fn definition(&self, publisher: u16) -> Definition {
-        let own = self.definitions.iter().find(|(of, _)| *of == publisher);
-        let only = self.definitions.first().filter(|_| self.definitions.len() == 1);
-        own.or(only).map_or(Definition::default(), |(_, definition)| definition.clone())
-    }
-
-    fn identity(&self, id: u32, publisher: u16, time_ns: u64) -> Identity {
-        let definition = self.definition(publisher);
-        let (symbol, naming) = self.name(&definition);
-        let span_ns = (time_ns, time_ns);
-        Identity { id, publisher, era: self.era, symbol, naming, definition, source: None, span_ns, kinds: 0 }
+    fn identity(&self, id: u32, venue: usize) -> Identity {
+        let venue = &self.venues[venue];
+        let (symbol, naming) = self.name(venue);
+        let definition = venue.definition.clone().unwrap_or_default();
+        let (era, publisher) = (self.era + venue.era, venue.publisher);
+        Identity {
+            id,
+            publisher,
+            era,
+            symbol,
+            naming,
+            definition,
+            changed: None,
+            source: None,
+            tick_guessed: false,
+            span_ns: (0, 0),
+            kinds: 0,
+        }
     }
 
     /// News for instruments whose records came first.
     fn tell(&self, list: &mut [Identity]) {
-        for &(publisher, at) in &self.now {
-            list[at].definition = self.definition(publisher);
-            (list[at].symbol, list[at].naming) = self.name(&list[at].definition);
+        for venue in &self.venues {
+            let Some(at) = venue.now else { continue };
+            list[at].definition = venue.definition.clone().unwrap_or_default();
+            (list[at].symbol, list[at].naming) = self.name(venue);
         }
     }
 }
 
-/// A record's kind as a bit, and its `ts_recv`.
-fn kind_and_time(kind: u8, record: &[u64]) -> (u8, u64) {
+impl Venue {
+    /// Takes its first own definition, for what the number has stood for all along.
+    fn begin(&mut self, definition: Definition) {
+        (self.definition, self.next, self.renamed) = (Some(definition), None, None);
+    }
+
+    /// Takes a definition: another symbol is another instrument, other units wait for the book to begin anew.
+    fn define(&mut self, new: Definition) {
+        let Some(before) = &mut self.definition else {
+            self.definition = Some(new);
+            return;
+        };
+        match () {
+            () if before.names_another(&new) => {
+                self.renamed.clone_from(&new.symbol);
+                self.over(new);
+            }
+            () if before.contradicts(&new) => self.next = Some(new),
+            () => {
+                before.add(new);
+                self.next = None;
+            }
+        }
+    }
+
+    /// A record follows: whether units that wait hold from here. Where orders rest on, they cannot.
+    fn turn(&mut self, record: &[u64], list: &mut [Identity]) {
+        let Some(next) = self.next.take() else { return };
+        let kind = record[0].to_le_bytes()[1];
+        match self.now.map(|at| &mut list[at]) {
+            Some(_) if kind == rtype::STATUS => self.next = Some(next),
+            Some(identity) if identity.kinds & kinds::MBO != 0 && !begins_anew(record) => {
+                identity.changed.get_or_insert_with(|| next.clone());
+                self.next = Some(next);
+            }
+            _ => self.over(next),
+        }
+    }
+
+    /// From here on the number is another instrument, if it has been one.
+    fn over(&mut self, definition: Definition) {
+        (self.definition, self.next) = (Some(definition), None);
+        self.era += u32::from(self.now.take().is_some());
+    }
+}
+
+/// Whether no order of before rests behind a record: a clear, or one of a snapshot.
+fn begins_anew(record: &[u64]) -> bool {
+    let bytes: &[u8] = bytemuck::cast_slice(record);
+    bytes[1] == rtype::MBO && bytes[38] == b'R' || View(record).is_snapshot()
+}
+
+/// When a record was captured; when it happened, where the capture time is not to be trusted.
+pub(super) fn known_time_ns(record: &[u64]) -> Option<u64> {
+    Some(match trusted_recv_ns(record) {
+        0 => record[1],
+        recv_ns => recv_ns,
+    })
+    .filter(|&time_ns| time_ns != u64::MAX)
+}
+
+/// A record's kind as a bit.
+fn kind_bit(kind: u8) -> u8 {
     match kind {
-        rtype::MBO => (kinds::MBO, record[5]),
-        rtype::MBP_1 => (kinds::MBP_1, record[4]),
-        rtype::MBP_10 => (kinds::MBP_10, record[4]),
-        rtype::TRADE => (kinds::TRADE, record[4]),
-        _ => (kinds::STATUS, record[2]),
+        rtype::MBO => kinds::MBO,
+        rtype::MBP_1 => kinds::MBP_1,
+        rtype::MBP_10 => kinds::MBP_10,
+        rtype::TRADE => kinds::TRADE,
+        _ => kinds::STATUS,
     }
 }

@@ -7,6 +7,8 @@
 //! before in its file. Each file is read twice, first for its symbols and its order; nothing is held but one event of
 //! each, unless a file's instruments must be sorted.
 
+mod twice;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::{Path, PathBuf};
@@ -30,6 +32,9 @@ use crate::{Error, Result};
 /// Longest event in words: 8 MiB. A file without F_LAST would be one event.
 const MAX_EVENT_WORDS: usize = 1 << 20;
 
+/// What helps where one number is several instruments'.
+const MEND_RENUMBER: &str = "let --renumber give every instrument an id of its own";
+
 /// How files are merged.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -52,6 +57,8 @@ struct Survey {
     identities: Vec<Identity>,
     /// Book schemas of each.
     schemas: Vec<BTreeSet<BookSchema>>,
+    /// Capture times of the first and the last record outside snapshots of each, by kind of its records.
+    lives: Vec<twice::Lives>,
     records: u64,
     skipped: u64,
     times_ns: Option<(u64, u64)>,
@@ -96,6 +103,7 @@ impl Plan {
             ));
         }
         let (ids, listed) = if options.renumber { renumbered(&files)? } else { kept(&files)? };
+        twice::refuse(&files, &ids)?;
         Ok(Plan { files, ids, listed })
     }
 
@@ -181,11 +189,14 @@ impl Survey {
         let (mut watch, mut words, mut records) = (Watch::default(), Vec::new(), 0);
         let mut times_ns: Option<(u64, u64)> = None;
         let mut schemas: Vec<BTreeSet<BookSchema>> = Vec::new();
+        let mut lives: Vec<twice::Lives> = Vec::new();
         while let Some(whose) = stream.next(&mut words)? {
             watch.record(&words);
             records += 1;
             schemas.resize_with(schemas.len().max(whose + 1), BTreeSet::new);
             schemas[whose].extend(BookSchema::of(&words));
+            lives.resize_with(schemas.len(), BTreeMap::new);
+            twice::note(&mut lives[whose], &words);
             let (first, last) = times_ns.unwrap_or((words[1], words[1]));
             times_ns = Some((first.min(words[1]), last.max(words[1])));
             words.clear();
@@ -204,6 +215,7 @@ impl Survey {
             instruments: identities.iter().zip(ids).map(|(identity, id)| instrument(identity, id)).collect(),
             identities,
             schemas,
+            lives,
             records,
             skipped: stream.skipped(),
             times_ns,
@@ -237,11 +249,13 @@ fn kept(files: &[Survey]) -> Result<Numbering> {
                     other.path.display(),
                     other.dataset
                 );
-                return Err(Error::input(
-                    file.path.display(),
-                    problem,
-                    "let --renumber give every instrument an id of its own",
-                ));
+                return Err(Error::input(file.path.display(), problem, MEND_RENUMBER));
+            }
+            if identity.era > 0 {
+                let whose = facts::name(instrument, identity);
+                let problem =
+                    format!("its number {id} stands for several instruments, one after the other, the last is {whose}");
+                return Err(Error::input(file.path.display(), problem, MEND_RENUMBER));
             }
             list(&mut listed, file, instrument, identity, id)?;
         }
@@ -294,8 +308,11 @@ fn list(listed: &mut Vec<Listed>, file: &Survey, instrument: &Instrument, identi
     };
     // The levels of the shallowest file: deeper ones would be believed of all.
     known.depth = [known.depth, identity.definition.depth].into_iter().flatten().min();
+    known.guessed |= identity.definition.guessed;
     let before = &known.instrument;
-    if new.tick_size == 0 || before.tick_size == 0 {
+    let sized = |i: &Instrument| i.tick_size != 0 || i.size_unit != 1.0;
+    let differ = sized(&new) && sized(before) && new.size_unit != before.size_unit;
+    if (new.tick_size == 0 || before.tick_size == 0) && !differ {
         known.instrument = if before.tick_size == 0 { new } else { before.clone() };
         return Ok(());
     }

@@ -1,20 +1,25 @@
 //! Files that state instruments: TOML with `[[instruments]]`, a lane's configuration, or DBN definitions.
 
+use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 
 use dbn::InstrumentDefMsg;
-use serde::Deserialize;
+use pillion_shm::trust::Trust;
+use serde::{Deserialize, Deserializer};
 use toml::Value;
 
 use super::calendar::Date;
 use super::definition::Definition;
 use super::facts::{Wanted, begin_ns};
-use super::feed::decoder;
+use super::feed::{DecoderOf, decoder, decoder_of};
 use super::instrument::{InstrumentEntry, TickSize};
 use crate::{Error, Result, files};
 
 /// Longest list of instruments, bytes: a hundred thousand of them fit.
 const MOST_BYTES: u64 = 16 * files::MIB;
+/// The same of what comes through a pipe, which may be definitions: a hundred thousand take 50 MiB.
+const MOST_OF_PIPE: u64 = 256 * files::MIB;
 
 const MEND: &str = "write [[instruments]] with id and/or symbol, tick_size = \"0.01\" and, where a size of 1 is not one unit, \
                     size_unit; publisher, from and to (days, UTC, to not included) where they matter";
@@ -30,6 +35,7 @@ pub(super) struct Entry {
     /// Whose records are meant; any publisher's when left out.
     pub publisher: Option<u16>,
     pub tick_size: TickSize,
+    #[serde(default, deserialize_with = "unit")]
     pub size_unit: Option<f64>,
     /// First day of which it is true.
     pub from: Option<Day>,
@@ -51,6 +57,17 @@ impl TryFrom<Value> for Day {
     }
 }
 
+/// A size unit as TOML may write it: `0.001` or, as exchanges do, `"0.001"`.
+fn unit<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<f64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let number = match &value {
+        Value::String(text) => text.parse().ok(),
+        Value::Integer(whole) => Some(*whole as f64),
+        other => other.as_float(),
+    };
+    number.map(Some).ok_or_else(|| serde::de::Error::custom(format!("size_unit {value} is no number like 0.001")))
+}
+
 impl Entry {
     /// A lane's instrument.
     pub fn of(entry: &InstrumentEntry) -> Entry {
@@ -66,14 +83,17 @@ impl Entry {
     }
 
     /// Whether this is the wanted instrument. Number and symbol must both be its own where both sides have them; with
-    /// `by_id` the number is enough.
+    /// `by_id` the number is enough. A number that stands for several instruments tells none of them: then a symbol or days
+    /// must.
     pub fn means(&self, wanted: &Wanted<'_>, by_id: bool) -> bool {
         fn same<T: PartialEq>(mine: Option<T>, its: Option<T>) -> Option<bool> {
             Some(mine? == its?)
         }
         let id = same(self.id, wanted.id);
         let symbol = same(self.symbol.as_deref(), wanted.symbol).filter(|_| !(by_id && id.is_some()));
+        let vague = wanted.reused && symbol.is_none() && self.from.is_none() && self.to.is_none();
         (id.is_some() || symbol.is_some())
+            && !vague
             && [id, symbol, same(self.publisher, wanted.publisher)].into_iter().flatten().all(|same| same)
             && self.from.is_none_or(|Day(day)| wanted.span_ns.1 >= begin_ns(day))
             && self.to.is_none_or(|Day(day)| wanted.span_ns.0 < begin_ns(day))
@@ -93,14 +113,23 @@ impl Entry {
 /// Reads what a file states.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>> {
     let refuse = |problem: String| Error::input(path.display(), problem, MEND);
-    let mut start = [0; 4];
-    let mut file = std::fs::File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
-    let read = std::io::Read::read(&mut file, &mut start).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-    if start[..read].starts_with(b"DBN") || start[..read] == [0x28, 0xB5, 0x2F, 0xFD] {
-        return definitions(path);
+    let cannot = |e: std::io::Error| refuse(format!("cannot be opened: {e}"));
+    if std::fs::metadata(path).map_err(cannot)?.is_file() {
+        let mut start = Vec::new();
+        let file = std::fs::File::open(path).map_err(cannot)?;
+        file.take(4).read_to_end(&mut start).map_err(|e| refuse(format!("cannot be read: {e}")))?;
+        // Definitions are market data, which may be anybody's.
+        if is_dbn(&start) {
+            return definitions(path, decoder(path)?);
+        }
     }
-    let text = files::read(path, MOST_BYTES).map_err(|unread| unread.refuse(path.display(), MEND))?;
-    let text = String::from_utf8(text).map_err(|e| refuse(format!("is no text: {e}")))?;
+    // A pipe can be read once. What a person writes decides as a configuration does, and is held to the same owners.
+    let most = if path.is_file() { MOST_BYTES } else { MOST_OF_PIPE };
+    let bytes = files::read_trusted(path, &Trust::own(), most).map_err(|unread| unread.refuse(path.display(), MEND))?;
+    if is_dbn(&bytes) {
+        return definitions(path, decoder_of(path, std::io::Cursor::new(bytes))?);
+    }
+    let text = String::from_utf8(bytes).map_err(|e| refuse(format!("is no text: {e}")))?;
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| refuse(e.to_string().trim_end().to_owned()))?;
     let Some(list) = table.get("instruments") else {
         let entries = of_lanes(&table).map_err(refuse)?;
@@ -137,52 +166,59 @@ fn of_lanes(configuration: &toml::Table) -> std::result::Result<Vec<Entry>, Stri
     Ok(entries)
 }
 
+fn is_dbn(start: &[u8]) -> bool {
+    start.starts_with(b"DBN") || start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD])
+}
+
 /// What definition records state, each as long as the next one says nothing else of its number.
-fn definitions(path: &Path) -> Result<Vec<Entry>> {
-    let mut decoder = decoder(path)?;
-    let mut entries: Vec<(u64, Entry)> = Vec::new();
+fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<Entry>> {
+    // By number and publisher, in the order of their first ones: each statement with its time.
+    let mut order: Vec<(u32, u16)> = Vec::new();
+    let mut all: HashMap<(u32, u16), Vec<(u64, Entry)>> = HashMap::new();
     let broken = |e: String| Error::input(path.display(), e, "give a whole file of DBN definitions");
     while let Some(record) = decoder.decode_ref().map_err(|e| broken(format!("corrupt: {e}")))? {
         if record.header().rtype != dbn::rtype::INSTRUMENT_DEF {
             continue;
         }
         let record: &InstrumentDefMsg = record.try_get().map_err(|e| broken(format!("corrupt: {e}")))?;
-        let Definition { symbol, tick_size: Some(tick_size), size_unit, .. } =
+        let Definition { symbol, tick_size: Some(tick_size), size_unit, guessed, .. } =
             Definition::read(record).map_err(broken)?
         else {
             continue;
         };
-        let (id, tick_size) = (Some(record.hd.instrument_id), TickSize(tick_size));
+        let (key, size_unit) = ((record.hd.instrument_id, record.hd.publisher_id), size_unit.filter(|_| !guessed));
+        let (id, tick_size) = (Some(key.0), TickSize(tick_size));
         let entry = Entry { id, symbol, publisher: None, tick_size, size_unit, from: None, to: None };
-        if entries.iter().rev().find(|(_, known)| known.id == id).is_none_or(|(_, known)| *known != entry) {
-            entries.push((record.ts_recv, entry));
+        let own = all.entry(key).or_insert_with(|| {
+            order.push(key);
+            Vec::new()
+        });
+        if own.last().is_none_or(|(_, known)| *known != entry) {
+            own.push((record.ts_recv, entry));
         }
     }
     if let Some(problem) = decoder.get_mut().broken() {
         return Err(broken(problem));
     }
-    if entries.is_empty() {
+    if order.is_empty() {
         return Err(broken("has no definition with a tick size".to_owned()));
     }
-    Ok(dated(entries))
+    let mut publishers: HashMap<u32, u32> = HashMap::new();
+    order.iter().for_each(|(id, _)| *publishers.entry(*id).or_default() += 1);
+    let of = |key: &(u32, u16)| {
+        let publisher = (publishers[&key.0] > 1).then_some(key.1);
+        dated(&all[key]).into_iter().map(move |entry| Entry { publisher, ..entry }).collect::<Vec<_>>()
+    };
+    Ok(order.iter().flat_map(of).collect())
 }
 
 /// Where a number has several definitions, each holds from its day on and up to the next one's.
-fn dated(entries: Vec<(u64, Entry)>) -> Vec<Entry> {
+fn dated(entries: &[(u64, Entry)]) -> Vec<Entry> {
     let date = |time_ns: u64| super::facts::day(time_ns).parse().ok().map(Day);
-    let of = |at: usize, range: std::ops::Range<usize>, entries: &[(u64, Entry)]| {
-        range
-            .filter(|&other| other != at && entries[other].1.id == entries[at].1.id)
-            .map(|other| entries[other].0)
-            .collect::<Vec<_>>()
+    let one = |(at, (from_ns, entry)): (usize, &(u64, Entry))| {
+        let from = if at > 0 { date(*from_ns) } else { None };
+        let to = entries.get(at + 1).and_then(|(next, _)| date(*next));
+        Entry { from, to, ..entry.clone() }
     };
-    (0..entries.len())
-        .map(|at| {
-            let (before, after) = (of(at, 0..at, &entries), of(at, at..entries.len(), &entries));
-            let (from_ns, entry) = &entries[at];
-            let from = (!before.is_empty()).then(|| date(*from_ns)).flatten();
-            let to = after.first().and_then(|&next| date(next));
-            Entry { from, to, ..entry.clone() }
-        })
-        .collect()
+    entries.iter().enumerate().map(one).collect()
 }

@@ -23,9 +23,15 @@ pub(super) struct Units {
 }
 
 impl Units {
+    /// What the file states of its instrument. A tick size that was guessed is left open: whoever reads the file may guess
+    /// it from what comes before a row. The size unit is the records', whoever has chosen it.
     pub fn listed(&self, found: &Found, id: u32) -> Listed {
         let size_unit = decimal::text(self.size).parse().unwrap_or(1.0);
-        Instrument { id, publisher: Some(0), symbol: found.symbol.clone(), tick_size: self.tick, size_unit }.into()
+        let [tick_guessed, guessed] = self.guessed;
+        let tick_size = if tick_guessed { 0 } else { self.tick };
+        let symbol = found.symbol.clone();
+        let instrument = Instrument { id, publisher: Some(0), symbol, tick_size, size_unit };
+        Listed { instrument, depth: None, guessed }
     }
 }
 
@@ -73,7 +79,7 @@ fn stated(found: &Found, span_ns: (u64, u64), options: &Options) -> Result<(Opti
         options.facts.one(symbol, wanted, Some(by_flag))?;
     }
     let tick = tick.map(u64::cast_signed).or(fact.as_ref().map(|fact| fact.tick_size));
-    let listed = fact.map(|fact| (fact.size_unit.unwrap_or(1.0) * ONE).round() as u128).filter(|&unit| unit > 0);
+    let listed = fact.and_then(|fact| fact.size_unit).map(|unit| (unit * ONE).round() as u128).filter(|&unit| unit > 0);
     Ok((tick, size.map(u128::from).or(listed)))
 }
 

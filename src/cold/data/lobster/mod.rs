@@ -106,7 +106,7 @@ pub fn convert_file(input: &[PathBuf], output: &Path, options: Options) -> Resul
         schema: (!halts).then_some(Schema::Mbo),
         start_ns: midnight_ns,
         end_ns: midnight_ns + DAY_NS,
-        instruments: vec![Listed { instrument, depth }],
+        instruments: vec![Listed { instrument, depth, guessed: false }],
     };
     let mut writer = DbnWriter::create(output, &info)?;
     let emitter = Emitter::new(options.instrument_id, Grid::new(tick_size));
