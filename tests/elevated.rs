@@ -53,11 +53,9 @@ fn the_environment_of_a_binary_with_capabilities_is_not_read() {
     let named =
         output(as_user(&exe, &[]).args(["model", "check"]).arg(model("mlp-k10")).env("ORT_DYLIB_PATH", &library));
     assert!(!stderr(&named).contains(&library.display().to_string()), "{}", stderr(&named));
-    let text = format!(
-        "[process]\nonnxruntime = {:?}\nallow_unpinned = true\n[lane]\nmodels = [{:?}]\n{INSTRUMENT}",
-        library,
-        model("mlp-k10")
-    );
+    let (at, models) = (dir.path(), model("mlp-k10"));
+    let process = format!("[process]\nstate_dir = {at:?}\nonnxruntime = {library:?}\nallow_unpinned = true\n");
+    let text = format!("{process}[lane]\nmodels = [{models:?}]\n{INSTRUMENT}");
     std::fs::write(&config, text).unwrap();
     chown(&config, Some(4_321), None).unwrap();
     let checked = output(as_user(&exe, &[]).arg("check").arg("--config").arg(&config));

@@ -5,6 +5,7 @@ mod common;
 #[path = "common/lanes.rs"]
 mod lanes;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -140,7 +141,7 @@ fn a_hung_lane_is_halted_when_it_wakes() {
     assert!(record(dir.path(), "hung").exists());
     let look = output(pillion().args(["status", "hung", "--shm-dir"]).arg(dir.path()));
     failed(&look, 1, &["has given no heartbeat for"]);
-    assert!(stdout(&look).contains("HALT      in force since"), "{}", stdout(&look));
+    assert!(stdout(&look).contains("HALT      recorded, NOT in force: since"), "{}", stdout(&look));
     stand_still(&sidecar, false);
     wait_for("the HALT", || (cnc.state() == State::Halt).then_some(()));
     // The orders that waited in its mailbox have been taken by now, a resume among them: the record holds.
@@ -157,9 +158,9 @@ fn a_hung_lane_is_halted_when_it_wakes() {
 fn a_halt_that_cannot_be_recorded_is_given_all_the_same() {
     let dir = shm_dir();
     let config = lanes(dir.path(), &["norecord"], "");
-    std::fs::write(dir.path().join("state"), "a file where the folder should be").unwrap();
     let mut sidecar = run(&config);
     let cnc = cnc_of(&mut sidecar, dir.path(), "norecord", State::Boot);
+    std::fs::write(dir.path().join("state"), "a file where the folder should be").unwrap();
     let out = ctl(dir.path(), &["norecord", "halt"]);
     failed(&out, 1, &["halted (its page says BOOT, HALT in force)", "not recorded in", "a reboot would forget it"]);
     assert!(cnc.halted());
@@ -168,6 +169,121 @@ fn a_halt_that_cannot_be_recorded_is_given_all_the_same() {
     sidecar.kill9();
     std::fs::remove_file(dir.path().join("pillion.norecord.cnc")).unwrap();
     failed(&ctl(dir.path(), &["norecord", "halt"]), 1, &["not halted", "no control page", "no record can be written"]);
+}
+
+/// A HALT that may stand where nobody can look is not passed over: before a start it is a refusal, and a lane that runs stays
+/// as it is.
+#[test]
+fn a_folder_that_cannot_be_looked_into_is_refused() {
+    let (dir, state) = (shm_dir(), |dir: &Path| dir.join("state"));
+    let config = lanes(dir.path(), &["closed"], "");
+    done(&output(pillion().args(["ctl", "closed", "halt", "--config"]).arg(&config)), &["will come up halted"]);
+    // A link that leads to itself stands for a folder of another user's: root sees into that one.
+    std::fs::rename(state(dir.path()), dir.path().join("kept")).unwrap();
+    std::os::unix::fs::symlink("state", state(dir.path())).unwrap();
+    for order in ["check", "run"] {
+        let out = output(pillion().args([order, "--config"]).arg(&config));
+        failed(&out, 2, &["process.state_dir", "mend: make process.state_dir a folder that this user may search"]);
+    }
+    std::fs::remove_file(state(dir.path())).unwrap();
+    std::fs::rename(dir.path().join("kept"), state(dir.path())).unwrap();
+    std::fs::set_permissions(state(dir.path()), std::fs::Permissions::from_mode(0o777)).unwrap();
+    failed(&output(pillion().args(["check", "--config"]).arg(&config)), 2, &["everybody may replace", "chmod o-w"]);
+    std::fs::set_permissions(state(dir.path()), std::fs::Permissions::from_mode(0o755)).unwrap();
+    done(&output(pillion().args(["check", "--config"]).arg(&config)), &["would come up halted"]);
+}
+
+/// In a directory of everybody's: notes and pages of a stranger neither lead an order astray, nor hold it up, nor decide what
+/// `status` says.
+#[test]
+fn strangers_in_a_shared_directory_decide_nothing() {
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let config = lanes(dir.path(), &["mine"], "");
+    let mut sidecar = run(&config);
+    cnc_of(&mut sidecar, dir.path(), "mine", State::Boot);
+    // Pages that are sound, of a user who does not count, and that sort before the lane's.
+    let page = std::fs::read(dir.path().join("pillion.mine.cnc")).unwrap();
+    std::fs::write(dir.path().join("pillion.UPPER.cnc"), "").unwrap();
+    let mut locks = Vec::new();
+    for name in ["a1", "a2", "a3", "a4", "a5"] {
+        let path = dir.path().join(format!("pillion.{name}.cnc"));
+        std::fs::write(&path, &page).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
+            skip("only root gives files away");
+            return;
+        }
+        let file = std::fs::File::open(&path).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        locks.push(file);
+    }
+    let looked = output(pillion().args(["status", "--shm-dir"]).arg(dir.path()));
+    done(&looked, &["lane mine  BOOT"]);
+    assert!(stderr(&looked).contains("lane a1: the page of a user who does not count"), "{}", stderr(&looked));
+    assert!(!stderr(&looked).contains("UPPER"), "{}", stderr(&looked));
+    // A lane of one's own is not well where nobody can tell how old its heartbeat is.
+    let clock = dir.path().join("pillion.clock");
+    std::fs::rename(&clock, dir.path().join("away")).unwrap();
+    let looked = output(pillion().args(["status", "mine", "--shm-dir"]).arg(dir.path()));
+    failed(&looked, 1, &["no heartbeat of a known age"]);
+    std::fs::rename(dir.path().join("away"), &clock).unwrap();
+    let start = std::time::Instant::now();
+    let out = output(pillion().args(["ctl", "--all", "halt", "--config"]).arg(&config));
+    let took = start.elapsed();
+    assert!(stdout(&out).starts_with("lane mine: HALT"), "first: {}{}", stdout(&out), stderr(&out));
+    failed(&out, 1, &["lane a1", "trusted_uids = [65534]", "5 lanes in all"]);
+    assert!(took < Duration::from_secs(4), "all wait together: {took:?}");
+    // Dead, such a page says nothing against a HALT that is recorded.
+    drop(locks);
+    let out = output(pillion().args(["ctl", "--all", "halt", "--config"]).arg(&config));
+    done(&out, &["lane mine: HALT", "lane a1: HALT", "no live process and will come up halted"]);
+    drop(sidecar);
+}
+
+/// Root in a directory where another user's lane lives, whom it does not count: the record in the system's folder is obeyed.
+#[test]
+fn root_halts_the_lane_of_another_user() {
+    let halts = Path::new("/var/lib/pillion");
+    let (_guard, dir) = (one_at_a_time(), shm_dir());
+    let as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let works = std::process::Command::new(as_user[0]).args(&as_user[1..]).arg("true").status();
+    if !rustix::process::geteuid().is_root() || !works.is_ok_and(|status| status.success()) {
+        skip("only root becomes another user");
+        return;
+    }
+    let name = format!("others-{}", std::process::id());
+    let config = lanes(dir.path(), &[&name], "");
+    for (path, mode) in [(dir.path(), 0o1777), (&config, 0o644)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::create_dir(dir.path().join("state")).unwrap();
+    for path in [dir.path().join("state"), config.clone()] {
+        std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
+    }
+    let exe = dir.path().join("pillion");
+    std::fs::copy(env!("CARGO_BIN_EXE_pillion"), &exe).unwrap();
+    let mut command = std::process::Command::new(as_user[0]);
+    command.args(&as_user[1..]).arg(&exe).arg("run").arg("--config").arg(&config).current_dir("/");
+    let sidecar = Running::start(&mut command);
+    let page = wait_for("its page", || {
+        let lane = Lane::in_dir(dir.path(), &name).unwrap().trusting(65_534);
+        CncClient::attach_any_clock(&lane).ok().filter(|page| page.state() == State::Boot)
+    });
+    let out = ctl(dir.path(), &[&name, "halt"]);
+    let record = halts.join(format!("{name}.halt"));
+    let mode = std::fs::metadata(&record).unwrap().permissions().mode() & 0o777;
+    let trusting = || {
+        let mut command = pillion();
+        command.env("PILLION_TRUSTED_UIDS", "65534").args(["ctl", &name, "resume", "--shm-dir"]).arg(dir.path());
+        output(&mut command)
+    };
+    done(&out, &["obeyed by its record", &record.display().to_string()]);
+    assert!(page.halted() && mode == 0o644);
+    failed(&ctl(dir.path(), &[&name, "resume"]), 2, &["not resumed, the HALT stays in force", "trusted_uids"]);
+    done(&trusting(), &["resumed"]);
+    assert!(!record.exists());
+    drop(sidecar);
 }
 
 /// A program with the C++ or Rust header knows of no record: the sidecar keeps it, and removes it when such a program resumes.
@@ -212,7 +328,7 @@ fn run_can_start_halted() {
     assert!(sidecar.finish().status.success());
     // All of them are down now, and all are halted.
     done(&ctl(dir.path(), &["--all", "resume"]), &["lane one: resumed", "lane two: resumed"]);
-    failed(&ctl(dir.path(), &["--all", "stop"]), 2, &["no lane has a control page here"]);
+    failed(&ctl(dir.path(), &["--all", "stop"]), 2, &["no lane of a user who counts has a control page here"]);
     failed(&ctl(dir.path(), &["halt"]), 2, &["LANE"]);
 }
 

@@ -7,18 +7,19 @@
 mod place;
 pub mod watch;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use pillion_shm::text::printable;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-pub use place::{Places, SYSTEM_DIR, announce, announced_in, default_dir, note};
+pub use place::{Places, SYSTEM_DIR, Unseen, announce, announced_in, default_dir, note, page_owner};
 
 /// Longest reason, bytes.
 pub const MOST_REASON: usize = 400;
@@ -102,11 +103,6 @@ pub fn utc(ns: u64) -> String {
     at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{ns} ns"))
 }
 
-/// Text of a file that anybody may have written, without what steers a terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 /// What stands in a HALT file; `None` where there is none.
 ///
 /// # Errors
@@ -157,11 +153,10 @@ pub fn write(dir: &Path, record: &Record) -> io::Result<PathBuf> {
 
 /// Gives `bytes` the name `path` in `dir` in one step, synced before and after.
 fn place_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".halt-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(dir)?;
+    let mut file = tempfile::Builder::new().prefix(".halt-").tempfile_in(dir)?;
     file.write_all(bytes)?;
+    // Whatever the umask: the lane's sidecar may be another user's.
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     sync_dir(dir)
@@ -173,6 +168,10 @@ fn make_dir(dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     std::fs::create_dir_all(dir)?;
+    if dir == Path::new(SYSTEM_DIR) {
+        // Whatever the umask: every user's sidecar looks there.
+        std::fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+    }
     dir.parent().map_or(Ok(()), sync_dir)
 }
 

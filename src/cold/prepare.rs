@@ -6,6 +6,7 @@ use pillion_shm::{Access, InstrumentEntry, Kind, Lane as LaneName, LockMemory, M
 
 use super::config::{Config, ControlMode, Lane, Lock};
 use super::cores::{self, Cores};
+use super::halt::Places;
 use super::hot_threads::{self, Claim};
 use super::memory::{self, Reckoned};
 use super::model::{Candidate, LoadedModel, Model, Serving};
@@ -124,8 +125,9 @@ pub fn access(config: &Config, kind: Kind) -> Access {
 /// Whatever keeps a lane from starting.
 pub fn to_run(config: &Config) -> Result<Ready> {
     names(config)?.iter().try_for_each(free_name::free)?;
-    let (Cores { lanes: cpus, shared, .. }, claims) = hot_threads::claim(config)?;
+    // As `check` does, before there are threads: their stacks are in the reckoning.
     let memory = before_models(config)?;
+    let (Cores { lanes: cpus, shared, .. }, claims) = hot_threads::claim(config)?;
     let lanes = config.lanes.iter().zip(cpus).zip(claims);
     let lanes =
         lanes.map(|((lane, cpu), claim)| Ok(Prepared { claim: Some(claim), ..prepare_lane(config, lane, cpu, cpu)? }));
@@ -159,7 +161,9 @@ fn names(config: &Config) -> Result<Vec<LaneName>> {
 
 /// What must hold before models are loaded, since they take memory.
 fn before_models(config: &Config) -> Result<Reckoned> {
+    let halts = Places::of_sidecar(&config.process.state_dir);
     for lane in &config.lanes {
+        halts.check(&lane.name, &config.process.trust())?;
         FeatureSet::load_trusted(&lane.features, &config.process.trust())?;
         instruments(config, lane)?;
     }

@@ -1,11 +1,14 @@
 //! `pillion ctl`: halt, resume or stop lanes. A HALT is recorded first and given second, so that it holds whatever becomes
 //! of the lane meanwhile; what is printed is what was seen on its control page.
 
-use std::os::unix::fs::MetadataExt;
+mod down;
+mod stop;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pillion_shm::leftovers;
+use pillion_shm::text::unprintable;
 use pillion_shm::{CncClient, Command, Kind, Lane, Outcome};
 
 use crate::cold::config::Config;
@@ -16,8 +19,6 @@ use crate::error::{Error, Result};
 const SHM_DIR: &str = "/dev/shm";
 /// How long an order may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a stopped lane may take to let go of its page: its report is written first.
-const LETTING_GO: Duration = Duration::from_secs(10);
 /// How long a sidecar takes at most to find a HALT that is recorded.
 const OBEYS: Duration = Duration::from_secs(1);
 
@@ -64,8 +65,10 @@ enum Order {
 fn reason(text: &str) -> std::result::Result<String, String> {
     match text {
         _ if text.len() > MOST_REASON => Err(format!("{} bytes, at most {MOST_REASON} are kept", text.len())),
-        _ if text.chars().any(char::is_control) => Err("it has control characters in it".into()),
-        _ => Ok(text.to_owned()),
+        _ => match unprintable(text) {
+            Some(c) => Err(format!("it has the character {c:?}, which steers a terminal or cannot be seen")),
+            None => Ok(text.to_owned()),
+        },
     }
 }
 
@@ -84,18 +87,31 @@ impl Where {
             None => Ok(Lane::in_dir(&self.shm_dir, name)?),
         }
     }
+
+    /// Whether a lane that was named is one of the configuration's; `--all` is of its directory.
+    fn has(&self, name: &str) -> Result<()> {
+        match &self.config {
+            Some(config) if config.lanes.iter().all(|lane| lane.name != name) => {
+                let lanes: Vec<_> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();
+                let problem = format!("has no lane {name:?}; its lanes: {}", lanes.join(", "));
+                Err(Error::input(&config.origin, problem, "name one of them, or another --config"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Gives the order and says what came of it.
 pub fn run(args: &Args) -> Result<()> {
     let place = place(args)?;
     if let Some(lane) = &args.lane {
-        return one(args, &place, lane).map(|text| crate::outln!("{text}"));
+        place.has(lane)?;
+        return Asked::of(args, &place, lane)?.finish(until_obeyed()).map(|text| crate::outln!("{text}"));
     }
-    let mut failed: Option<Error> = None;
-    let mut count = 0;
-    for lane in all_lanes(args.order, &place)? {
-        match one(args, &place, &lane) {
+    let lanes = all_lanes(args.order, &place)?;
+    let (mut failed, mut count): (Option<Error>, _) = (None, 0);
+    for answer in everywhere(args, &place, &lanes) {
+        match answer {
             Ok(text) => crate::outln!("{text}"),
             Err(error) => {
                 crate::errln!("error: {error}");
@@ -109,6 +125,25 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
+/// The order to every lane. Those of users who count are recorded and asked first, each on a thread of its own, so that none
+/// waits for another that hangs; the pages of strangers, of which anybody may have made any number, wait for one time all
+/// together.
+fn everywhere(args: &Args, place: &Where, lanes: &AllLanes) -> Vec<Result<String>> {
+    let ask = |name: &String| Asked::of(args, place, name);
+    std::thread::scope(|scope| {
+        let own: Vec<_> = lanes.own.iter().map(ask).collect();
+        let spawn = |asked: Asked| scope.spawn(move || asked.finish(until_obeyed()));
+        let threads: Vec<_> = own.into_iter().map(|asked| asked.map(spawn)).collect();
+        let strangers: Vec<_> = lanes.strangers.iter().map(ask).collect();
+        let until = until_obeyed();
+        let strangers: Vec<_> = strangers.into_iter().map(|asked| asked?.finish(until)).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<String>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(|thread| thread.and_then(join)).chain(strangers).collect()
+    })
+}
+
 fn place(args: &Args) -> Result<Where> {
     let Some(path) = &args.config else {
         let shm_dir = args.shm_dir.clone().unwrap_or_else(|| SHM_DIR.into());
@@ -119,67 +154,102 @@ fn place(args: &Args) -> Result<Where> {
     Ok(Where { shm_dir: config.process.shm_dir.clone(), state_dir: Some(state_dir), config: Some(config) })
 }
 
-fn one(args: &Args, place: &Where, name: &str) -> Result<String> {
-    let lane = place.lane(name)?;
-    let owner = std::fs::symlink_metadata(lane.path(Kind::Cnc)).ok().map(|m| m.uid());
-    let places = Places::of_operator(place.state_dir.as_deref(), &place.shm_dir, name, owner);
-    match args.order {
-        Order::Halt => halt(&lane, &places, args.reason.as_deref().unwrap_or_default()),
-        Order::Resume => resume(&lane, &places),
-        Order::Stop => stop(&lane),
+/// An order that has been recorded, where it is a HALT: whatever its page says, a sidecar that starts meanwhile finds it.
+struct Asked {
+    order: Order,
+    lane: Lane,
+    places: Places,
+    /// The record of a HALT.
+    recorded: std::io::Result<()>,
+    /// Whether anything of a lane of this name was there before.
+    known: bool,
+}
+
+impl Asked {
+    fn of(args: &Args, place: &Where, name: &str) -> Result<Self> {
+        let (order, lane) = (args.order, place.lane(name)?);
+        let places = Places::of_operator(place.state_dir.as_deref(), &place.shm_dir, name);
+        let reason = args.reason.as_deref().unwrap_or_default();
+        let known = down::is_known(place, &lane, &places);
+        let recorded = match order {
+            Order::Halt => places.record(&Record::now(name, reason)).map(|_| ()),
+            _ => Ok(()),
+        };
+        Ok(Self { order, lane, places, recorded, known })
+    }
+
+    /// Gives it through the page; `until` a sidecar that cannot be asked may take to find the record.
+    fn finish(self, until: Instant) -> Result<String> {
+        match self.order {
+            Order::Halt => halt(&self, until),
+            Order::Resume => resume(&self.lane, &self.places),
+            Order::Stop => stop::stop(&self.lane),
+        }
     }
 }
 
+/// Lanes that an order to all concerns.
+struct AllLanes {
+    /// With a page of a user who counts, a record or a place in the configuration.
+    own: Vec<String>,
+    /// With nothing but the page of a user who does not count: root's orders alone concern them.
+    strangers: Vec<String>,
+}
+
 /// Lanes that an order to all concerns: for a stop, those that live.
-fn all_lanes(order: Order, place: &Where) -> Result<Vec<String>> {
+fn all_lanes(order: Order, place: &Where) -> Result<AllLanes> {
     let found = leftovers::list(&place.shm_dir)?;
-    let pages = found.iter().filter_map(|file| Some((file, file.what.as_ref().ok()?)));
-    let pages = pages.filter(|(_, region)| region.kind == Kind::Cnc && !region.beside);
+    // By their names: a page of ours that holds something else is a lane that must be told of.
+    let pages = found.iter().filter_map(|file| Some((file, down::page_of(file)?)));
     let pages = pages.filter(|(file, _)| order != Order::Stop || file.owner_alive);
-    let mut lanes: Vec<_> = pages.filter_map(|(_, region)| region.lane.clone()).collect();
+    let (own, strangers): (Vec<_>, Vec<_>) = pages.partition(|(file, _)| file.distrust.is_none());
+    let strangers = strangers.into_iter().filter(|(file, _)| file.sound().is_some() || file.denied);
+    let mut own: Vec<_> = own.into_iter().map(|(_, lane)| lane).collect();
     if order != Order::Stop {
-        lanes.extend(recorded_lanes(&place.shm_dir, place.state_dir.as_deref()));
-        lanes.extend(place.config.iter().flat_map(|config| &config.lanes).map(|lane| lane.name.clone()));
+        own.extend(recorded_lanes(&place.shm_dir, place.state_dir.as_deref()));
     }
-    lanes.sort();
-    lanes.dedup();
-    if lanes.is_empty() {
-        let problem = "no lane has a control page here";
+    let configured = place.config.iter().flat_map(|config| &config.lanes).map(|lane| lane.name.clone());
+    let mut strangers: Vec<_> = strangers.map(|(_, lane)| lane).collect();
+    own.extend(configured.filter(|lane| order != Order::Stop || strangers.contains(lane)));
+    own.sort();
+    own.dedup();
+    strangers.retain(|lane| !own.contains(lane));
+    if !rustix::process::geteuid().is_root() {
+        for lane in strangers.drain(..) {
+            crate::errln!(
+                "lane {lane}: left alone, its page belongs to a user who does not count; `pillion shm ls` says who"
+            );
+        }
+    }
+    if own.is_empty() && strangers.is_empty() {
+        let problem = "no lane of a user who counts has a control page here";
         let mend =
             "name the lanes, or their configuration with --config: they may not have started since the machine did";
         return Err(Error::input(place.shm_dir.display(), problem, mend));
     }
-    Ok(lanes)
+    Ok(AllLanes { own, strangers })
 }
 
-/// The record first: a sidecar that starts meanwhile finds it, whatever its page says.
-fn halt(lane: &Lane, places: &Places, reason: &str) -> Result<String> {
-    let name = lane.name();
-    let (whole, first) = (format!("lane {name}"), places.first().display());
-    let recorded = places.record(&Record::now(name, reason));
+/// Until when a sidecar that cannot be asked may take to find a record.
+fn until_obeyed() -> Instant {
+    Instant::now() + OBEYS
+}
+
+/// The order through the page, after the record.
+fn halt(asked: &Asked, until: Instant) -> Result<String> {
+    let Asked { lane, places, known, recorded, .. } = asked;
+    let (whole, first) = (format!("lane {}", lane.name()), places.first().display());
     match (recorded, give(lane, Command::Halt)) {
-        (Ok(_), Ok(Some(page))) => Ok(format!("{whole}: HALT{}; {page}", in_force(lane, places))),
-        (Ok(_), Ok(None)) => {
-            let records = in_force(lane, places);
-            Ok(format!(
-                "{whole}: HALT{records}; it has no control page in {} and will come up halted",
-                lane.dir().display()
-            ))
+        (Ok(()), Ok(Some(page))) => Ok(format!("{whole}: HALT{}; {page}", in_force(lane, places))),
+        (Ok(()), Ok(None)) => {
+            down::will_hold(lane, places, *known)?;
+            let (records, dir) = (in_force(lane, places), lane.dir().display());
+            Ok(format!("{whole}: HALT{records}; it has no control page in {dir} and will come up halted"))
         }
-        (Ok(_), Err(error)) if seen_halted(lane) => {
-            Ok(format!("{whole}: HALT{}; obeyed by its record, since {}", in_force(lane, places), error.problem))
-        }
-        (Ok(path), Err(error)) => {
-            let path = path.display();
-            let problem = format!(
-                "{}; the HALT is recorded in {path} and stands: obeyed when the lane wakes or starts",
-                error.problem
-            );
-            let mend = format!("look at its heartbeat (`pillion status {name}`); end a process that stays silent");
-            Err(Error::run(whole, problem, mend))
-        }
+        (Ok(()), Err(error)) => by_record(lane, places, error, until),
         // A member of the page's group may give orders and not write the record: the sidecar does.
-        (Err(e), Ok(Some(page))) => match soon(|| places.find(name).is_ok_and(|found| !found.is_empty())) {
+        (Err(e), Ok(Some(page))) => match soon(until, || places.find(lane.name()).is_ok_and(|found| !found.is_empty()))
+        {
             true => Ok(format!("{whole}: HALT{}; {page}", in_force(lane, places))),
             false => {
                 let problem = format!("halted ({page}), but not recorded in {first}: {e}; a reboot would forget it");
@@ -196,20 +266,40 @@ fn halt(lane: &Lane, places: &Places, reason: &str) -> Result<String> {
     }
 }
 
+/// A HALT that is recorded, and that the page did not take for `error`'s reason.
+fn by_record(lane: &Lane, places: &Places, error: Error, until: Instant) -> Result<String> {
+    let (whole, records) = (format!("lane {}", lane.name()), in_force(lane, places));
+    let page = leftovers::look_at(&lane.path(Kind::Cnc));
+    // Only a process can obey it now.
+    if page.is_none_or(|page| !page.owner_alive && !page.denied) {
+        down::will_hold(lane, places, true)?;
+        return Ok(format!(
+            "{whole}: HALT{records}; it has no live process and will come up halted ({})",
+            error.problem
+        ));
+    }
+    if seen_halted(lane, until) {
+        return Ok(format!("{whole}: HALT{records}; obeyed by its record, since {}", error.problem));
+    }
+    let path = down::record(places, lane);
+    let stands = "and stands: obeyed when the lane wakes or starts";
+    let problem = format!("{}; the HALT is recorded in {} {stands}", error.problem, path.display());
+    Err(Error::run(whole, problem, error.mend))
+}
+
 /// The records of a lane's HALT, in words.
 fn in_force(lane: &Lane, places: &Places) -> String {
     let found = places.find(lane.name()).unwrap_or_default();
     found.iter().map(|found| format!(", in force {found}")).collect()
 }
 
-/// Whether something comes true while a sidecar has the time to look at its records.
-fn soon(fact: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
+/// Whether something comes true before `until`; it is looked at once at least.
+fn soon(until: Instant, fact: impl Fn() -> bool) -> bool {
     loop {
         if fact() {
             return true;
         }
-        if start.elapsed() > OBEYS {
+        if Instant::now() >= until {
             return false;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -217,8 +307,8 @@ fn soon(fact: impl Fn() -> bool) -> bool {
 }
 
 /// Whether the lane's page comes to say HALT by itself: its sidecar looks at the record too.
-fn seen_halted(lane: &Lane) -> bool {
-    soon(|| {
+fn seen_halted(lane: &Lane, until: Instant) -> bool {
+    soon(until, || {
         let found = leftovers::look_at(&lane.path(Kind::Cnc)).filter(|found| found.owner_alive);
         found.is_some_and(|found| found.what.is_ok_and(|region| region.problem.is_none() && region.halted))
     })
@@ -265,7 +355,7 @@ fn resume(lane: &Lane, places: &Places) -> Result<String> {
     }
 }
 
-/// A user who may give orders and not remove the record: a live sidecar removes it, or halts again because it may not either.
+/// A user who may give orders and not remove the record: a live sidecar removes it, or refuses because it may not either.
 fn resume_by_its_sidecar(lane: &Lane, places: &Places, why: &str) -> Result<String> {
     let (name, whole) = (lane.name(), format!("lane {}", lane.name()));
     let mend = "resume it as the user whose record it is, or as root";
@@ -273,8 +363,12 @@ fn resume_by_its_sidecar(lane: &Lane, places: &Places, why: &str) -> Result<Stri
     if !cnc.owner_alive() {
         return Err(Error::run(whole, format!("not resumed: {why}"), mend));
     }
-    answered(lane, &mut cnc, Command::Resume)?;
-    let gone = soon(|| places.find(name).map_or(true, |found| found.is_empty()));
+    let refused = |error: Error| {
+        let problem = format!("not resumed, the HALT stays in force: {why}; {}", error.problem);
+        Error { problem, mend: mend.to_owned(), ..error }
+    };
+    answered(lane, &mut cnc, Command::Resume).map_err(refused)?;
+    let gone = soon(until_obeyed(), || places.find(name).map_or(true, |found| found.is_empty()));
     // A sidecar that may not remove it halts again within that time.
     if !gone || cnc.halted() {
         // One that does neither knows of no records: the page must not say other than they do.
@@ -282,41 +376,6 @@ fn resume_by_its_sidecar(lane: &Lane, places: &Places, why: &str) -> Result<Stri
         return Err(Error::run(whole, format!("not resumed, the HALT stays in force: {why}"), mend));
     }
     Ok(format!("{whole}: resumed, its sidecar has removed the record; its page says {}", cnc.state()))
-}
-
-/// Asks, and waits until nobody holds the page any more.
-fn stop(lane: &Lane) -> Result<String> {
-    let name = lane.name();
-    let mut cnc = CncClient::attach_operator(lane)?;
-    if !cnc.owner_alive() {
-        let problem = format!("no live sidecar (state {})", cnc.state());
-        return Err(Error::input(format!("lane {name}"), problem, "it has stopped already; see `pillion status`"));
-    }
-    let pid = cnc.pid();
-    answered(lane, &mut cnc, Command::Stop)?;
-    let start = Instant::now();
-    while cnc.owner_alive() && start.elapsed() < LETTING_GO {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    if cnc.owner_alive() {
-        let problem =
-            format!("took the stop, but process {pid} still holds it {LETTING_GO:?} later (state {})", cnc.state());
-        return Err(Error::run(format!("lane {name}"), problem, format!("look at process {pid}")));
-    }
-    let others = others_of(lane, pid);
-    let others = match others.len() {
-        0 => String::new(),
-        _ => format!(", which stays up with {}", others.join(", ")),
-    };
-    Ok(format!("lane {name}: {}; process {pid} has let go of it{others}", cnc.state()))
-}
-
-/// Other lanes that this process holds.
-fn others_of(lane: &Lane, pid: u32) -> Vec<String> {
-    let found = leftovers::list(lane.dir()).unwrap_or_default();
-    let held = found.into_iter().filter(|file| file.owner_alive).filter_map(|file| file.what.ok());
-    let pages = held.filter(|region| region.kind == Kind::Cnc && !region.beside && region.owner_pid == pid);
-    pages.filter_map(|region| region.lane).filter(|other| other != lane.name()).collect()
 }
 
 /// Gives an order through the control page, a dead lane's too, and says what the page shows then; nothing where there is no
@@ -338,6 +397,10 @@ fn answered(lane: &Lane, cnc: &mut CncClient, command: Command) -> Result<()> {
     let whole = format!("lane {}", lane.name());
     match cnc.order(command, PATIENCE) {
         Ok(Outcome::Done) => Ok(()),
+        Ok(Outcome::Refused) if command == Command::Resume => {
+            let problem = "the sidecar refused: it may not remove the HALT's record, or another HALT came meanwhile";
+            Err(Error::run(whole, problem, "resume it again, or as root; the sidecar's standard error says why"))
+        }
         Ok(Outcome::Refused) => {
             Err(Error::run(whole, "the sidecar refused the order in its state", "stop it and start it again"))
         }
@@ -346,7 +409,8 @@ fn answered(lane: &Lane, cnc: &mut CncClient, command: Command) -> Result<()> {
         }
         Err(pillion_shm::Error::NoAnswer { pid, .. }) => {
             let patience = PATIENCE.as_secs();
-            let problem = format!("process {pid} did not answer within {patience} s, and may still obey");
+            let then = if command == Command::Resume { "the order is withdrawn" } else { "it may still obey" };
+            let problem = format!("process {pid} did not answer within {patience} s: {then}");
             let mend = format!("look at its heartbeat (`pillion status {}`), or end process {pid}", lane.name());
             Err(Error::run(whole, problem, mend))
         }
@@ -356,15 +420,13 @@ fn answered(lane: &Lane, cnc: &mut CncClient, command: Command) -> Result<()> {
 
 /// HALTs of `lane` that stand in a record: for commands that show.
 pub(super) fn standing(shm_dir: &Path, state_dir: Option<&Path>, lane: &str) -> Vec<halt::Recorded> {
-    let page = shm_dir.join(format!("pillion.{lane}.{}", Kind::Cnc.name()));
-    let owner = std::fs::symlink_metadata(page).ok().map(|m| m.uid());
-    Places::of_operator(state_dir, shm_dir, lane, owner).find(lane).unwrap_or_default()
+    Places::of_operator(state_dir, shm_dir, lane).look(lane).0
 }
 
 /// Lanes with a recorded HALT, page or not. The default folder speaks of the default directory's lanes alone.
 pub(super) fn recorded_lanes(shm_dir: &Path, state_dir: Option<&Path>) -> Vec<String> {
     match state_dir {
         None if shm_dir != Path::new(SHM_DIR) => Vec::new(),
-        _ => Places::of_operator(state_dir, shm_dir, "", None).lanes(),
+        _ => Places::of_operator(state_dir, shm_dir, "").lanes(),
     }
 }

@@ -7,12 +7,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pillion_shm::text::Shown;
+use pillion_shm::trust::Trust;
 use pillion_shm::{Clock, CncClient, Counters, From, Kind, Lane, RingReader, SignalTables, State};
 use serde::Serialize;
 
 use super::ctl;
-use crate::cold::halt::{Recorded, utc};
+use crate::cold::halt::{Recorded, page_owner, utc};
 use crate::cold::report::{ModelInUse, Stages, hex};
 use crate::cold::table;
 use crate::error::{Error, Result};
@@ -20,11 +20,14 @@ use crate::hot::stamp::STAGE_NAMES;
 
 /// A live lane's heartbeat is younger; it beats every 200 us, but a host may stand still.
 const SILENT_NS: u64 = 5_000_000_000;
+/// A heartbeat may be ahead of this process's reading of the clock by so much, as `CncReader::heartbeat_age_ns` has it.
+const AHEAD_NS: u64 = 1_000_000;
 
 /// Exit codes, as `--help` prints them.
 pub const EXIT_CODES: &str = "Exit codes:
   0    every lane shown is alive, in BOOT, RUN or HALT, and its heartbeat is younger than 5 s
-  1    a lane is dead, has failed or stopped, or is silent, or one of several cannot be read: told on standard error
+  1    a lane is dead, has failed or stopped, or is silent, or one of several cannot be read: told on standard error;
+       without LANE the page of a user who does not count is shown and decides nothing
   2    there is no lane of that name, or none at all, or it may not be read";
 
 /// Arguments of `pillion status`.
@@ -60,7 +63,7 @@ struct Look {
     /// Whether a process holds the control page.
     alive: bool,
     pid: u32,
-    /// By the lane's clock; none where that is not to be had.
+    /// By the lane's clock; none where that is not to be had, or where the heartbeat is from its future.
     heartbeat_age_ns: Option<u64>,
     /// What is wrong with the clock of the lane's directory.
     clock_problem: Option<String>,
@@ -162,8 +165,14 @@ fn round(args: &Args, pause: Duration) -> Result<()> {
                 if args.json {
                     crate::outln!("{}", error.to_json());
                 }
-                crate::errln!("lane {}: {error}", Shown(name));
-                problems.push((name, "cannot be read, as told above".into()));
+                crate::errln!("lane {name}: {error}");
+                // Anybody may leave such a page in `/dev/shm`.
+                match is_strangers(args, name) {
+                    true => {
+                        crate::errln!("lane {name}: the page of a user who does not count: the exit code is without it")
+                    }
+                    false => problems.push((name, "cannot be read, as told above".into())),
+                }
             }
         }
     }
@@ -172,6 +181,13 @@ fn round(args: &Args, pause: Duration) -> Result<()> {
     let more = if more == 0 { String::new() } else { format!("; and {more} more lanes are not well") };
     let mend = "start it with `pillion run`, or see what it printed when it ended";
     Err(Error::run(thing, format!("{problem}{more}"), mend).told())
+}
+
+/// Whether all that there is of the lane is the control page of a user who does not count.
+fn is_strangers(args: &Args, name: &str) -> bool {
+    let counts = |owner| Trust::own().in_dir(&args.shm_dir).map_or(true, |trust| trust.counts(owner));
+    let strange = page_owner(&args.shm_dir, name).is_some_and(|owner| !counts(owner));
+    strange && ctl::standing(&args.shm_dir, args.state_dir.as_deref(), name).is_empty()
 }
 
 /// What cannot be looked at: a lane with a HALT recorded says so even where it has no page.
@@ -193,7 +209,8 @@ fn names(args: &Args) -> Result<Vec<String>> {
         let file = e.ok()?.file_name().into_string().ok()?;
         Some(file.strip_prefix("pillion.")?.strip_suffix(".cnc")?.to_owned())
     };
-    let mut names: Vec<_> = entries.filter_map(name).collect();
+    // A name that no lane may have is no lane's.
+    let mut names: Vec<_> = entries.filter_map(name).filter(|name| Lane::new(name).is_ok()).collect();
     names.extend(ctl::recorded_lanes(dir, args.state_dir.as_deref()));
     names.sort();
     names.dedup();
@@ -233,7 +250,7 @@ fn look(args: &Args, name: &str, before: Before) -> Result<Look> {
     let lane = Lane::in_dir(&args.shm_dir, name)?;
     let cnc = CncClient::attach_any_clock(&lane)?;
     let clock = clock_of(&lane, &cnc);
-    let age = |clock: &Clock| clock.now_ns().saturating_sub(cnc.heartbeat_ns());
+    let age = |clock: &Clock| age(clock.now_ns(), cnc.heartbeat_ns());
     let c = cnc.counters();
     let seconds = before.at.elapsed().as_secs_f64().max(1e-9);
     let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
@@ -242,13 +259,14 @@ fn look(args: &Args, name: &str, before: Before) -> Result<Look> {
     let backlog = |ring: &RingReader| ring.head().saturating_sub(cnc.consumed_of(ring.generation()));
     let records = ctl::standing(&args.shm_dir, args.state_dir.as_deref(), name);
     let (state, alive) = (cnc.state(), cnc.owner_alive());
-    let heartbeat_age_ns = clock.as_ref().ok().map(age);
+    let heartbeat_age_ns = clock.as_ref().ok().and_then(age);
     Ok(Look {
         lane: name.to_owned(),
         state: state.to_string(),
-        halted: cnc.halted() || !records.is_empty(),
+        // A live lane's page is its word; a dead one's successor also finds the record.
+        halted: cnc.halted() || !alive && !records.is_empty(),
         halt: records.first().map(Halt::of),
-        problem: problem(state, alive, heartbeat_age_ns),
+        problem: problem(state, alive, heartbeat_age_ns).or_else(|| unheeded(alive && !cnc.halted(), &records)),
         alive,
         pid: cnc.pid(),
         heartbeat_age_ns,
@@ -276,16 +294,33 @@ fn look(args: &Args, name: &str, before: Before) -> Result<Look> {
     })
 }
 
+/// A record that a live lane does not obey: its sidecar looks elsewhere.
+fn unheeded(trades: bool, records: &[Recorded]) -> Option<String> {
+    let record = records.first().filter(|_| trades)?;
+    Some(format!("is NOT halted, though a HALT is recorded in {}: halt it again", record.path.display()))
+}
+
 /// Why a lane is not well, if it is not.
 fn problem(state: State, alive: bool, heartbeat_age_ns: Option<u64>) -> Option<String> {
     match state {
         State::Fail => Some(format!("has failed (state FAIL{})", if alive { "" } else { ", no live process" })),
         State::Stopped => Some("has stopped".into()),
         _ if !alive => Some(format!("has no live process; {state} is the state that it died in")),
-        _ => heartbeat_age_ns
-            .filter(|ns| *ns > SILENT_NS)
-            .map(|ns| format!("has given no heartbeat for {}", table::span(ns))),
+        _ => match heartbeat_age_ns {
+            Some(ns) if ns <= SILENT_NS => None,
+            Some(ns) => Some(format!("has given no heartbeat for {}", table::span(ns))),
+            None => Some(
+                "has no heartbeat of a known age (none yet, one from the future, or its clock is gone): it may hang"
+                    .into(),
+            ),
+        },
     }
+}
+
+/// Age of a heartbeat, ns; none before the first, and where it is from the future.
+fn age(now_ns: u64, heartbeat_ns: u64) -> Option<u64> {
+    let known = heartbeat_ns != 0 && heartbeat_ns <= now_ns.saturating_add(AHEAD_NS);
+    known.then(|| now_ns.saturating_sub(heartbeat_ns))
 }
 
 fn stages(cnc: &CncClient) -> Stages {
@@ -310,4 +345,22 @@ fn models(lane: &Lane) -> Vec<ModelInUse> {
 
 fn to_json(look: &Look) -> Result<String> {
     serde_json::to_string(look).map_err(|e| Error::run("status", e, "report this as a bug"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_of_no_known_age_is_a_problem() {
+        let second = 1_000_000_000;
+        assert_eq!((age(9 * second, 7 * second), age(second, second + AHEAD_NS)), (Some(2 * second), Some(0)));
+        assert_eq!((age(second, 0), age(second, 2 * second), age(u64::MAX, u64::MAX)), (None, None, Some(0)));
+        for state in [State::Boot, State::Run, State::Halt] {
+            assert_eq!(problem(state, true, Some(second)), None);
+            for age in [None, Some(6 * second)] {
+                assert!(problem(state, true, age).is_some_and(|why| why.contains("heartbeat")), "{state}: {age:?}");
+            }
+        }
+    }
 }

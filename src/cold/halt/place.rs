@@ -10,7 +10,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use pillion_shm::Kind;
+use pillion_shm::trust::{Distrust, Trust};
+
 use super::{Record, Recorded, read, write};
+use crate::error::{Error, Result};
+use crate::files;
 
 /// Where root's orders are recorded, and every sidecar looks.
 pub const SYSTEM_DIR: &str = "/var/lib/pillion";
@@ -37,25 +42,35 @@ pub(super) fn file(dir: &Path, lane: &str) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     dirs: Vec<PathBuf>,
+    /// Whether a record in the first of them is one that the lane's sidecar finds.
     known: bool,
+    /// Whether a sidecar that starts later is sure to find it as well.
+    sure: bool,
+    /// How many of them must be looked into before anybody can say that no HALT stands.
+    needed: usize,
 }
 
 impl Places {
     /// A sidecar's: `configured`, or the default where that is empty, and the system's.
     pub fn of_sidecar(configured: &Path) -> Self {
         let own = if configured.as_os_str().is_empty() { default_dir() } else { configured.to_owned() };
-        Self::all([own, SYSTEM_DIR.into()], true)
+        Self { known: true, sure: true, needed: 2, dirs: distinct([own, SYSTEM_DIR.into()]) }
     }
 
-    /// An operator's: `asked` if it names one. Else the folder that the lane's sidecar has said, unless somebody could have
-    /// said it who is neither root nor this user nor `owner`, the user who owns the lane's page; and the default.
-    pub fn of_operator(asked: Option<&Path>, shm_dir: &Path, lane: &str, owner: Option<u32>) -> Self {
+    /// An operator's: `asked` if it names one. Else the folder that the lane's sidecar has said, where only a user who counts
+    /// in the directory of the regions can have said it: anybody may leave a note in `/dev/shm`. And the default.
+    pub fn of_operator(asked: Option<&Path>, shm_dir: &Path, lane: &str) -> Self {
         let me = rustix::process::geteuid();
-        let counts = |by: u32| by == 0 || by == me.as_raw() || Some(by) == owner;
+        let trust = Trust::own().in_dir(shm_dir).ok();
+        let counts = |by: u32| trust.as_ref().is_some_and(|trust| trust.counts(by));
         let note = announced_in(shm_dir, lane).filter(|(_, by)| counts(*by));
+        // The page of a user who does not count is not the lane that is meant.
+        let owner = page_owner(shm_dir, lane).filter(|owner| counts(*owner));
         let (asked, own) = (asked.map(Path::to_owned), default_dir());
         // A page of another user's without a note: where its sidecar looks is not known.
         let known = asked.is_some() || note.is_some() || me.is_root() || owner.is_none_or(|owner| owner == me.as_raw());
+        // A user's default folder is where that user's sidecars look, if their configuration names no other.
+        let sure = asked.is_some() || note.is_some() || me.is_root();
         // Root writes where every sidecar looks, and never where another user points.
         let first = match &note {
             _ if asked.is_some() => asked,
@@ -63,17 +78,30 @@ impl Places {
             _ => None,
         };
         let said = note.map(|(dir, _)| dir);
-        Self::all(first.into_iter().chain([own]).chain(said).chain([SYSTEM_DIR.into()]), known)
+        let dirs = distinct(first.into_iter().chain([own]).chain(said).chain([SYSTEM_DIR.into()]));
+        Self { known, sure, needed: 1, dirs }
     }
 
-    fn all(dirs: impl IntoIterator<Item = PathBuf>, known: bool) -> Self {
-        let mut all: Vec<PathBuf> = Vec::new();
-        for dir in dirs {
-            if !all.contains(&dir) {
-                all.push(dir);
+    /// Whether a sidecar can rely on its folders: it can see every record in them, and nobody who does not count can take one
+    /// away from the folder where they are written.
+    ///
+    /// # Errors
+    /// The folder, and what is wrong with it.
+    pub fn check(&self, lane: &str, trust: &Trust) -> Result<()> {
+        let thing = |dir: &Path| format!("process.state_dir {}", dir.display());
+        check_folder(self.first(), trust).map_err(|distrust| {
+            let mend = "make process.state_dir a folder that this user may search and write";
+            files::distrusted(self.first(), distrust).refuse(thing(self.first()), mend)
+        })?;
+        match self.look(lane).1 {
+            None => Ok(()),
+            Some(Unseen { dir, error }) => {
+                let problem = format!("it cannot be seen whether a HALT of lane {lane} is recorded there: {error}");
+                let mend =
+                    format!("let this user search it (`chmod a+x {}`), or name another state_dir", dir.display());
+                Err(Error::input(thing(&dir), problem, mend))
             }
         }
-        Self { dirs: all, known }
     }
 
     /// Records a HALT where the lane's sidecar looks.
@@ -87,25 +115,41 @@ impl Places {
         write(self.first(), record)
     }
 
+    /// Whether a sidecar that starts later is sure to find what is recorded: the folder was named, or said by a sidecar of this
+    /// lane, or it is the one where all look.
+    pub fn is_sure(&self) -> bool {
+        self.sure
+    }
+
     /// Where a new HALT is written.
     pub fn first(&self) -> &Path {
         &self.dirs[0]
     }
 
-    /// Every HALT of `lane` that stands. A folder that this user may not look into is left out, but not the first.
+    /// Every HALT of `lane` that stands. An operator leaves out a folder that it may not look into, but not the first.
     ///
     /// # Errors
-    /// The first folder cannot be looked into, so nobody knows whether a HALT stands there.
+    /// A folder cannot be looked into, so nobody knows whether a HALT stands there.
     pub fn find(&self, lane: &str) -> io::Result<Vec<Recorded>> {
-        let mut found = Vec::new();
+        match self.look(lane) {
+            (found, None) => Ok(found),
+            (_, Some(Unseen { dir, error })) => {
+                Err(io::Error::new(error.kind(), format!("{}: {error}", dir.display())))
+            }
+        }
+    }
+
+    /// Every HALT of `lane` that is seen to stand, and a folder in which others may stand unseen.
+    pub fn look(&self, lane: &str) -> (Vec<Recorded>, Option<Unseen>) {
+        let (mut found, mut unseen) = (Vec::new(), None);
         for (i, dir) in self.dirs.iter().enumerate() {
             match read(&file(dir, lane)) {
                 Ok(recorded) => found.extend(recorded),
-                Err(e) if i == 0 => return Err(io::Error::new(e.kind(), format!("{}: {e}", dir.display()))),
+                Err(error) if i < self.needed => unseen = unseen.or(Some(Unseen { dir: dir.clone(), error })),
                 Err(_) => {}
             }
         }
-        Ok(found)
+        (found, unseen)
     }
 
     /// Lanes with a HALT file in any of the folders.
@@ -119,6 +163,43 @@ impl Places {
     }
 }
 
+/// Each once, in their order.
+fn distinct(dirs: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for dir in dirs {
+        if !all.contains(&dir) {
+            all.push(dir);
+        }
+    }
+    all
+}
+
+/// A folder that cannot be looked into.
+#[derive(Debug)]
+pub struct Unseen {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The kernel's answer.
+    pub error: io::Error,
+}
+
+/// The folder of the records, or the nearest one above it that exists: nobody who does not count may take a record away, or
+/// make the folder first.
+fn check_folder(dir: &Path, trust: &Trust) -> std::result::Result<(), Distrust> {
+    match trust.check_dir(dir) {
+        Err(Distrust::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            dir.parent().map_or(Ok(()), |above| check_folder(above, trust))
+        }
+        checked => checked.map(|_| ()),
+    }
+}
+
+/// Who owns the lane's control page, where there is one.
+pub fn page_owner(shm_dir: &Path, lane: &str) -> Option<u32> {
+    let page = shm_dir.join(format!("pillion.{lane}.{}", Kind::Cnc.name()));
+    std::fs::symlink_metadata(page).ok().map(|metadata| metadata.uid())
+}
+
 /// The note of a lane's sidecar: which folder it looks in.
 pub fn note(shm_dir: &Path, lane: &str) -> PathBuf {
     shm_dir.join(format!(".pillion.{lane}.state"))
@@ -130,10 +211,10 @@ pub fn note(shm_dir: &Path, lane: &str) -> PathBuf {
 /// It cannot be written.
 pub fn announce(shm_dir: &Path, lane: &str, places: &Places) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
-    let builder = Permissions::from_mode(0o644);
-    let mut file =
-        tempfile::Builder::new().prefix(".pillion-").suffix(".partial").permissions(builder).tempfile_in(shm_dir)?;
+    let mut file = tempfile::Builder::new().prefix(".pillion-").suffix(".partial").tempfile_in(shm_dir)?;
     file.write_all(places.first().as_os_str().as_bytes())?;
+    // Whatever the umask.
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(note(shm_dir, lane)).map_err(|e| e.error)?;
     Ok(())
 }
@@ -190,19 +271,52 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let said = Places::of_sidecar(Path::new("/some/state"));
         announce(dir.path(), "es", &said).unwrap();
-        assert_eq!(Places::of_operator(None, dir.path(), "es", None).first(), Path::new("/some/state"));
-        assert_eq!(Places::of_operator(None, dir.path(), "nq", None).first(), default_dir());
-        let asked = Some(Path::new("/asked"));
-        assert_eq!(Places::of_operator(asked, dir.path(), "es", None).first(), Path::new("/asked"));
+        let of = |asked: Option<&Path>, lane: &str| Places::of_operator(asked, dir.path(), lane);
+        assert_eq!(of(None, "es").first(), Path::new("/some/state"));
+        assert_eq!(of(None, "nq").first(), default_dir());
+        assert_eq!(of(Some(Path::new("/asked")), "es").first(), Path::new("/asked"));
         let note = note(dir.path(), "es");
         std::fs::set_permissions(&note, Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(Places::of_operator(None, dir.path(), "es", None).first(), default_dir());
+        assert_eq!(of(None, "es").first(), default_dir());
         if rustix::process::geteuid().is_root() {
+            // A stranger's note is none, also where the page is his: he chooses both.
             std::fs::set_permissions(&note, Permissions::from_mode(0o644)).unwrap();
-            std::os::unix::fs::chown(&note, Some(65534), None).unwrap();
-            let places = Places::of_operator(None, dir.path(), "es", Some(65534));
+            let page = dir.path().join("pillion.es.cnc");
+            std::fs::write(&page, "").unwrap();
+            for path in [&note, &page] {
+                std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+            }
+            assert_eq!(of(None, "es").dirs, [PathBuf::from(SYSTEM_DIR)]);
+            // Whoever owns a private directory counts in it; root still writes where every sidecar looks.
+            let private = dir.path().join("private");
+            std::fs::create_dir(&private).unwrap();
+            announce(&private, "es", &said).unwrap();
+            for path in [&private, &super::note(&private, "es")] {
+                std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+            }
+            let places = Places::of_operator(None, &private, "es");
             assert_eq!(places.dirs, [PathBuf::from(SYSTEM_DIR), "/some/state".into()]);
             assert!(places.known);
         }
+    }
+
+    #[test]
+    fn a_sidecar_refuses_a_folder_that_it_cannot_rely_on() {
+        let (dir, trust) = (tempfile::tempdir().unwrap(), Trust::own());
+        let state = dir.path().join("state");
+        let check = || Places::of_sidecar(&state).check("es", &trust).map_err(|error| error.to_string());
+        check().expect("a folder that is not there yet");
+        std::fs::create_dir(&state).unwrap();
+        check().expect("a folder of one's own");
+        std::fs::set_permissions(&state, Permissions::from_mode(0o777)).unwrap();
+        let words = check().unwrap_err();
+        assert!(words.contains("everybody may replace what is in it") && words.contains("chmod o-w"), "{words}");
+        std::fs::remove_dir(&state).unwrap();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let words = check().unwrap_err();
+        assert!(words.contains("everybody may replace what is in it"), "whoever makes it first owns it: {words}");
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(&state, "").unwrap();
+        assert!(check().is_err(), "no folder");
     }
 }

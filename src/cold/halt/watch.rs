@@ -1,12 +1,15 @@
 //! The sidecar's look at its lane's HALT files: obeys a new one, records a HALT that came through the control page alone,
-//! and removes the file of one that was resumed there.
+//! and puts the file of one away before it is resumed there.
 
 use std::time::{Duration, Instant};
 
-use super::{Aside, FileId, Places, Record, Recorded, write};
+use super::{Aside, FileId, Places, Record, Recorded, Unseen, write};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// Time between two tries to record a HALT.
+const RECORD_AGAIN: Duration = Duration::from_secs(2);
 
 /// Watches the HALT files of one lane.
 pub struct HaltWatch {
@@ -17,14 +20,31 @@ pub struct HaltWatch {
     /// Whether the page was halted at the last look.
     was_halted: bool,
     looked: Option<Instant>,
-    /// Whether a look or a record that failed has been told.
-    told: bool,
+    /// When the HALT in force could last not be recorded, which has been told.
+    unrecorded: Option<Instant>,
+    /// Records on their way out, while a RESUME is carried out.
+    aside: Option<Aside>,
+    /// Whether every folder has been seen once.
+    seen: bool,
+    /// Whether one could not be seen at the last look, which has been told.
+    blind: bool,
 }
 
 impl HaltWatch {
     /// For a lane that has not started; `places` are its sidecar's.
     pub fn new(lane: &str, places: Places) -> Self {
-        Self { lane: lane.to_owned(), places, known: Vec::new(), was_halted: false, looked: None, told: false }
+        let lane = lane.to_owned();
+        Self {
+            lane,
+            places,
+            known: Vec::new(),
+            was_halted: false,
+            looked: None,
+            unrecorded: None,
+            aside: None,
+            seen: false,
+            blind: false,
+        }
     }
 
     /// The folders that are looked in.
@@ -32,9 +52,9 @@ impl HaltWatch {
         &self.places
     }
 
-    /// What stands there now, for the banner.
+    /// What is seen to stand there now, for the banner.
     pub fn standing(&self) -> Vec<Recorded> {
-        self.places.find(&self.lane).unwrap_or_default()
+        self.places.look(&self.lane).0
     }
 
     /// [`HaltWatch::look`], if the last one was long enough ago.
@@ -43,28 +63,35 @@ impl HaltWatch {
     }
 
     /// Looks at the files. `halted`: what the page says, asked for before; `on_its_way`: a HALT that this has returned has
-    /// not reached the page yet. True where the lane must halt.
+    /// not reached the page yet. True where the lane must halt: by a record, and where no look has ever told that there is
+    /// none. Once that was told, a folder that cannot be looked into leaves the lane as it is.
     pub fn look(&mut self, halted: bool, on_its_way: bool) -> bool {
         self.looked = Some(Instant::now());
-        let found = match self.places.find(&self.lane) {
-            Ok(found) => found,
-            Err(e) => {
-                self.tell(&format!("it cannot be seen whether a HALT is recorded: {e}"));
-                return false;
-            }
-        };
+        let (found, unseen) = self.places.look(&self.lane);
+        let blind = unseen.is_some();
+        self.tell_sight(unseen);
         let fresh = found.iter().any(|file| !self.known.contains(&file.id));
-        self.known = found.iter().map(|file| file.id).collect();
+        // One that was obeyed and cannot be seen now still stands.
+        self.known.retain(|id| blind && found.iter().all(|file| file.id != *id));
+        self.known.extend(found.iter().map(|file| file.id));
         let was_halted = std::mem::replace(&mut self.was_halted, halted);
+        if blind && !self.seen {
+            // That HALT is nobody's order: it is not recorded, and lasts until a look tells or a resume after it.
+            self.was_halted = true;
+            return !halted && !on_its_way;
+        }
+        self.seen = true;
         match (fresh, halted) {
             (true, _) => !halted,
             (false, true) => {
-                if !was_halted && found.is_empty() {
+                let again = self.unrecorded.is_some_and(|at| at.elapsed() >= RECORD_AGAIN);
+                if (!was_halted || again) && found.is_empty() && !blind && self.aside.is_none() {
                     self.record();
                 }
                 false
             }
-            (false, false) => !found.is_empty() && !on_its_way && self.resumed(&found),
+            // Whatever ended the HALT on the page, its record stands: only a resume through [`HaltWatch::resume`] ends both.
+            (false, false) => !found.is_empty() && !on_its_way,
         }
     }
 
@@ -74,41 +101,80 @@ impl HaltWatch {
         let record = Record { name: "unknown".into(), ..Record::now(&self.lane, reason) };
         let written = write(self.places.first(), &record).map(|_| ());
         match written.and_then(|()| self.places.find(&self.lane)) {
-            Ok(found) => self.known = found.iter().map(|file| file.id).collect(),
+            Ok(found) => {
+                self.known = found.iter().map(|file| file.id).collect();
+                if self.unrecorded.take().is_some() {
+                    crate::errln!("lane {}: its HALT is recorded now", self.lane);
+                }
+            }
             Err(e) => {
-                let dir = self.places.first().display();
-                self.tell(&format!("the HALT in force cannot be recorded in {dir}, so a reboot forgets it: {e}"));
+                if self.unrecorded.replace(Instant::now()).is_none() {
+                    let dir = self.places.first().display();
+                    self.tell(&format!("the HALT in force cannot be recorded in {dir}, so a reboot forgets it: {e}"));
+                }
             }
         }
     }
 
-    /// The lane was resumed through its page: the record goes. True where it cannot, and so the HALT stands.
-    fn resumed(&mut self, found: &[Recorded]) -> bool {
-        match Aside::put(found).and_then(|aside| aside.remove().map_err(|e| (found[0].path.clone(), e))) {
-            Ok(_) => {
-                self.known.clear();
-                false
+    /// Puts the records aside, so that the lane may be resumed; [`HaltWatch::settle`] ends it. False where they cannot be, or
+    /// where nobody knows which there are: then the HALT stands.
+    pub fn resume(&mut self) -> bool {
+        let (found, unseen) = self.places.look(&self.lane);
+        let why = match (unseen, Aside::put(&found)) {
+            (None, Ok(aside)) => {
+                self.aside = Some(aside);
+                return true;
             }
-            Err((path, e)) => {
-                let path = path.display();
-                crate::errln!(
-                    "lane {}: resumed through its control page, but its HALT is recorded in {path}, which cannot be removed \
-                     ({e}): HALT again\n  mend: `pillion ctl {} resume` as the user whose record it is",
-                    self.lane,
-                    self.lane
-                );
-                true
+            (Some(Unseen { dir, error }), aside) => {
+                self.aside = aside.ok();
+                self.settle(false);
+                format!("it cannot be seen whether its HALT is recorded in {} ({error})", dir.display())
             }
+            (None, Err((path, e))) => {
+                format!("its HALT is recorded in {}, which cannot be removed ({e})", path.display())
+            }
+        };
+        let lane = &self.lane;
+        let mend = format!("`pillion ctl {lane} resume` as the user whose record it is");
+        crate::errln!("lane {lane}: a resume is refused, the HALT stays in force: {why}\n  mend: {mend}");
+        false
+    }
+
+    /// Ends what [`HaltWatch::resume`] began: the records go where the lane was `resumed`, and stand again else.
+    pub fn settle(&mut self, resumed: bool) {
+        let Some(aside) = self.aside.take() else { return };
+        if resumed {
+            // A HALT through the page that follows at once is another one.
+            self.was_halted = false;
+            self.unrecorded = None;
+        }
+        let ended = if resumed { aside.remove().map(|_| ()) } else { aside.put_back() };
+        if let Err(e) = ended {
+            let end =
+                if resumed { "was resumed, and its record cannot be removed" } else { "stays halted, unrecorded" };
+            self.tell(&format!("{end}: {e}"));
         }
     }
 
-    fn tell(&mut self, problem: &str) {
-        if !std::mem::replace(&mut self.told, true) {
-            crate::errln!(
-                "lane {}: {problem}\n  mend: make process.state_dir a folder that this user may write",
-                self.lane
-            );
+    /// Says that a folder cannot be looked into any more, or that it can again.
+    fn tell_sight(&mut self, unseen: Option<Unseen>) {
+        let was_blind = std::mem::replace(&mut self.blind, unseen.is_some());
+        match unseen {
+            Some(Unseen { dir, error }) if !was_blind => {
+                let then = if self.seen { "the lane stays as it is" } else { "the lane is halted" };
+                let dir = dir.display();
+                self.tell(&format!("it cannot be seen whether a HALT is recorded in {dir} ({error}): {then}"));
+            }
+            None if was_blind => {
+                crate::errln!("lane {}: it can be seen again whether a HALT is recorded", self.lane);
+            }
+            _ => {}
         }
+    }
+
+    fn tell(&self, problem: &str) {
+        let mend = "make process.state_dir a folder that this user may search and write";
+        crate::errln!("lane {}: {problem}\n  mend: {mend}", self.lane);
     }
 }
 
@@ -136,8 +202,14 @@ mod tests {
         assert_eq!(watch.standing().len(), 1);
         ask(dir.path());
         assert!(!watch.look(true, false), "halted already");
-        assert!(!watch.look(false, false), "resumed through the page");
-        assert!(watch.standing().is_empty(), "the file goes with the HALT");
+        assert!(watch.look(false, false), "no resume has come by here: the record stands");
+        assert!(watch.resume() && watch.standing().is_empty());
+        assert!(!watch.look(true, false), "not yet");
+        watch.settle(false);
+        assert_eq!(watch.standing().len(), 1, "it did not come to it");
+        assert!(watch.resume());
+        watch.settle(true);
+        assert!(!watch.look(false, false) && watch.standing().is_empty(), "the file goes with the HALT");
     }
 
     #[test]
@@ -152,5 +224,33 @@ mod tests {
         std::fs::remove_file(dir.path().join("watched-in-tests.halt")).unwrap();
         watch.look(true, false);
         assert!(watch.standing().is_empty());
+    }
+
+    /// As an ended mount or a folder that root has closed: looking fails, for root as well, with another error than "none".
+    fn close(dir: &std::path::Path) {
+        std::fs::remove_dir_all(dir).unwrap();
+        std::os::unix::fs::symlink(dir, dir).unwrap();
+    }
+
+    #[test]
+    fn what_was_never_seen_counts_as_a_halt_and_what_was_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let mut seen = watch(&state);
+        assert!(!seen.look(false, false));
+        ask(&state);
+        assert!(seen.look(false, false), "obeyed");
+        close(&state);
+        let mut never = watch(&state);
+        assert!(!seen.look(true, false) && !seen.look(false, false), "stays as it is");
+        assert!(never.look(false, false), "nobody knows: halted");
+        assert!(!never.look(false, true), "on its way");
+        assert!(!never.look(true, false) && never.look(false, false), "and again after a resume");
+        std::fs::remove_file(&state).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        assert!(!never.look(true, false), "stays halted until it is resumed");
+        assert!(never.standing().is_empty(), "nobody ordered it");
+        assert!(!never.look(false, false));
     }
 }

@@ -11,8 +11,13 @@ pub(super) fn of(l: &Look) -> String {
     let beat = l.heartbeat_age_ns.map_or("age not known".to_owned(), |ns| format!("{} ago", span(ns)));
     let mut text = format!("lane {}  {}  pid {}  heartbeat {beat}{dead}\n", l.lane, l.state, l.pid);
     if l.halted {
-        let said = l.halt.as_ref().map_or("by its control page alone: a reboot forgets it", |halt| &halt.said);
+        let said = l.halt.as_ref().map_or(
+            "by its control page: no record of it is seen from here, and without one a reboot forgets it",
+            |halt| &halt.said,
+        );
         text += &format!("HALT      in force {said}\n");
+    } else if let Some(halt) = &l.halt {
+        text += &format!("HALT      recorded, NOT in force: {}\n", halt.said);
     }
     text += &format!("clock     {}\n", clock(l));
     let feed = match (&l.feed_problem, l.feed_alive) {
