@@ -11,25 +11,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::*;
-use pillion::cold::data::synth;
+use pillion::cold::data::{DbnWriter, FileInfo, Listed, synth};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 fn recording(dir: &Path) -> PathBuf {
     let input = dir.join("in.dbn");
     let plan = synth::Plan { seed: 9, instruments: 1, events: 300, events_per_second: 5_000 };
     synth::write(&input, &plan).expect("writable");
+    // What it can be merged with: of another instrument.
+    let instruments = vec![Listed::named("OTHER", 9)];
+    let info =
+        FileInfo { dataset: "SYNTH".into(), schema: Some(dbn::Schema::Mbo), start_ns: 0, end_ns: 1, instruments };
+    DbnWriter::create(&dir.join("other.dbn"), &info).and_then(DbnWriter::finish).expect("writable");
     input
 }
 
 /// A command with one output, whose name comes last.
 fn commands(input: &Path) -> [Vec<String>; 5] {
+    let other = input.with_file_name("other.dbn").display().to_string();
     let input = input.display().to_string();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     [
         words(&["features", &input, "-o"]),
         words(&["book", &input, "-o"]),
         words(&["convert", "dbn", &input, "-o"]),
-        words(&["merge", &input, &input, "--renumber", "-o"]),
+        words(&["merge", &input, &other, "--renumber", "-o"]),
         words(&["synth", "--events", "50", "-o"]),
     ]
 }
@@ -88,7 +94,7 @@ fn a_pipe_is_written_and_stays() {
         assert!(reader.join().unwrap() == product, "{words:?}");
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo(), "{words:?}");
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing is left beside it");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing is left beside it");
 }
 
 #[test]
