@@ -86,9 +86,20 @@ fn trade(n: u64, symbol: &str, price: &str, size: &str, maker: bool, kind: &str)
     line(n, symbol, "trade", &data)
 }
 
+/// A snapshot of these levels and of twelve on each side far behind them, which [`told`] leaves out.
 fn snapshot(n: u64, last: u64, bids: Levels, asks: Levels) -> String {
+    let far = |from: u32| (0..12).map(|i| format!("{}.{}", (from + i) / 10, (from + i) % 10)).collect::<Vec<_>>();
+    let (low, high) = (far(21), far(9_001));
+    let deep = |near: Levels, far: &[String]| {
+        let far = far.iter().map(|price| (price.as_str(), "1"));
+        levels(&near.iter().copied().chain(far).collect::<Vec<_>>())
+    };
+    shallow_snapshot(n, last, &deep(bids, &low), &deep(asks, &high))
+}
+
+/// A snapshot of nothing but these levels.
+fn shallow_snapshot(n: u64, last: u64, bids: &str, asks: &str) -> String {
     let time = n * 10_000 + 1_000;
-    let (bids, asks) = (levels(bids), levels(asks));
     format!("{n}000000000 {{\"lastUpdateId\":{last},\"E\":{time},\"T\":{time},\"bids\":{bids},\"asks\":{asks}}}")
 }
 
@@ -106,6 +117,7 @@ fn told(feed: &Feed) -> Vec<String> {
             let levels = bytemuck::from_bytes::<Mbp10Msg>(bytes).levels;
             let side = |of: &dyn Fn(&pillion_shm::records::BidAskPair) -> (i64, u32)| {
                 let shown = levels.iter().map(of).filter(|level| level.0 != UNDEF_PRICE);
+                let shown = shown.filter(|level| !matches!(tenths(level.0), 21..=32 | 9_001..=9_012));
                 shown.map(|(price, size)| format!(" {}x{size}", tenths(price))).collect::<String>()
             };
             text += &format!(" |{} /{}", side(&|l| (l.bid_px, l.bid_sz)), side(&|l| (l.ask_px, l.ask_sz)));
@@ -161,6 +173,37 @@ fn the_book_is_whole_from_its_snapshot_and_again_after_a_break() {
         book.apply(&decode(record, &instruments).unwrap());
     }
     assert_eq!((book.best(Side::Bid).unwrap().size, book.suspect()), (7, false));
+}
+
+/// A snapshot has as many levels as were asked for: behind its worst price, levels may be missing that no diff tells.
+#[test]
+fn a_snapshot_is_whole_down_to_its_worst_price() {
+    let side = |from: f64, by: f64, count: usize| {
+        let prices: Vec<_> = (0..count).map(|i| format!("{:.1}", from + by * i as f64)).collect();
+        levels(&prices.iter().map(|price| (price.as_str(), "1")).collect::<Vec<_>>())
+    };
+    let shown = |n, last, bids, asks| shallow_snapshot(n, last, &side(20.0, -0.1, bids), &side(20.1, 0.1, asks));
+    let doubts = |lines: &[String]| -> Vec<bool> {
+        let (_, feed) = Capture::new(lines).convert();
+        feed.iter().map(|record| bytemuck::cast_slice::<u64, u8>(record)[30] & flags::MAYBE_BAD_BOOK != 0).collect()
+    };
+    let gone = |n: u64, price: &str| diff(n, [9 + n, 10 + n, 10 + n], &[(price, "0")], &[]);
+    let moved = [gone(1, "20.0"), gone(2, "19.9")];
+    let with = |first: String| [&[first][..], &moved].concat();
+    assert_eq!(doubts(&with(shown(0, 10, 3, 3))), [true; 3], "never ten levels");
+    assert_eq!(doubts(&with(shown(0, 10, 11, 11))), [false, false, true], "the tenth bid is one more than was shown");
+    assert_eq!(doubts(&with(shown(0, 10, 11, 20))), [false; 3], "fewer than asks: there are no more");
+    // The next snapshot makes it whole again, before or behind the latest diff; one that does not meet the diffs does not.
+    for (last, whole) in [(12, true), (14, true), (8, false)] {
+        let again = shallow_snapshot(3, last, &side(19.8, -0.1, 20), &side(20.1, 0.1, 20));
+        let lines =
+            [with(shown(0, 10, 11, 11)), vec![again, diff(4, [last.max(12), 15, 15], &[("19.8", "5")], &[])]].concat();
+        let doubts = doubts(&lines);
+        assert_eq!((doubts[2], *doubts.last().unwrap()), (true, !whole), "{last}");
+    }
+    // A partial depth stream without a name, beside diffs, is a snapshot of few levels again and again.
+    let lines: Vec<_> = (0..4).flat_map(|n| [shown(2 * n, 10 + n, 5, 5), gone(n + 1, "18.0")]).collect();
+    assert!(doubts(&lines).iter().all(|doubt| *doubt));
 }
 
 #[test]
@@ -320,7 +363,8 @@ fn the_real_capture_follows_its_tickers() {
     assert_eq!((unit.whole_from_line, unit.breaks.count, unit.symbol.as_str()), (Some(55), 0, "BTCUSDT"));
     assert_eq!(
         (unit.tick_size.as_str(), unit.size_unit.as_str(), feed.instruments[0].tick_size),
-        ("0.1", "0.001", 100_000_000)
+        ("0.1", "0.001", 0),
+        "a guess from the whole capture is no statement"
     );
     assert_eq!((summary.trades, summary.events["bookTicker"], summary.skipped.len()), (21_313, 66_089, 0));
     let mut text = String::new();

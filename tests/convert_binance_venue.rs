@@ -52,6 +52,15 @@ fn whole(last: u64, bids: &str, asks: &str) -> String {
     format!(r#"{{"lastUpdateId":{last},"bids":[{bids}],"asks":[{asks}]}}"#)
 }
 
+/// The same of these levels and of twelve on each side far behind them, which [`book`] leaves out.
+fn deep(last: u64, bids: &str, asks: &str) -> String {
+    let far = |near: &str, from: u32| {
+        let far = (from..from + 12).map(|tenths| format!(r#"["{}.{}","1"]"#, tenths / 10, tenths % 10));
+        [near.to_owned()].into_iter().chain(far).collect::<Vec<_>>().join(",")
+    };
+    whole(last, &far(bids, 21), &far(asks, 9_001))
+}
+
 fn trade(ms: u64, symbol: &str, price: &str, size: &str) -> String {
     let time = DAY_MS + ms;
     format!(r#"{{"e":"trade","E":{time},"T":{time},"s":"{symbol}","t":1,"p":"{price}","q":"{size}","m":false}}"#)
@@ -75,7 +84,8 @@ fn book(feed: &Feed) -> (String, bool) {
     });
     let side = |side| {
         let levels = (0..book.depth(side)).filter_map(|i| book.level(side, i));
-        levels.map(|l| format!("{}x{}", l.price / 100_000_000, l.size)).collect::<Vec<_>>().join(" ")
+        let near = levels.filter(|l| !matches!(l.price / 100_000_000, 21..=32 | 9_001..=9_012));
+        near.map(|l| format!("{}x{}", l.price / 100_000_000, l.size)).collect::<Vec<_>>().join(" ")
     };
     (format!("{} / {}", side(Side::Bid), side(Side::Ask)), !book.suspect())
 }
@@ -99,6 +109,18 @@ fn a_ticker_without_a_time_is_not_early() {
     let fast = at(0, &trade(0, "XUSDT", "1", "1")) + &at(10, &trade(30, "YUSDT", "1", "1"));
     let (_, feed) = convert(&(fast + &at(11, &ticker(9, "100.5", "100.6")) + &at(95, &ticker(10, "100.4", "100.6"))));
     assert_eq!(tenths_of_ms(&feed), [0, 300, 310, 1_150]);
+}
+
+/// One line that was captured long before the exchange's time of it moves all that have none: that is said.
+#[test]
+fn a_step_of_the_captures_clock_is_told() {
+    let first = diff(0, 2, 3, r#"["100.0","2"]"#, r#"["100.1","2"]"#);
+    let early = format!("{} {first}\n", (DAY_MS - 600_000) * 1_000_000);
+    let (summary, _) =
+        convert(&(early + &at(1_000, &ticker(9, "100.5", "100.6")) + &at(2_000, &ticker(10, "100.4", "100.6"))));
+    assert_eq!((summary.ahead_of_capture, summary.ahead_of_capture_ns), (2, 600_000_000_000));
+    let (summary, _) = convert(&(at(0, &first) + &at(1_000, &ticker(9, "100.5", "100.6"))));
+    assert_eq!((summary.untimed, summary.ahead_of_capture), (1, 0));
 }
 
 /// What comes before any time is known is kept; a capture of tickers alone goes by its own clock.
@@ -137,6 +159,14 @@ fn partial_depth_without_a_stream_name_is_the_book() {
     let (summary, feed) = convert(&(futures(1) + &futures(2) + &futures(9)));
     assert_eq!((summary.units[0].wholes_alone, summary.units[0].breaks.count), (true, 0));
     assert_eq!(book(&feed).0, "1090x1 1080x1 1070x1 1060x1 1050x1 / 1190x1 1200x1 1210x1 1220x1 1230x1");
+    // Beside a snapshot they are diffs, whatever they look like: levels that they leave out stay.
+    let snapshot = at(0, &whole(9, r#"["99","1"],["90","4"]"#, r#"["112","1"],["120","4"]"#));
+    let (summary, feed) = convert(
+        &(snapshot
+            + &at(1, &diff(1, 10, 15, &five(100, -1), &five(110, 1)))
+            + &at(2, &diff(2, 16, 25, &five(100, -1), &five(110, 1)))),
+    );
+    assert!(!summary.units[0].wholes_alone && book(&feed).0.contains("900x4 / ") && book(&feed).0.ends_with("1200x4"));
 }
 
 /// A capture of one stream of depth names no symbol anywhere: it is asked for, and taken.
@@ -156,7 +186,7 @@ fn a_symbol_can_be_told() {
 /// A snapshot needs no time for its place: update numbers tell it.
 #[test]
 fn a_snapshot_may_be_the_first_line() {
-    let text = at(0, &whole(10, r#"["99","1"],["98","1"]"#, r#"["101","1"],["102","1"]"#))
+    let text = at(0, &deep(10, r#"["99","1"],["98","1"]"#, r#"["101","1"],["102","1"]"#))
         + &at(100, &diff(100, 11, 12, r#"["99.5","2"]"#, ""))
         + &at(200, &diff(200, 13, 14, "", r#"["100.5","3"]"#));
     let (summary, feed) = convert(&text);
@@ -170,7 +200,7 @@ fn a_snapshot_may_be_the_first_line() {
 /// After a reconnect, or with two speeds of one stream, diffs overlap. Nothing is missing.
 #[test]
 fn overlapping_diffs_are_no_break() {
-    let start = at(0, &whole(100, r#"["99","1"],["98","1"]"#, r#"["101","1"],["102","1"]"#))
+    let start = at(0, &deep(100, r#"["99","1"],["98","1"]"#, r#"["101","1"],["102","1"]"#))
         + &at(100, &diff(100, 99, 105, r#"["99.5","2"]"#, ""))
         + &at(200, &diff(200, 106, 110, "", r#"["100.5","3"]"#));
     let overlap = at(300, &diff(300, 108, 114, r#"["99.6","4"]"#, r#"["100.5","0"],["100.4","5"]"#));

@@ -35,8 +35,9 @@ pub struct Binance {
     /// DBN file of definitions.
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
-    /// Find what nothing states from this file: the step of its prices, and the largest power of ten, up to 1, that divides
-    /// its sizes, or a larger one where they do not fit else.
+    /// Guess what nothing states from the whole of this file: the step of its prices, and the largest power of ten, up to 1,
+    /// that divides its sizes, or a larger one where they do not fit else. The output says that it is a guess: what reads it
+    /// wants a statement (exchangeInfo has both units) or its own --guess, which looks at no later price.
     #[arg(long)]
     pub guess: bool,
     /// Round sizes to the nearest unit, but none to 0, instead of refusing what is no multiple of it; says how many.
@@ -79,10 +80,15 @@ pub fn run(args: Binance) -> Result<()> {
         };
         match unit.whole_from_line {
             Some(line) => crate::outln!("{}: book whole from line {line}, {breaks}", unit.symbol),
-            None => crate::outln!("{}: book never whole (no snapshot that fits), {breaks}", unit.symbol),
+            None => {
+                let why = "no snapshot that fits its diffs and shows more than ten levels of a side";
+                crate::outln!("{}: book never whole ({why}), {breaks}", unit.symbol);
+            }
         }
     }
-    crate::outln!("stated in the file, and so for a lane's configuration:");
+    let guessed = made.units.iter().any(|unit| unit.guessed != [false; 2]);
+    let whose = if guessed { "used, and no statement where guessed" } else { "stated in the file" };
+    crate::outln!("{whose}; for a lane's configuration:");
     let listed = made.units.iter().map(|unit| {
         let (id, symbol) = (unit.id, &unit.symbol);
         let (tick, size) = (&unit.tick_size, &unit.size_unit);
@@ -102,7 +108,18 @@ fn warn(made: &Summary) {
             [true, false] => format!("tick size {} is a GUESS", unit.tick_size),
             [false, true] => format!("size unit {} is a GUESS", unit.size_unit),
         };
-        crate::errln!("warning: {}: {what} from this file's prices and sizes; --instruments states them", unit.symbol);
+        crate::errln!(
+            "warning: {}: {what} from the whole of this file, and no statement: who reads it needs --instruments, or --guess",
+            unit.symbol
+        );
+    }
+    for unit in made.units.iter().filter(|unit| unit.in_doubt > 0) {
+        crate::errln!(
+            "warning: {}: after {} lines the book was not whole again: updates were missing, or its ten levels reached behind \
+             the worst price of its snapshot (ask for 1,000 levels, and again from time to time)",
+            unit.symbol,
+            thousands(unit.in_doubt)
+        );
     }
     for unit in &made.units {
         off_grid(&unit.symbol, &unit.tick_size, unit.off_grid);
@@ -134,6 +151,14 @@ fn warn(made: &Summary) {
         if count > 0 {
             crate::errln!("note: {} {what}", thousands(count));
         }
+    }
+    if made.ahead_of_capture > 0 {
+        crate::errln!(
+            "warning: {} events without a time of the exchange's are stamped up to {:.1} s after their capture, since one event \
+             was captured that long before the exchange's time of it: a step of the capture's clock moves all that follow",
+            thousands(made.ahead_of_capture),
+            made.ahead_of_capture_ns as f64 / 1e9
+        );
     }
     if made.clock_unit != "nanoseconds" {
         crate::errln!("note: the capture's clock is in {}", made.clock_unit);

@@ -8,7 +8,7 @@ use super::line::Diff;
 
 /// Levels per side of a record.
 pub(super) const LEVELS: usize = 10;
-/// Diffs that wait for a snapshot, which is taken while they come in. At the fastest rate, 40 s of them.
+/// Latest diffs, kept for a snapshot, which is taken while they come in. At the fastest rate, 40 s of them.
 const WAITING: usize = 4096;
 
 /// Levels per side: price → size in units.
@@ -33,8 +33,6 @@ pub(super) enum Outcome {
     Taken,
     /// Diffs are missing before this one: the book begins anew with it, whole where a snapshot was waiting for it.
     Broken,
-    /// The book is whole from here.
-    Whole,
     /// Older than the book, or of no use to it.
     Unused,
 }
@@ -42,12 +40,41 @@ pub(super) enum Outcome {
 /// Number of the update, best bid and best ask of the last ticker.
 type Ticker = (u64, (i64, u32), (i64, u32));
 
+/// Worst prices down to which the levels of bids and asks are known; `None`: to the last one.
+///
+/// A snapshot has no more levels than were asked for, and does not say how many those were. Behind its worst price there
+/// may be levels that no diff tells of until they change. The side with fewer levels than the other is all there is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Edge {
+    bid: Option<i64>,
+    ask: Option<i64>,
+}
+
+impl Edge {
+    fn of(snapshot: &Update) -> Edge {
+        let (bids, asks) = (&snapshot.bids, &snapshot.asks);
+        let bid = bids.iter().map(|level| level.0).min().filter(|_| bids.len() >= asks.len());
+        let ask = asks.iter().map(|level| level.0).max().filter(|_| asks.len() >= bids.len());
+        Edge { bid, ask }
+    }
+
+    /// Whether all of the best levels are known to be so.
+    fn holds(self, top: &[BidAskPair; LEVELS]) -> bool {
+        let worst = &top[LEVELS - 1];
+        self.bid.is_none_or(|edge| worst.bid_px != UNDEF_PRICE && worst.bid_px >= edge)
+            && self.ask.is_none_or(|edge| worst.ask_px <= edge)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Depth {
     sides: Sides,
     /// Last update that the levels include.
     last: Option<u64>,
-    whole: bool,
+    /// No update is missing since the snapshot.
+    linked: bool,
+    edge: Edge,
+    /// The latest diffs that the levels include.
     waiting: VecDeque<Update>,
     /// A snapshot ahead of a whole book: after a reconnect it may come before the first new diff, which breaks the
     /// book.
@@ -58,12 +85,12 @@ pub(super) struct Depth {
 impl Depth {
     /// A book; one that no diffs will come for is whole as the best quotes alone.
     pub fn new(whole: bool) -> Self {
-        Self { whole, ..Self::default() }
+        Self { linked: whole, ..Self::default() }
     }
 
-    /// True once every level is known.
+    /// True while the best levels are known to be the best.
     pub fn whole(&self) -> bool {
-        self.whole
+        self.linked && self.edge.holds(&self.top())
     }
 
     /// Takes the next diff. One that overlaps what is known, as after a reconnect or of a second stream, adds what is new:
@@ -80,43 +107,46 @@ impl Depth {
             self.sides = Sides::default();
             self.ticker = None;
             self.waiting.clear();
-            self.whole = false;
+            self.linked = false;
         }
         self.last = Some(diff.last);
         self.sides.take(&update);
-        if !self.whole {
-            if self.waiting.len() == WAITING {
-                self.waiting.pop_front();
-            }
-            self.waiting.push_back(update);
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
         }
+        self.waiting.push_back(update);
         if !fits && let Some(spare) = self.spare.take() {
             self.snapshot(spare);
         }
         if fits { Outcome::Taken } else { Outcome::Broken }
     }
 
-    /// Takes a snapshot that includes every update up to `last`: the diffs that wait are put on top of it.
+    /// Takes a snapshot that includes every update up to `last`: the diffs after it are put on top of it.
     pub fn snapshot(&mut self, update: Update) -> Outcome {
-        let last = update.diff.last;
-        if self.whole && self.last.is_some_and(|have| last > have) {
+        let (last, whole) = (update.diff.last, self.whole());
+        if whole && self.last.is_some_and(|have| last > have) {
             self.spare = Some(update);
             return Outcome::Unused;
         }
         let newer = self.waiting.partition_point(|waiting| waiting.diff.last <= last);
-        let bridged = self.waiting.get(newer).is_none_or(|waiting| before(&waiting.diff) <= last);
-        if self.whole || !bridged {
+        let bridged = match self.waiting.get(newer) {
+            Some(waiting) => before(&waiting.diff) <= last,
+            None => self.last.is_none_or(|have| have <= last),
+        };
+        if whole || !bridged {
             return Outcome::Unused;
         }
+        self.waiting.drain(..newer);
+        self.edge = Edge::of(&update);
         self.sides = Sides::default();
         self.sides.take(&update);
         self.last = Some(last);
-        for waiting in self.waiting.drain(..).skip(newer) {
-            self.sides.take(&waiting);
+        for waiting in &self.waiting {
+            self.sides.take(waiting);
             self.last = Some(waiting.diff.last);
         }
-        self.whole = true;
-        Outcome::Whole
+        self.linked = true;
+        Outcome::Taken
     }
 
     /// Takes a message that is the whole book by itself, of a symbol that no diffs come for.
@@ -127,7 +157,8 @@ impl Depth {
         self.sides = Sides::default();
         self.sides.take(&update);
         self.last = Some(update.diff.last);
-        if std::mem::replace(&mut self.whole, true) { Outcome::Taken } else { Outcome::Whole }
+        self.linked = true;
+        Outcome::Taken
     }
 
     /// Takes the best quotes as they were after update number `update`.

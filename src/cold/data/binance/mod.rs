@@ -8,8 +8,9 @@
 //!   quotes are. A record comes after each line that changes the ten best levels. Its fields tell the best-ranked change of
 //!   the one side that changed (`A` or `C`, by how much); action `M`, side `N`, no price where both did. Order counts are 0:
 //!   Binance does not tell them.
-//! - *Whole*: until a snapshot, and again after a diff that begins behind what is known, levels are missing. Records
-//!   are flagged MAYBE_BAD_BOOK till then; at a break an `R` record clears the book first. The snapshot may come before
+//! - *Whole*: until a snapshot, and again after a diff that begins behind what is known, levels are missing. A snapshot is
+//!   whole down to its worst price on each side (the side with fewer levels is all there is): while one of the ten levels
+//!   lies behind it, another might be missing there, until the next snapshot. Records are flagged MAYBE_BAD_BOOK till then; at a break an `R` record clears the book first. The snapshot may come before
 //!   the diff that breaks; a diff that came before, or an older one, changes nothing, and one that overlaps adds what is
 //!   new. A symbol without diffs has a book of its best quotes alone, which is whole.
 //! - *Streams of the best 5, 10 or 20 levels* (`depth20`) are the book of a symbol that no diffs come for: each message is
@@ -146,6 +147,8 @@ pub struct Unit {
     pub wholes_alone: bool,
     /// Line from which the book is whole; `None` when it never is.
     pub whole_from_line: Option<u64>,
+    /// Lines behind that one after which it is not.
+    pub in_doubt: u64,
     /// Diffs that did not follow the one before, and the line of the first.
     pub breaks: Oddity,
 }
@@ -169,6 +172,10 @@ pub struct Summary {
     pub clock_unit: &'static str,
     /// Events without a time of the exchange's; theirs is worked out from the capture's clock.
     pub untimed: u64,
+    /// Those of them whose time is more than a second behind their capture, since one event was that far ahead of its own.
+    pub ahead_of_capture: u64,
+    /// How far behind, at most, in ns.
+    pub ahead_of_capture_ns: u64,
     /// Events whose time is finer than milliseconds.
     pub fine_times: u64,
     /// Aggregated trades left out, since single ones are captured.

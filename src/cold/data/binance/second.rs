@@ -19,6 +19,10 @@ use crate::{Error, Result};
 /// Most names of events that are counted one by one; Binance has some thirty.
 const NAMES: usize = 64;
 
+/// A time that far behind its capture is said: the exchange's clock was that far ahead of the capture's once, or that was
+/// one wrong time.
+const FUTURE_NS: u64 = 1_000_000_000;
+
 /// One symbol on its way through the file.
 struct Symbol {
     unit: u128,
@@ -62,6 +66,7 @@ impl<'a> Pass<'a> {
             wholes_alone: found.wholes_alone(),
             whole_from_line: (!found.depth()).then_some(1),
             breaks: Default::default(),
+            in_doubt: 0,
         });
         let clock_unit = survey.clock.unit.name();
         let summary = Summary { units: listed.collect(), clock_unit, ..Summary::default() };
@@ -123,6 +128,10 @@ impl<'a> Pass<'a> {
         let ts_recv_ns = self.clock.recv_ns(line.captured, line.ts_event_ns)?;
         let ts_event_ns = self.clock.event_ns(ts_recv_ns, line.ts_event_ns);
         self.summary.untimed += u64::from(line.ts_event_ns.is_none());
+        if line.ts_event_ns.is_none() && ts_event_ns > ts_recv_ns.saturating_add(FUTURE_NS) {
+            self.summary.ahead_of_capture += 1;
+            self.summary.ahead_of_capture_ns = self.summary.ahead_of_capture_ns.max(ts_event_ns - ts_recv_ns);
+        }
         self.summary.fine_times += u64::from(line.fine);
         if let Some(ts_event_ns) = line.ts_event_ns {
             self.summary.behind_ns = self.summary.behind_ns.max(ts_event_ns.saturating_sub(ts_recv_ns));
@@ -190,9 +199,6 @@ impl<'a> Pass<'a> {
         stamp.ts_event_ns = symbol.book_ns;
         let unit = &mut self.summary.units[at];
         match outcome {
-            Outcome::Whole => {
-                unit.whole_from_line.get_or_insert(lines.number);
-            }
             Outcome::Broken => {
                 unit.breaks.note(lines.number);
                 let clear = emit::clear(&stamp);
@@ -203,7 +209,12 @@ impl<'a> Pass<'a> {
             Outcome::Taken => {}
         }
         let symbol = &mut self.symbols[at];
-        let doubt = if symbol.depth.whole() { 0 } else { flags::MAYBE_BAD_BOOK };
+        let whole = symbol.depth.whole();
+        let doubt = if whole { 0 } else { flags::MAYBE_BAD_BOOK };
+        self.summary.units[at].in_doubt += u64::from(!whole && self.summary.units[at].whole_from_line.is_some());
+        if whole {
+            self.summary.units[at].whole_from_line.get_or_insert(lines.number);
+        }
         let top = symbol.depth.top();
         if let Some(message) = emit::quotes(&stamp, &symbol.told, &top, doubt) {
             symbol.told = top;

@@ -59,9 +59,11 @@ impl Found {
     }
 
     /// No diffs come, so each message of levels is the whole book: partial depth streams do not say what they are where
-    /// the capture lacks the stream's name, and look like snapshots (spot) or diffs (futures).
+    /// the capture lacks the stream's name, and look like snapshots (spot) or diffs (futures). Beside a snapshot, which nobody
+    /// needs there, what looks like diffs is taken for them.
     pub fn wholes_alone(&self) -> bool {
-        let diffs = if self.diffs >= 2 && self.like_partial == self.diffs { 0 } else { self.diffs };
+        let partial = self.diffs >= 2 && self.like_partial == self.diffs && self.wholes == 0;
+        let diffs = if partial { 0 } else { self.diffs };
         diffs == 0 && self.depth()
     }
 
