@@ -202,7 +202,8 @@ fn rows_that_nothing_explains_are_counted_and_followed() {
 
 #[test]
 fn absent_levels_are_left_out() {
-    let day = Day::new(&["34200,1,7,10,1010000,-1"], &["1010000,10,-9999999999,0,9999999999,0,-9999999999,0"]);
+    // The least price that there is has no absolute value of its own kind; it is no level either.
+    let day = Day::new(&["34200,1,7,10,1010000,-1"], &["1010000,10,-9999999999,0,9999999999,0,-9223372036854775808,0"]);
     let (summary, feed) = day.convert().unwrap();
     assert_eq!((summary.levels, bodies(&feed)), (2, vec!["R".to_owned(), "A Ask 101 10 .".to_owned()]));
 }

@@ -286,6 +286,9 @@ fn other_units_than_it_was_trained_in() {
         assert!(refusal.contains(part), "no {part:?} in: {refusal}");
     }
     assert!(fits("goog", 10_000_000, 100.0).unwrap_err().contains("size unit 100"));
+    // A replay of several publishers under one number calls each GOOG@N.
+    assert!(fits("GOOG@41", 50_000_000, 1.0).unwrap_err().contains("GOOG@41 with tick size 0.05"));
+    assert_eq!(fits("GOOG@41", 10_000_000, 1.0), Ok(vec![]));
     let [equal] = &fits("SYN0001", 10_000_000, 1.0).unwrap()[..] else { panic!("one line") };
     assert_eq!(equal, "mlp-k10 was trained on GOOG, not on SYN0001: the units are equal");
     let [other] = &fits("ESH4", 250_000_000, 1.0).unwrap()[..] else { panic!("one line") };

@@ -135,6 +135,18 @@ fn the_chosen_schema_says_how_deep_the_records_are() {
     assert!(!said.contains("the records show"), "{said}");
 }
 
+/// Instruments of one symbol are named once.
+#[test]
+fn a_symbol_is_named_once_for_what_it_does_not_show() {
+    let of = |publisher_id| {
+        let quote = quote::<1>(2, b'A', 2, 7);
+        Mbp1Msg { event: TradeMsg { hd: RecordHeader { publisher_id, ..quote.event.hd }, ..quote.event }, ..quote }
+    };
+    let two = Recording::new().with(of(1)).with(of(2)).written();
+    let (_, said, _) = two.run(&["features", "--set", "book"]);
+    assert!(said.contains("warning: TEST: the records show 1 level of a side"), "{said}");
+}
+
 /// Merging makes such a file of two that are none: it is said.
 #[test]
 fn a_merge_that_mixes_says_so() {

@@ -33,6 +33,7 @@ pub fn of_feed(set: &FeatureSet, feed: &Feed) -> Vec<String> {
     for (instrument, identity) in feed.instruments.iter().zip(&feed.identities) {
         let Some(levels) = identity.levels() else { continue };
         match shown.iter_mut().find(|(n, _)| *n == levels) {
+            Some((_, names)) if names.contains(&instrument.symbol.as_str()) => {}
             Some((_, names)) => names.push(&instrument.symbol),
             None => shown.push((levels, vec![&instrument.symbol])),
         }

@@ -317,8 +317,11 @@ impl Manifest {
     pub fn fits_units(&self, lane: &str, instruments: &Instruments) -> Result<Vec<String>> {
         let mut others: Vec<(bool, &Instrument)> = Vec::new();
         for instrument in instruments.iter().filter(|_| !self.instruments.is_empty()) {
-            let mut own =
-                self.instruments.iter().filter(|own| own.symbol.eq_ignore_ascii_case(&instrument.symbol)).peekable();
+            let mut own = self
+                .instruments
+                .iter()
+                .filter(|own| own.symbol.eq_ignore_ascii_case(base(&instrument.symbol)))
+                .peekable();
             match own.peek().copied() {
                 None => others.push((self.instruments.iter().any(|any| any.counts_as(instrument)), instrument)),
                 // Trained on days of several tick sizes, it may run in any of them.
@@ -378,4 +381,10 @@ impl Manifest {
             }
         }
     }
+}
+
+/// A lane's symbol without the publisher that a replay puts behind it where several share a number, as in `GOOG@41`.
+fn base(symbol: &str) -> &str {
+    let numbered = |(_, publisher): &(&str, &str)| publisher.parse::<u16>().is_ok();
+    symbol.rsplit_once('@').filter(numbered).map_or(symbol, |(symbol, _)| symbol)
 }

@@ -142,7 +142,7 @@ impl<R: BufRead> Lines<R> {
             let value = integer(field).ok_or_else(|| self.wrong(i + 1, "price in 0.0001 or number of shares"))?;
             if i % 2 == 0 {
                 price = value;
-            } else if price.abs() < ABSENT {
+            } else if price.unsigned_abs() < ABSENT {
                 let size = u32::try_from(value).ok().filter(|&size| size > 0 && size < u32::MAX);
                 let size = size.ok_or_else(|| self.wrong(i + 1, "number of shares of at least 1"))?;
                 let side = if i % 4 == 1 { Side::Ask } else { Side::Bid };
@@ -169,7 +169,7 @@ const MAX_LINE: u64 = 1 << 20;
 /// LOBSTER prices are in 1e-4, DBN's in 1e-9.
 const PRICE_SCALE: i64 = 100_000;
 /// Absolute price of a level that is not there.
-const ABSENT: i64 = 9_999_999_999;
+const ABSENT: u64 = 9_999_999_999;
 
 fn kind_of(field: &[u8], price: i64) -> Option<Kind> {
     Some(match field {
