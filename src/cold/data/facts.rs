@@ -181,7 +181,7 @@ impl Facts {
                 instrument.symbol = symbol;
             }
             (instrument.tick_size, instrument.size_unit) = (fact.tick_size, fact.size_unit.unwrap_or(1.0));
-            identity.definition.guessed &= !stated.is_some_and(|fact| fact.size_unit.is_some());
+            identity.definition.guessed &= stated.is_none_or(|fact| fact.size_unit.is_none());
             identity.source = Some(fact.source);
         }
         Ok(())

@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// Of each kind of records that tell facts: times of the first and the last one, ns since the epoch.
 pub(super) type Lives = BTreeMap<u8, (u64, u64)>;
 
+/// A file's place, and the times that it tells of.
+type Told = (usize, (u64, u64));
+
 /// Takes the next record of an instrument.
 pub(super) fn note(lives: &mut Lives, record: &[u64]) {
     let kind = record[0].to_le_bytes()[1];
@@ -23,12 +26,12 @@ pub(super) fn note(lives: &mut Lives, record: &[u64]) {
 
 /// Refuses two files that tell the same: records of one kind, of one instrument of the output, at the same times.
 pub(super) fn refuse(files: &[Survey], ids: &[Vec<u32>]) -> Result<()> {
-    let mut known: BTreeMap<(u16, u32, u8), Vec<(usize, (u64, u64))>> = BTreeMap::new();
+    let mut known: BTreeMap<(u16, u32, u8), Vec<Told>> = BTreeMap::new();
     for (n, file) in files.iter().enumerate() {
         for ((at, (instrument, identity)), &id) in file.each().enumerate().zip(&ids[n]) {
             for (&kind, &span) in &file.lives[at] {
                 let told = known.entry((identity.publisher, id, kind)).or_default();
-                let same = |&&(other, before): &&(usize, (u64, u64))| other != n && overlap(before, span);
+                let same = |&&(other, before): &&Told| other != n && overlap(before, span);
                 if let Some(&(other, before)) = told.iter().find(same) {
                     let what = format!(
                         "its records of {} from {} to {} ns are told by {} too, from {} to {} ns: every fact there would count \
