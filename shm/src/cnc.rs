@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How often an operator looks for its answer.
 const ANSWER_POLL: Duration = Duration::from_micros(200);
+/// How much longer an operator waits for a RESUME that the owner has taken just when time was up.
+const TAKEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The sidecar's end of its page; it holds the region's lock for as long as it lives. The hot thread and
 /// the cold side share it: each cell has one writer at a time. [`CncOwner::publish_stages`] is the cold side's, and so is
@@ -130,8 +132,22 @@ impl CncOwner {
         mailbox::poll(self.page.request(), self.last_ticket.load(Ordering::Relaxed))
     }
 
-    /// Answers `request`. Set the state before: who sees the answer sees that state.
+    /// Takes `request`: ask before a HALT is ended. False for a RESUME that was withdrawn meanwhile, which the next look at
+    /// the mailbox finds as a HALT.
+    pub fn take(&self, request: &Request) -> bool {
+        mailbox::take(self.page.request(), request)
+    }
+
+    /// Whether the request of this ticket has its answer.
+    pub fn has_answered(&self, ticket: u64) -> bool {
+        mailbox::answered(self.page.answers(), ticket) != Err(Waiting::Pending)
+    }
+
+    /// Answers `request`. Set the state before: who sees the answer sees that state. A RESUME that was withdrawn is answered
+    /// as refused, when the HALT in its place is done.
     pub fn answer(&self, request: &Request, outcome: Outcome) {
+        let refused = request.withdrawn && outcome == Outcome::Done;
+        let outcome = if refused { Outcome::Refused } else { outcome };
         mailbox::answer(self.page.answers(), request.ticket, outcome);
         // Relaxed: only whoever answers reads it.
         self.last_ticket.store(request.ticket, Ordering::Relaxed);
@@ -302,7 +318,8 @@ impl CncClient {
     /// Asks a live sidecar and waits for its answer, at most `timeout`. Only an operator may.
     ///
     /// Several operators may ask at once; each gets the answer to its own request. An operator that gives up may still
-    /// be obeyed later.
+    /// be obeyed later, but not with a RESUME: that is withdrawn, and a HALT in its place. So does a HALT with the RESUME of
+    /// another operator that waits, which is then refused.
     pub fn request(&self, command: Command, timeout: Duration) -> Result<Outcome> {
         if !self.page.memory().writable() {
             let path = self.page.memory().path().to_owned();
@@ -313,13 +330,13 @@ impl CncClient {
                 owner: None,
             });
         }
-        let deadline = Instant::now() + timeout;
+        let mut deadline = Instant::now() + timeout;
         // Nobody answers a claim on a dead owner's page.
         if !self.owner_alive() {
             self.still_there(command, deadline, timeout)?;
         }
         let answers = self.page.answers();
-        let mut ticket = None;
+        let (mut ticket, mut last_wait) = (None, command != Command::Resume);
         loop {
             ticket = ticket.or_else(|| mailbox::ask(self.page.request(), answers, command));
             match ticket.map(|ticket| mailbox::answered(answers, ticket)) {
@@ -334,6 +351,9 @@ impl CncClient {
                         match ticket.map(|ticket| mailbox::answered(answers, ticket)) {
                             Some(Ok(outcome)) => return Ok(outcome),
                             Some(Err(Waiting::Overwritten)) => {}
+                            Some(Err(Waiting::Pending)) if !last_wait && !self.withdraw(ticket) => {
+                                (deadline, last_wait) = (deadline + TAKEN_PATIENCE, true);
+                            }
                             Some(Err(Waiting::Pending)) | None => return Err(gone),
                         }
                     }
@@ -341,6 +361,11 @@ impl CncClient {
             }
             std::thread::sleep(ANSWER_POLL);
         }
+    }
+
+    /// False where the owner has taken the RESUME: it is about to answer.
+    fn withdraw(&self, ticket: Option<u64>) -> bool {
+        ticket.is_none_or(|ticket| mailbox::withdraw(self.page.request(), ticket))
     }
 
     fn still_there(&self, command: Command, deadline: Instant, timeout: Duration) -> Result<()> {

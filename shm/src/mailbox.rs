@@ -5,6 +5,10 @@
 //! can die in the middle of one: an operator killed after its claim is answered all the same, one killed before it
 //! has left no trace.
 //!
+//! A RESUME that waits can be withdrawn, by its operator when time is up and by whoever asks for a HALT: the same ticket
+//! then stands for a HALT. The owner takes a RESUME, by compare-and-swap as well, before it ends the HALT, so that either the
+//! one or the other has come first for both.
+//!
 //! One named pair, **Answer–Answer**: the owner's release store of an answer and the operator's acquire load. Who sees
 //! an answer sees what the owner did before it: after "halted", the page says HALT.
 
@@ -13,6 +17,11 @@ use crate::sync::{AtomicU64, Ordering, Site, at, kept};
 
 /// Answers kept: an operator may be so many requests late.
 pub const ANSWERS: usize = 8;
+
+/// In the place of [`Command::Resume`], one that was withdrawn: the owner obeys it as a HALT, and answers that it refused.
+const WITHDRAWN: u64 = 4;
+/// In the place of [`Command::Resume`], one that the owner carries out: it can be withdrawn no more.
+const TAKEN: u64 = 5;
 
 /// What an operator may ask.
 #[repr(u8)]
@@ -55,6 +64,8 @@ pub struct Request {
     pub ticket: u64,
     /// What is asked; `None` when this version does not know it.
     pub command: Option<Command>,
+    /// A RESUME that was withdrawn, and stands as a HALT: done, it is answered as refused.
+    pub withdrawn: bool,
 }
 
 /// Why an operator has no answer.
@@ -66,12 +77,16 @@ pub enum Waiting {
     Overwritten,
 }
 
-/// Claims the mailbox for `command`. `None` while an earlier request waits or another operator was faster: try again.
+/// Claims the mailbox for `command`. `None` while an earlier request waits or another operator was faster: try again. A HALT
+/// waits for no RESUME: it withdraws it.
 pub fn ask(request: &AtomicU64, answers: &[AtomicU64], command: Command) -> Option<u64> {
     // Relaxed: the word carries the whole request, nothing else is read through it.
     let last = request.load(Ordering::Relaxed);
     let ticket = last >> 8;
     if ticket != 0 && answered(answers, ticket).is_err_and(|waiting| waiting == Waiting::Pending) {
+        if command == Command::Halt {
+            withdraw(request, ticket);
+        }
         return None;
     }
     // Ticket 0 is nobody's: behind the last of 56 bits, which only a scribbler reaches, comes 1.
@@ -84,6 +99,33 @@ pub fn ask(request: &AtomicU64, answers: &[AtomicU64], command: Command) -> Opti
     }
     crash::point("mailbox: claim");
     Some(next)
+}
+
+/// Turns the RESUME of `ticket` that waits into a HALT. False where it waits no more: the owner has taken it or answered,
+/// it was withdrawn already, or it was none.
+pub fn withdraw(request: &AtomicU64, ticket: u64) -> bool {
+    change(request, ticket, WITHDRAWN)
+}
+
+/// Takes `request` before it is carried out: from here on it is not withdrawn. False for a RESUME that has been, and stands
+/// as a HALT at the next look.
+pub fn take(word: &AtomicU64, request: &Request) -> bool {
+    request.command != Some(Command::Resume) || change(word, request.ticket, TAKEN)
+}
+
+/// Changes the RESUME of `ticket`, if it still is one.
+fn change(word: &AtomicU64, ticket: u64, to: u64) -> bool {
+    let (resume, changed) = (ticket << 8 | Command::Resume as u64, ticket << 8 | to);
+    // Relaxed: the word carries it all.
+    if kept(Site::Take) {
+        word.compare_exchange(resume, changed, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    } else {
+        let is = word.load(Ordering::Relaxed) == resume;
+        if is {
+            word.store(changed, Ordering::Relaxed);
+        }
+        is
+    }
 }
 
 /// The answer to `ticket`.
@@ -105,13 +147,14 @@ pub fn poll(request: &AtomicU64, last: u64) -> Option<Request> {
     if ticket == last || ticket == 0 {
         return None;
     }
+    let withdrawn = word & 0xff == WITHDRAWN;
     let command = match word & 0xff {
-        1 => Some(Command::Halt),
+        1 | WITHDRAWN => Some(Command::Halt),
         2 => Some(Command::Resume),
         3 => Some(Command::Stop),
         _ => None,
     };
-    Some(Request { ticket, command })
+    Some(Request { ticket, command, withdrawn })
 }
 
 /// Answers `ticket`; everything done before is visible to whoever sees the answer.

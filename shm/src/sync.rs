@@ -33,6 +33,8 @@ pub enum Site {
     HeadLoad,
     /// Mailbox: the request is claimed by compare-and-swap.
     Claim,
+    /// Mailbox: a RESUME is taken, or withdrawn, by compare-and-swap.
+    Take,
     /// Mailbox: release store of an answer.
     Answer,
     /// Mailbox: acquire load of an answer.

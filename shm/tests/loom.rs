@@ -149,6 +149,34 @@ fn two_operators() {
     });
 }
 
+/// A RESUME that is withdrawn leaves the lane halted; one that is not ends the HALT.
+fn withdrawn() {
+    loom::model(|| {
+        let body = memory(PAGE_WORDS);
+        let operator = page(&body);
+        operator.set_halted(true);
+        let ticket = mailbox::ask(operator.request(), operator.answers(), Command::Resume).expect("nobody else asks");
+        let owner = thread::spawn(move || {
+            let page = page(&body);
+            let mut answered = false;
+            for _ in 0..2 {
+                let Some(request) = mailbox::poll(page.request(), 0).filter(|_| !answered) else { continue };
+                if mailbox::take(page.request(), &request) {
+                    page.set_halted(request.command == Some(Command::Halt));
+                    let outcome = if request.withdrawn { Outcome::Refused } else { Outcome::Done };
+                    mailbox::answer(page.answers(), request.ticket, outcome);
+                    answered = true;
+                }
+            }
+        });
+        let withdrawn = mailbox::withdraw(operator.request(), ticket);
+        owner.join().unwrap();
+        assert_eq!(operator.halted(), withdrawn, "withdrawn: and the lane was resumed, or the other way round");
+        let outcome = if withdrawn { Outcome::Refused } else { Outcome::Done };
+        assert_eq!(mailbox::answered(operator.answers(), ticket), Ok(outcome), "withdrawn: answered otherwise");
+    });
+}
+
 fn page(memory: &Arc<Vec<AtomicU64>>) -> Page<Arc<Vec<AtomicU64>>> {
     Page::new(memory.clone(), 0).expect("a whole page")
 }
@@ -238,6 +266,11 @@ fn mailbox_holds() {
 }
 
 #[test]
+fn withdrawn_holds() {
+    withdrawn();
+}
+
+#[test]
 fn consumed_holds() {
     consumed();
 }
@@ -285,6 +318,7 @@ must_fail! {
     mailbox_needs_claim: two_operators without Claim, "claim";
     mailbox_needs_answer: two_operators without Answer, "answer";
     mailbox_needs_answer_load: two_operators without AnswerLoad, "answer";
+    mailbox_needs_take: withdrawn without Take, "withdrawn";
     consumed_needs_store: consumed without ConsumedStore, "consumed";
     consumed_needs_load: consumed without ConsumedLoad, "consumed";
     ticks_ring_needs_store: ticks_ring without TicksRingStore, "ticks ring";

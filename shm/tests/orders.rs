@@ -133,3 +133,41 @@ fn orders_need_no_clock() {
     drop(page);
     assert_eq!(order(&place, Command::Resume).unwrap(), Outcome::Done);
 }
+
+/// A RESUME that nobody has carried out is withdrawn when its operator's time is up, and when another operator halts: the
+/// owner finds a HALT in its place.
+#[test]
+fn a_resume_that_waits_is_withdrawn() {
+    let place = place();
+    let page = owner(&place);
+    page.set_halted(true);
+    let operator = || CncClient::attach_operator(&place.lane).unwrap();
+    let late = operator().request(Command::Resume, Duration::from_millis(5)).unwrap_err();
+    assert!(matches!(late, Error::NoAnswer { .. }), "{late}");
+    let found = page.poll_mailbox().expect("asked");
+    assert_eq!((found.command, found.withdrawn), (Some(Command::Halt), true));
+    page.answer(&found, Outcome::Done);
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let resume = scope.spawn(|| operator().request(Command::Resume, SOON).unwrap());
+        let asked = loop {
+            if let Some(asked) = page.poll_mailbox() {
+                break asked;
+            }
+            std::thread::yield_now();
+        };
+        let halt = scope.spawn(|| operator().request(Command::Halt, SOON).unwrap());
+        let changed = loop {
+            let now = page.poll_mailbox().expect("nobody answers");
+            if now.withdrawn {
+                break now;
+            }
+            std::thread::yield_now();
+        };
+        assert!(asked.command == Some(Command::Resume) && !page.take(&asked) && page.take(&changed));
+        page.answer(&changed, Outcome::Done);
+        scope.spawn(|| serve(&page, &end));
+        assert_eq!((resume.join().unwrap(), halt.join().unwrap()), (Outcome::Refused, Outcome::Done));
+        end.store(true, Ordering::Relaxed);
+    });
+}

@@ -2,6 +2,9 @@
 /// The sidecar's end of the control page, for tests and mock sidecars in C++.
 #pragma once
 
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
+
 #include "control.hpp"
 
 namespace pillion {
@@ -77,8 +80,15 @@ public:
     [[nodiscard]] std::optional<Request> poll_mailbox() const noexcept {
         return detail::waiting(page_.at(layout::cnc::request), last_ticket_);
     }
-    /// Answers `request`. Set the state before: who sees the answer sees that state.
+    /// Takes `request`: ask before a HALT is ended. False for a RESUME that was withdrawn meanwhile, which the next look at the
+    /// mailbox finds as a HALT.
+    [[nodiscard]] bool take(const Request& request) noexcept {
+        return detail::take(page_.at_mut(layout::cnc::request), request);
+    }
+    /// Answers `request`. Set the state before: who sees the answer sees that state. A RESUME that was withdrawn is answered as
+    /// refused, when the HALT in its place is done.
     void answer(const Request& request, Outcome outcome) noexcept {
+        outcome = request.withdrawn && outcome == Outcome::done ? Outcome::refused : outcome;
         detail::answer(page_.at_mut(layout::cnc::answers), request.ticket, outcome);
         last_ticket_ = request.ticket;
     }
@@ -97,3 +107,5 @@ private:
 };
 
 } // namespace pillion
+
+#endif

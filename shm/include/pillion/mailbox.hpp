@@ -4,7 +4,13 @@
 /// One request word holds `ticket << 8 | command`; an operator claims the next ticket by compare-and-swap once the last
 /// one is answered. Answer t stands in word t mod 8 as `ticket << 8 | outcome`. Each message is one word, so nobody can
 /// die in the middle of one.
+///
+/// A RESUME that waits can be withdrawn, by its operator when time is up and by whoever asks for a HALT: the same ticket then
+/// stands for a HALT. The owner takes a RESUME, by compare-and-swap as well, before it ends the HALT.
 #pragma once
+
+#include "require.hpp"
+#if __cplusplus >= 202002L // Below, that error is all there is to say.
 
 #include "sys.hpp"
 #include "words.hpp"
@@ -42,6 +48,7 @@ enum class Outcome : std::uint8_t {
 struct Request {
     std::uint64_t ticket;           ///< Its number, from 1.
     std::optional<Command> command; ///< Nothing when this version does not know it.
+    bool withdrawn = false;         ///< A RESUME that was withdrawn, and stands as a HALT: done, it is answered as refused.
 };
 
 /// The word that stands for `command`.
@@ -59,6 +66,23 @@ namespace detail {
 /// Answers kept: an operator may be so many requests late.
 inline constexpr std::uint64_t answers_kept = 8;
 
+/// In the place of Command::resume, one that was withdrawn: obeyed as a HALT, and answered as refused.
+inline constexpr Word withdrawn = 4;
+/// In the place of Command::resume, one that the owner carries out: it can be withdrawn no more.
+inline constexpr Word taken = 5;
+
+/// Changes the RESUME of `ticket`, if it still is one.
+inline bool change_resume(Word* request, std::uint64_t ticket, Word to) noexcept {
+    Word resume = ticket << 8 | static_cast<Word>(Command::resume);
+    // Relaxed: the word carries it all.
+    return std::atomic_ref<Word>{*request}.compare_exchange_strong(resume, ticket << 8 | to, std::memory_order_relaxed);
+}
+
+/// Takes what is asked before it is carried out. False for a RESUME that was withdrawn, and stands as a HALT at the next look.
+[[nodiscard]] inline bool take(Word* word, const Request& request) noexcept {
+    return request.command != Command::resume || change_resume(word, request.ticket, taken);
+}
+
 /// How it stands with a request.
 enum class Waiting : std::uint8_t { answered, pending, overwritten };
 
@@ -75,13 +99,17 @@ enum class Waiting : std::uint8_t { answered, pending, overwritten };
     return Waiting::answered;
 }
 
-/// Claims the mailbox for `command`; its ticket, or 0 while an earlier request waits or another operator was faster.
+/// Claims the mailbox for `command`; its ticket, or 0 while an earlier request waits or another operator was faster. A HALT
+/// waits for no RESUME: it withdraws it.
 [[nodiscard]] inline std::uint64_t ask(Word* request, const Word* answers, Command command) noexcept {
     // Relaxed: the word carries the whole request, nothing else is read through it.
     Word last = load(request);
     const std::uint64_t ticket = last >> 8;
     Outcome outcome{};
     if (ticket != 0 && answered(answers, ticket, outcome) == Waiting::pending) {
+        if (command == Command::halt) {
+            change_resume(request, ticket, withdrawn);
+        }
         return 0;
     }
     // Ticket 0 is nobody's: behind the last of 56 bits, which only a scribbler reaches, comes 1.
@@ -96,12 +124,13 @@ enum class Waiting : std::uint8_t { answered, pending, overwritten };
 enum class Ending : std::uint8_t { answered, overwritten, no_owner, no_answer };
 
 /// Claims the mailbox for `command` and waits for the answer, in `outcome` when there is one. `owner_alive()` is asked
-/// before each sleep.
+/// before each sleep. A RESUME without an answer is withdrawn, or waited for a second longer where the owner has taken it.
 template <class Alive>
 [[nodiscard]] Ending ask_and_wait(Word* request, const Word* answers, Command command, std::chrono::nanoseconds timeout,
                                   Outcome& outcome, Alive&& owner_alive) {
     const auto start = std::chrono::steady_clock::now();
     std::uint64_t ticket = 0;
+    bool last_wait = command != Command::resume;
     for (std::optional<Ending> ending;;) {
         if (ticket == 0 && !ending) {
             ticket = ask(request, answers, command);
@@ -111,7 +140,12 @@ template <class Alive>
             return found == Waiting::answered ? Ending::answered : Ending::overwritten;
         }
         if (ending) {
-            return *ending;
+            if (last_wait || ticket == 0 || change_resume(request, ticket, withdrawn)) {
+                return *ending;
+            }
+            last_wait = true;
+            timeout += std::chrono::seconds{1};
+            ending.reset();
         }
         // The owner may have answered, and ended as asked, since the look above: then the next look is the last.
         if (!owner_alive()) {
@@ -132,8 +166,11 @@ template <class Alive>
         return std::nullopt;
     }
     const Word command = word & 0xffU;
+    if (command == withdrawn) {
+        return Request{ticket, Command::halt, true};
+    }
     const bool known = command >= 1 && command <= 3;
-    return Request{ticket, known ? std::optional{static_cast<Command>(command)} : std::nullopt};
+    return Request{ticket, known ? std::optional{static_cast<Command>(command)} : std::nullopt, false};
 }
 
 /// Answers `ticket`.
@@ -144,3 +181,5 @@ inline void answer(Word* answers, std::uint64_t ticket, Outcome outcome) noexcep
 
 } // namespace detail
 } // namespace pillion
+
+#endif

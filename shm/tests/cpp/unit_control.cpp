@@ -217,6 +217,38 @@ void an_answer_in_the_last_moment_is_taken() {
     CHECK(detail::ask_and_wait(&request, answers, Command::stop, 0s, outcome, silent) == detail::Ending::no_answer);
 }
 
+/// A RESUME without an answer is withdrawn: the owner finds a HALT in its place and refuses. One that the owner has taken is not;
+/// and a HALT waits for no RESUME.
+void a_resume_that_is_late_is_withdrawn() {
+    const Place place;
+    ControlOwner owner = must(ControlOwner::create(place.lane, place.clock));
+    owner.set_halted(true);
+    Control control = must(Control::attach_operator(place.lane, place.clock));
+    CHECK(refused(control.resume(10ms)).code == Errc::no_answer);
+    const auto late = owner.poll_mailbox();
+    CHECK(late && late->command == Command::halt && late->withdrawn && owner.take(*late));
+    owner.answer(*late, Outcome::done);
+    CHECK_EQ(place.word(Kind::cnc, 512 + layout::cnc::answers + 8), 1U << 8 | 2U);
+
+    detail::Word request = 1U << 8 | 2U;
+    detail::Word answers[8] = {};
+    const auto asked = detail::waiting(&request, 0);
+    CHECK_EQ(detail::ask(&request, answers, Command::halt), 0U);
+    CHECK(!detail::take(&request, *asked) && detail::waiting(&request, 0)->withdrawn);
+    request = 1U << 8 | 2U;
+    CHECK(detail::take(&request, *asked));
+    Outcome outcome{};
+    const auto taken_now = [&] {
+        const auto next = detail::waiting(&request, 1);
+        if (next && next->command == Command::resume && detail::take(&request, *next)) {
+            detail::answer(answers, 2, Outcome::done);
+        }
+        return true;
+    };
+    detail::answer(answers, 1, Outcome::done);
+    CHECK(detail::ask_and_wait(&request, answers, Command::resume, 0s, outcome, taken_now) == detail::Ending::answered);
+}
+
 /// Ticket 0 is nobody's: a request word that somebody scribbled full of ones is answered, and then comes 1.
 void behind_the_last_ticket_comes_the_first() {
     detail::Word request = UINT64_MAX;
@@ -363,6 +395,7 @@ int main() {
     a_ticket_is_claimed_once();
     who_is_not_answered_is_told_why();
     an_answer_in_the_last_moment_is_taken();
+    a_resume_that_is_late_is_withdrawn();
     behind_the_last_ticket_comes_the_first();
     a_lost_answer_is_told();
     a_halt_outlives_its_sidecar();
