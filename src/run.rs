@@ -32,6 +32,8 @@ pub struct Link {
     pub stop_lane: AtomicBool,
     /// Cold to hot: halt, since a HALT is recorded. The hot thread takes it away when it is done.
     pub halt: AtomicBool,
+    /// Cold to hot: what becomes of a RESUME in the mailbox, [`Link::decide`].
+    verdict: AtomicU64,
     /// Empty histograms, cold to hot. Besides the set in use one circulates: here, in `full` or in the cold side's hands.
     pub empty: Slot<StageSet>,
     /// Filled histograms, hot to cold.
@@ -72,6 +74,17 @@ impl Link {
         self.stop.load(Ordering::Relaxed) | self.stop_lane.load(Ordering::Relaxed)
     }
 
+    /// The cold side's word on the RESUME of `ticket`: it is carried out if `may`, else refused.
+    pub fn decide(&self, ticket: u64, may: bool) {
+        // Release: the hot thread that resumes does so after the records are gone.
+        self.verdict.store(ticket << 1 | u64::from(may), Ordering::Release);
+    }
+
+    fn verdict(&self, ticket: u64) -> Option<bool> {
+        let word = self.verdict.load(Ordering::Acquire);
+        (word >> 1 == ticket).then_some(word & 1 == 1)
+    }
+
     /// A link with one hand-over slot each way.
     pub fn new(cnc: CncOwner, stop: Arc<AtomicBool>) -> Self {
         Self {
@@ -79,6 +92,7 @@ impl Link {
             stop,
             stop_lane: AtomicBool::new(false),
             halt: AtomicBool::new(false),
+            verdict: AtomicU64::new(0),
             empty: Slot::default(),
             full: Slot::default(),
             next_ticks: Slot::default(),
@@ -210,7 +224,8 @@ impl Loop {
 
     fn mailbox(&mut self, lane: &mut Lane, link: &Link) {
         self.stop |= link.stopping();
-        if link.halt.load(Ordering::Relaxed) {
+        let recorded = link.halt.load(Ordering::Acquire);
+        if recorded {
             lane.set_halted(true);
             link.cnc.set_state(State::Halt);
             // Release: the cold side that finds it taken away finds the page halted.
@@ -223,6 +238,15 @@ impl Loop {
                 link.cnc.set_state(State::Halt);
             }
             Some(Command::Resume) => {
+                // The cold side has its record put away first, or refuses.
+                let Some(may) = link.verdict(request.ticket) else { return };
+                if !link.cnc.take(&request) {
+                    return;
+                }
+                // A HALT that came after its word stands.
+                if recorded || !may {
+                    return link.cnc.answer(&request, Outcome::Refused);
+                }
                 lane.set_halted(false);
                 link.cnc.set_state(State::Run);
             }

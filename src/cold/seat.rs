@@ -1,13 +1,15 @@
 //! The cold side of one lane: creates its regions, waits for its feed, starts the hot thread, then watches it.
 
+mod orders;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use pillion_shm::{
-    Access, BoardSpec, BoardWriter, Clock, CncOwner, Command, Kind, Lane as LaneName, LockMemory, Outcome, RingReader,
-    RingSpec, RingWriter, Signal, State,
+    Access, BoardSpec, BoardWriter, Clock, CncOwner, Kind, Lane as LaneName, LockMemory, RingReader, RingSpec,
+    RingWriter, Signal, State,
 };
 
 use super::cores;
@@ -56,6 +58,8 @@ pub struct Seat {
     /// The set, until it has been said that the feed shows too few levels for it.
     features: Option<FeatureSet>,
     halts: HaltWatch,
+    /// Ticket of the RESUME that has the cold side's word and waits for the hot thread.
+    resuming: Option<u64>,
     unended: UnendedWatch,
     error: Option<Error>,
     /// Asked to stop after it was over: nobody needs its page any more.
@@ -122,6 +126,7 @@ impl Seat {
             idle: None,
             handing_over: false,
             halts,
+            resuming: None,
             error: None,
             dismissed: false,
             name,
@@ -219,13 +224,6 @@ impl Seat {
         }
     }
 
-    /// A HALT that is recorded, while no hot thread runs.
-    fn obey(&mut self) {
-        if self.halts.look_if_due(self.link.cnc.halted(), false) {
-            self.link.cnc.set_halted(true);
-        }
-    }
-
     /// The feed is there: the hot thread starts.
     fn start(&mut self, ticks: RingReader) {
         // Again: a HALT recorded since the last look must not be preceded by a signal.
@@ -260,36 +258,8 @@ impl Seat {
         self.phase = Phase::Hot(spawn_hot(parts, self.core, lock, &self.link, self.name.name(), first, look));
     }
 
-    /// While no hot thread runs, the cold side answers the mailbox.
-    fn answer(&mut self) {
-        let Some(request) = self.link.cnc.poll_mailbox() else { return };
-        let over = matches!(self.phase, Phase::Done);
-        let outcome = match request.command {
-            Some(Command::Stop) => {
-                self.link.stop_lane.store(true, Ordering::Relaxed);
-                if !over {
-                    // Answered when the page says STOPPED: who sees the answer sees the state.
-                    return;
-                }
-                self.dismissed = true;
-                Outcome::Done
-            }
-            // Also for a lane that is over: the word is for the next sidecar.
-            Some(order) => {
-                self.link.cnc.set_halted(order == Command::Halt);
-                Outcome::Done
-            }
-            None => Outcome::Unknown,
-        };
-        self.link.cnc.answer(&request, outcome);
-    }
-
     fn watch(&mut self) {
-        // Asked for before the look: a HALT that the hot thread has taken is on the page by then.
-        let on_its_way = self.link.halt.load(Ordering::Acquire);
-        if self.halts.look_if_due(self.link.cnc.halted(), on_its_way) {
-            self.link.halt.store(true, Ordering::Relaxed);
-        }
+        self.watch_halts();
         if let Some(mut full) = self.link.full.take() {
             self.take(&full);
             full.clear();

@@ -242,7 +242,9 @@ fn halt(asked: &Asked, until: Instant) -> Result<String> {
     match (recorded, give(lane, Command::Halt)) {
         (Ok(()), Ok(Some(page))) => Ok(format!("{whole}: HALT{}; {page}", in_force(lane, places))),
         (Ok(()), Ok(None)) => {
-            down::will_hold(lane, places, *known)?;
+            // It may be starting at this moment.
+            let known = *known || soon(until, || down::has_begun(lane));
+            down::will_hold(lane, places, known)?;
             let (records, dir) = (in_force(lane, places), lane.dir().display());
             Ok(format!("{whole}: HALT{records}; it has no control page in {dir} and will come up halted"))
         }

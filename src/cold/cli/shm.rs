@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pillion_shm::leftovers::{self, Allow, Found, Refusal, Region};
 use pillion_shm::text::{printable, printable_path};
-use pillion_shm::{Kind, Lane};
+use pillion_shm::{Kind, Lane, State};
 use serde::Serialize;
 
 use super::ctl;
@@ -181,7 +181,11 @@ fn ls(args: &LsArgs) -> Result<()> {
         crate::out!("{}", table::columns(&rows));
     }
     for (lane, record) in &halts {
-        crate::outln!("lane {lane}: HALT in force {record}");
+        let page = found.iter().filter(|file| file.owner_alive).filter_map(|file| file.sound());
+        let trades =
+            page.into_iter().any(|page| page.lane.as_ref() == Some(lane) && page.kind == Kind::Cnc && !page.halted);
+        let force = if trades { "recorded, NOT in force," } else { "in force" };
+        crate::outln!("lane {lane}: HALT {force} {record}");
     }
     Ok(())
 }
@@ -202,7 +206,9 @@ fn json(found: &[Found], halts: &Halts) -> Result<()> {
     let mut left: BTreeSet<_> = halts.keys().collect();
     for row in rows.iter_mut().filter(|row| row.halted.is_some()) {
         let Some((lane, record)) = row.lane.as_ref().and_then(|lane| halts.get_key_value(lane)) else { continue };
-        (row.halted, row.halt_record) = (Some(true), Some(record.path.display().to_string()));
+        // A live lane's page is its word; a dead one's successor also finds the record.
+        row.halted = Some(row.halted == Some(true) || !row.owner_alive);
+        row.halt_record = Some(record.path.display().to_string());
         left.remove(lane);
     }
     rows.extend(left.into_iter().map(|lane| Row {
@@ -242,12 +248,22 @@ fn columns(found: &Found, halts: &Halts) -> Vec<String> {
                 (_, false) => format!("{} dead", region.owner_pid),
             };
             let (generation, bytes) = (region.generation.to_string(), thousands(found.bytes));
-            vec![name, ids, mode, generation, owner, mapped, age(region.age_s), bytes, holds(region, halts) + &refused]
+            vec![
+                name,
+                ids,
+                mode,
+                generation,
+                owner,
+                mapped,
+                age(region.age_s),
+                bytes,
+                holds(region, found.owner_alive, halts) + &refused,
+            ]
         }
     }
 }
 
-fn holds(region: &Region, halts: &Halts) -> String {
+fn holds(region: &Region, owner_alive: bool, halts: &Halts) -> String {
     let beside = if region.beside { "left beside its name by a take-over; " } else { "" };
     let boot = if region.this_boot { "" } else { " (of another boot)" };
     let text = match (&region.problem, region.kind) {
@@ -255,7 +271,13 @@ fn holds(region: &Region, halts: &Halts) -> String {
         (None, Kind::Cnc) => {
             let state = region.state.map_or_else(String::new, |state| state.to_string());
             let recorded = region.lane.as_ref().is_some_and(|lane| halts.contains_key(lane));
-            if region.halted || recorded { format!("{state}, HALT in force") } else { state }
+            match region.halted {
+                true if region.state == Some(State::Halt) => "HALT in force".to_owned(),
+                true => format!("{state}, HALT in force"),
+                false if recorded && owner_alive => format!("{state}, HALT recorded, NOT in force"),
+                false if recorded => format!("{state}, HALT recorded"),
+                false => state,
+            }
         }
         (None, Kind::Ticks | Kind::Signals) => {
             let head = thousands(region.head.unwrap_or(0));

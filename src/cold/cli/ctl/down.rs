@@ -11,9 +11,13 @@ use crate::error::{Error, Result};
 
 /// Whether anything here is of a lane of this name: a page, its sidecar's note, a record, or a configuration.
 pub(super) fn is_known(place: &Where, lane: &Lane, places: &Places) -> bool {
+    place.config.is_some() || has_begun(lane) || !places.look(lane.name()).0.is_empty()
+}
+
+/// Whether a sidecar of this name has left its page or its note here.
+pub(super) fn has_begun(lane: &Lane) -> bool {
     let note = halt::note(lane.dir(), lane.name());
-    let left = [lane.path(Kind::Cnc), note].iter().any(|path| path.symlink_metadata().is_ok());
-    place.config.is_some() || left || !places.look(lane.name()).0.is_empty()
+    [lane.path(Kind::Cnc), note].iter().any(|path| path.symlink_metadata().is_ok())
 }
 
 /// Nothing where a sidecar of that name will come up halted by the record in `path`.
