@@ -1,12 +1,17 @@
 //! Signals of the kernel, whose default action ends a process: which of them stop a command, and what a sidecar makes of the
 //! rest. Handlers only set flags, so it does not matter that one may run on the hot thread.
+//!
+//! What a command was started to ignore, as under `nohup` or in the background of a script, it goes on ignoring.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{
-    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+    SIGXFSZ,
 };
+
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::error::{Error, Result};
 
@@ -15,6 +20,8 @@ const STOPS: [i32; 3] = [SIGINT, SIGTERM, SIGQUIT];
 /// What a sidecar survives: sent by log rotation, lost terminals, timers, tools. Left alone are faults of the process itself,
 /// and what nobody can handle; 16 and 30 are SIGSTKFLT and SIGPWR.
 const SURVIVED: [i32; 10] = [SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXCPU, 16, 30];
+/// What would stop a sidecar, and with it every lane: a terminal's Ctrl-Z. (SIGTTOU and SIGTTIN are blocked.)
+const STOPS_NOT: [i32; 1] = [SIGTSTP];
 /// Real-time signals that the C library leaves to programs.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
@@ -45,9 +52,40 @@ pub fn interrupts(stop: &Arc<AtomicBool>) -> Result<()> {
     ending().try_for_each(|signal| register(signal, stop))
 }
 
-/// Whatever would end a process that does not handle it, and may be handled.
+/// Signals that this process ignores, as it was started.
+struct Ignored(u64);
+
+impl Ignored {
+    /// By the kernel's list; none where it cannot be read.
+    fn at_start() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        Self(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
+    }
+
+    fn has(&self, signal: i32) -> bool {
+        self.0 >> (signal - 1) & 1 == 1
+    }
+}
+
+/// Blocks what a terminal sends to a process in its background that writes or reads: the write then goes through, or fails,
+/// and nothing stops. Threads that start later inherit it.
+fn never_stop_for_a_terminal() -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTTOU);
+    signals.add(Signal::SIGTTIN);
+    signals.thread_block().map_err(|e| failed(e.into()))
+}
+
+/// Whatever would end this process if it were not handled, and may be handled.
 pub fn ending() -> impl Iterator<Item = i32> {
-    STOPS.into_iter().chain(SURVIVED).chain(REAL_TIME)
+    heard(STOPS.into_iter().chain(SURVIVED).chain(REAL_TIME))
+}
+
+/// Those of them that this process does not ignore.
+fn heard(signals: impl Iterator<Item = i32>) -> impl Iterator<Item = i32> {
+    let ignored = Ignored::at_start();
+    signals.filter(move |signal| !ignored.has(*signal))
 }
 
 /// The same for a sidecar, which ends by some and goes on after the others.
@@ -56,13 +94,15 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Sets `stop` on SIGINT, SIGTERM and SIGQUIT, and takes note of the rest.
+    /// Sets `stop` on SIGINT, SIGTERM and SIGQUIT, and takes note of the rest. Call it before the process has threads: a
+    /// terminal stops none of those that come.
     ///
     /// # Errors
     /// The system takes no handlers.
     pub fn open(stop: &Arc<AtomicBool>) -> Result<Self> {
-        STOPS.into_iter().try_for_each(|signal| register(signal, stop))?;
-        let noted = SURVIVED.into_iter().chain(REAL_TIME).map(|signal| {
+        never_stop_for_a_terminal()?;
+        heard(STOPS.into_iter()).try_for_each(|signal| register(signal, stop))?;
+        let noted = heard(SURVIVED.into_iter().chain(STOPS_NOT).chain(REAL_TIME)).map(|signal| {
             let flag = Arc::default();
             register(signal, &flag).map(|()| (signal, flag))
         });
