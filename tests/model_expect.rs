@@ -2,6 +2,8 @@
 //! counted, named and refused, and the trigger of the rows becomes part of the model.
 
 mod common;
+#[path = "common/onnx.rs"]
+mod onnx;
 #[path = "common/rows_models.rs"]
 mod rows_models;
 
@@ -205,6 +207,65 @@ fn what_differs_is_counted_named_and_refused() {
     let mut check = pillion();
     check.args(["model", "check"]).arg(model("mlp-k10")).arg("--rows").arg(&rows);
     refused(&output(check.arg("--expect").arg(bench.path("two.npy"))), &["row 700", "two.npy"]);
+}
+
+#[test]
+fn a_csv_of_answers_is_taken_as_pandas_writes_it() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let bench = Bench::new();
+    let (rows, values) = bench.rows("rows.parquet", "every=40");
+    let answers = mlp(&values);
+    let indexed: Vec<_> =
+        answers.iter().zip(0_u32..).map(|(row, i)| [vec![f64::from(i)], row.clone()].concat()).collect();
+    let turned: Vec<_> = answers.iter().map(|row| vec![row[2], row[0], row[1]]).collect();
+    for (name, head, answers) in [
+        ("plain", "", &answers),
+        ("columns", "0,1,2\n", &answers),
+        ("index", ",0,1,2\n", &indexed),
+        ("named", "9,7,8\n", &turned),
+    ] {
+        let expect = bench.csv(&format!("{name}.csv"), head, answers);
+        let out = bench.new_model(&mlp_onnx(), name, &rows, &expect, &["--outputs", "7,8,9"]);
+        assert!(out.status.success(), "{name}: {}", stderr(&out));
+    }
+    let expect = bench.csv("other.csv", "1,2,3\n", &answers);
+    let out = bench.new_model(&mlp_onnx(), "other", &rows, &expect, &["--outputs", "7,8,9"]);
+    refused(&out, &["its first line holds numbers, and was read as a row", "header=False"]);
+}
+
+#[test]
+fn answers_that_never_change_are_not_called_shifted_and_a_row_without_an_answer_is_named() {
+    if !has_onnxruntime() {
+        return;
+    }
+    let bench = Bench::new();
+    let n = bench.set.len();
+    let rows = |of: [f32; 100]| of.map(|x| vec![f64::from(x); n]);
+    let table = |name: &str, of| bench.csv(name, &(bench.set.names().join(",") + "\n"), &rows(of));
+    let mut answers = mlp(&[0.25; 100].map(|x| (1, vec![x; n])));
+    answers[99][0] += 0.5;
+    let same = table("same.csv", [0.25; 100]);
+    let out = bench.new_model(&mlp_onnx(), "made", &same, &bench.npy("same.npy", &answers), &[]);
+    refused(&out, &["1 (1.00 %) of 100 rows"]);
+    assert!(!stderr(&out).contains("row before"), "{}", stderr(&out));
+    // A place in a table of three, which row 57 is beyond.
+    let graph = onnx::Onnx::default()
+        .input("x", &[onnx::Open("batch"), onnx::Is(n as i64)])
+        .output("y", &[onnx::Open("batch")]);
+    let graph =
+        graph.floats("table", &[3], &[0.5, 1.5, 2.5]).node("Cast", &["x"], &["i"], &[("to", onnx::Attribute::Int(7))]);
+    let graph = graph.node("Gather", &["table", "i"], &["g"], &[]);
+    let axes = [("axes", onnx::Attribute::Ints(&[1])), ("keepdims", onnx::Attribute::Int(0))];
+    let file = bench.write("places.onnx", graph.node("ReduceMax", &["g"], &["y"], &axes).bytes());
+    let places = std::array::from_fn(|row| if row == 57 { 9.0 } else { 1.0 });
+    let mut new = pillion();
+    new.args(["model", "new"]).arg(&file).args(["--features", "book", "-o"]).arg(bench.path("places"));
+    refused(
+        &output(new.arg("--rows").arg(table("places.csv", places))),
+        &["row 57 of it is not answered", "look at that row"],
+    );
 }
 
 #[test]

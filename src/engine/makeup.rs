@@ -48,3 +48,31 @@ impl Makeup {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Makeup;
+
+    fn of(file: &str) -> Makeup {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
+        Makeup::of(&std::fs::read(path).unwrap())
+    }
+
+    #[test]
+    fn traits_are_those_of_the_operators_and_of_their_order() {
+        let trees = Makeup { trees: true, ..Makeup::default() };
+        assert_eq!(of("as_exported/lgbm_classifier.onnx"), trees);
+        assert_eq!(of("as_exported/sk_logistic.onnx"), Makeup::default());
+        // An ArgMin without trees before it is no calibration of theirs.
+        assert_eq!(of("as_exported/sk_calibrated_isotonic.onnx"), Makeup::default());
+        // Nodes alone: what stands in a graph, by its operators.
+        let graph = |operators: &[&str]| {
+            let node = |op: &&str| [&[0x0a, op.len() as u8 + 2, 0x22, op.len() as u8], op.as_bytes()].concat();
+            let nodes: Vec<u8> = operators.iter().flat_map(node).collect();
+            Makeup::of(&[&[0x3a, nodes.len() as u8], &nodes[..]].concat())
+        };
+        assert_eq!(graph(&["Scaler", "TreeEnsembleClassifier"]), Makeup { scaled_trees: true, ..trees });
+        assert_eq!(graph(&["TreeEnsembleClassifier", "Scaler", "ArgMin"]), Makeup { isotonic: true, ..trees });
+        assert_eq!(graph(&["QuantizeLinear"]), Makeup { narrow: true, ..Makeup::default() });
+    }
+}

@@ -17,7 +17,7 @@ pub(super) fn mend(error: &EngineError, producer: &str) -> String {
              those of ai.onnx, ai.onnx.ml and com.microsoft"
         }
         EngineError::Run(why) if why.contains("takes more than") => {
-            "bound what its loops do: a lane waits for every run"
+            "bound its loops and the sizes of what it computes: a lane waits for every run"
         }
         EngineError::Run(_) => {
             "change what that node computes, in the model: it fails on an ordinary row, and another export writes the same node"

@@ -36,9 +36,9 @@ pub(in crate::engine) fn within<T>(
             return result;
         }
         options.unterminate().map_err(EngineError::run)?;
-        result.or_else(|_| {
+        result.map_err(|_| {
             let seconds = longest.as_secs_f64();
-            Err(EngineError::Run(format!("one run takes more than {seconds} s, and was ended")))
+            EngineError::Run(format!("one run takes more than {seconds} s, and was ended"))
         })
     })
 }

@@ -42,15 +42,14 @@ impl Sample {
         let most = compared.differ * 2 > compared.rows;
         let found = self.shifted().or_else(|| self.permuted(asked.names)).or_else(|| self.transformed());
         let found = found.or_else(|| self.scaled());
-        let found = match found {
+        match found {
             Some(found) if asked.own => Cause { mend: OWN.into(), ..found },
             Some(found) => found,
             None if asked.makeup.narrow => narrow(compared),
             None if asked.makeup.isotonic => isotonic(compared, asked),
             None if most || !asked.makeup.trees => unknown(asked),
             None => self.branches(compared, asked),
-        };
-        found
+        }
     }
 
     /// The estimator's answers belong to the rows before or after.
@@ -177,14 +176,14 @@ impl Sample {
         }
         let share = 100.0 * compared.differ as f64 / compared.rows.max(1) as f64;
         let text = format!("{share:.2} % of the rows take another branch of some tree");
-        if asked.makeup.scaled_trees {
+        if asked.makeup.scaled_trees && !asked.own {
             return cause(
                 format!(
-                    "{text}: a scaler stands before the trees, and the graph multiplies by the inverse where the estimator divides, so \
-                     that a scaled value may fall on the other side of a threshold"
+                    "{text}: a scaler stands before the trees, and the graph may multiply by the inverse where the estimator divides, \
+                     so that a scaled value falls on the other side of a threshold"
                 ),
                 "export with skl2onnx's option {StandardScaler: {\"div\": \"div\"}} (RobustScaler has it too), which divides as the \
-                 estimator does, or train the trees without a scaler, which they do not need",
+                 estimator does and which pillion_export.sklearn sets, or train the trees without a scaler, which they do not need",
             );
         }
         if asked.own {
@@ -281,4 +280,19 @@ fn all_near(a: &[f64], b: &[f64]) -> bool {
 /// Within what rounding to f32 on the way explains.
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-5 + 1e-4 * b.abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    #[test]
+    fn a_tolerance_that_suffices_is_short_and_no_wider_than_need_be() {
+        for most in [5.42e-4, 3.64e-3, 8.1e-2, 9.99e-5, 0.5, 1e-7] {
+            let text = enough(most).unwrap();
+            let found: f64 = text.parse().unwrap();
+            assert!(found >= most && found <= 1.3 * most && text.len() <= 7, "{most} {text}");
+        }
+        assert!(enough(0.95).is_none() && enough(0.0).is_none() && enough(f64::INFINITY).is_none());
+    }
 }
