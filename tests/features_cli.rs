@@ -130,12 +130,13 @@ fn a_book_is_the_same_table_in_both_formats() {
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("synth.dbn");
-    let plan = pillion::cold::data::synth::Plan { seed: 8, instruments: 2, events: 3_000, events_per_second: 5_000 };
+    let plan = pillion::cold::data::synth::Plan { seed: 8, instruments: 2, events: 600, events_per_second: 5_000 };
     pillion::cold::data::synth::write(&file, &plan).unwrap();
+    // More levels than there are: some are absent.
     let book = |name: &str| {
         let out = folder.path().join(name);
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pillion"));
-        let done = command.arg("book").arg(&file).args(["--levels", "3", "-o"]).arg(&out).output().unwrap();
+        let done = command.arg("book").arg(&file).args(["--levels", "100", "-o"]).arg(&out).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         out
     };
@@ -159,7 +160,7 @@ fn a_book_is_the_same_table_in_both_formats() {
         }
     }
     // A publisher, an instrument and a sequence a row, and the order counts of its levels.
-    assert!(nulls > 0 && unsigned > 3 * lines.len() && lines.len() > 2_000, "{nulls} nulls in {} rows", lines.len());
+    assert!(nulls > 0 && unsigned > 3 * lines.len() && lines.len() > 400, "{nulls} nulls in {} rows", lines.len());
 }
 
 /// `--trigger` leaves rows out and changes none: those of a lane with that trigger, with the number of their event.
