@@ -131,7 +131,8 @@ void only_a_users_own_group_is_nobody_else() {
     CHECK(of(4'000) && of(4'000)->first_of == Ids{1'001} && of(4'000)->members.size() == 3);
     CHECK(of(4'002) && of(4'002)->members.empty());
     CHECK(!of(4'001) && !of(4'242));
-    for (const char* elsewhere : {"passwd: files sss", "group:\tldap", " passwd : files [!UNAVAIL=return] nis", "initgroups: sss"}) {
+    for (const char* elsewhere :
+         {"passwd: files sss", "group:\tldap", " passwd : files [!UNAVAIL=return] nis", "initgroups: sss"}) {
         CHECK(!of(1'000, elsewhere));
     }
     CHECK(of(1'000, "") && of(1'000, "hosts: dns\npasswd: compat\nnetgroup: nis\n"));
