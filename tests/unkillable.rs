@@ -242,3 +242,66 @@ fn an_abort_is_a_run_that_failed() {
     send(&sidecar, 6);
     assert_eq!(sidecar.finish().status.code(), Some(1));
 }
+
+/// A terminal stops no sidecar in its background: not by what the sidecar prints there (`stty tostop`), nor by Ctrl-Z.
+#[test]
+fn a_terminal_stops_no_sidecar() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["behind"], "");
+    // Its own session, whose terminal is a new one; the sidecar is a job in the background that prints there.
+    let script = format!(
+        "import os, pty, sys\npid, fd = pty.fork()\nif pid == 0:\n os.execvp('bash', ['bash', '--norc', '-mc', \
+         'stty tostop; {} run --config {} --child-of $$ & echo $! > {}/pid; sleep 60'])\nwhile True:\n try: os.read(fd, 1024)\n except OSError: break\n",
+        env!("CARGO_BIN_EXE_pillion"),
+        config.display(),
+        dir.path().display()
+    );
+    let mut python = Command::new("python3");
+    let terminal = Running::start(python.args(["-c", &script]));
+    let cnc = cnc_in(dir.path(), "behind", State::Boot);
+    let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+    for signal in ["USR2", "TTOU", "TTIN", "TSTP"] {
+        assert!(Command::new("kill").args(["-s", signal, pid.trim()]).status().unwrap().success());
+        let before = cnc.heartbeat_ns();
+        wait_for("the next heartbeats", || (cnc.heartbeat_ns() > before + 300_000_000).then_some(()));
+    }
+    assert!(ctl(dir.path(), &["behind", "stop"]).status.success());
+    drop(terminal);
+}
+
+/// `nohup`: what a command was started to ignore does not end it.
+#[test]
+fn what_is_ignored_from_the_start_stays_ignored() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["nohup"], "");
+    let script = format!("trap '' HUP; exec {} run --config {}", env!("CARGO_BIN_EXE_pillion"), config.display());
+    let mut sidecar = Running::start(Command::new("sh").args(["-c", &script]));
+    cnc_of(&mut sidecar, dir.path(), "nohup", State::Boot);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.0.id())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    assert_eq!(u64::from_str_radix(mask, 16).unwrap() & 1, 1, "{mask}");
+    send(&sidecar, 15);
+    assert!(sidecar.finish().status.success());
+}
+
+/// A report goes to standard output or into a pipe as well, at the end; a pipe that nobody reads is refused before a region is made.
+#[test]
+fn a_report_goes_to_whatever_is_named() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["told"], "");
+    let mut running = Running::start(sidecar(&config).args(["--report", "-"]));
+    cnc_of(&mut running, dir.path(), "told", State::Boot);
+    send(&running, 10);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    send(&running, 15);
+    let ended = running.finish();
+    assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
+    let report: SidecarReport =
+        serde_json::from_slice(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {}", stdout(&ended)));
+    assert!(report.ended && stderr(&ended).contains("takes it only at the end"), "{}", stderr(&ended));
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let out = Running::start(sidecar(&config).arg("--report").arg(&pipe)).finish();
+    assert_eq!(out.status.code(), Some(2), "{}", stderr(&out));
+    assert!(stderr(&out).contains("start its reader first"), "{}", stderr(&out));
+}

@@ -17,7 +17,7 @@ use super::halt::watch::HaltWatch;
 use super::halt::{self, Places};
 use super::kernel_signals::Inbox;
 use super::prepare::{self, Prepared, access, try_locking};
-use super::report::{Host, hex};
+use super::report::hex;
 use super::seat::Seat;
 use super::{banner, cores};
 use crate::error::{Error, Result};
@@ -53,8 +53,10 @@ pub fn serve(config: &Config, asked: Asked<'_>) -> Result<()> {
     stdio::never_wait();
     let ready = prepare::to_run(config)?;
     try_locking(config)?;
+    // Before the banner: standard output may be the report's alone.
+    let account = Account::of(asked.report, config)?;
     crate::out!("{}", banner::banner(config, &ready));
-    run(config, ready.lanes, stop, asked, &inbox)
+    run(config, ready.lanes, stop, (account, asked.halted), &inbox)
 }
 
 /// Runs lanes that are ready; tests bring their own engines this way.
@@ -64,16 +66,20 @@ pub fn serve_prepared(
     stop: Arc<AtomicBool>,
     report: Option<ReportTo<'_>>,
 ) -> Result<()> {
-    run(config, prepared, stop, Asked { report, halted: None }, &Inbox::none())
+    run(config, prepared, stop, (Account::of(report, config)?, None), &Inbox::none())
 }
 
-fn run(config: &Config, prepared: Vec<Prepared>, stop: Arc<AtomicBool>, asked: Asked<'_>, inbox: &Inbox) -> Result<()> {
+fn run(
+    config: &Config,
+    prepared: Vec<Prepared>,
+    stop: Arc<AtomicBool>,
+    (mut account, halted): (Option<Account>, Option<&str>),
+    inbox: &Inbox,
+) -> Result<()> {
     let clock = Clock::attach_or_create_by(&config.process.shm_dir, &config.trust())?;
     let hot_cores: Vec<usize> = prepared.iter().map(|p| p.core).collect();
-    // Before this thread keeps off the hot CPUs: it would count too few.
-    let mut account = asked.report.map(|to| Account::open(to, config, Host::this())).transpose()?;
     let mut lanes = Lanes { held: Vec::with_capacity(prepared.len()) };
-    let made = seat_all(config, prepared, clock, &stop, asked.halted, &mut lanes.held);
+    let made = seat_all(config, prepared, clock, &stop, halted, &mut lanes.held);
     let locked = made.inspect_err(|_| lanes.seats().for_each(Seat::remove_regions))?;
     crate::outln!("clock     {}", clock_words::offset(clock.offset_ns()));
     crate::outln!("memory    {}", if locked { "locked" } else { "not locked: paging can stop the hot thread" });
@@ -93,10 +99,8 @@ fn run(config: &Config, prepared: Vec<Prepared>, stop: Arc<AtomicBool>, asked: A
             account.meanwhile(&lanes, Instant::now());
         }
     }
-    if let Some(account) = account {
-        account.end(&lanes)?;
-    }
-    lanes.outcome()
+    let reported = account.map_or(Ok(()), |account| account.end(&lanes));
+    lanes.outcome_with(reported)
 }
 
 /// Makes every lane's regions and books, then locks them; true when they are locked.

@@ -3,11 +3,21 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::unnamed::Unnamed;
 use crate::{Error, Result, stdio};
+
+/// What the kernel says of a pipe that nobody reads.
+const NO_READER: i32 = Errno::NXIO.raw_os_error();
+
+/// How long a pipe's reader may come after us: both may be started by one script.
+const READER_COMES: Duration = Duration::from_secs(2);
 
 /// What stands for standard output.
 pub const STDOUT: &str = "-";
@@ -58,14 +68,21 @@ impl OutputFile {
             Place::Stdout => {
                 Sink::Stdout(Some(stdio::take().map_err(|e| cannot(e, "write one output there, and keep it open"))?))
             }
-            Place::Stream => {
-                // At the end of a file that a descriptor stands for: whatever else writes there keeps what it has written.
-                let opened = OpenOptions::new().append(true).open(target);
-                Sink::InPlace(opened.map_err(|e| cannot(e, "name a file, or something that this user may write"))?)
-            }
+            Place::Stream => Sink::InPlace(in_place(target).map_err(|e| match e.raw_os_error() {
+                Some(NO_READER) => {
+                    let problem = "is a pipe that nobody reads";
+                    Error::input(target.display(), problem, "start its reader first, or name a file")
+                }
+                _ => cannot(e, "name a file, or something that this user may write"),
+            })?),
             Place::File(path) => Sink::Beside(beside(target, &path)?, path),
         };
         Ok(Self { writer: BufWriter::with_capacity(1 << 16, sink), target: target.to_owned() })
+    }
+
+    /// Whether it is standard output, a pipe or a device, which is written in place and once.
+    pub fn is_stream(&self) -> bool {
+        !matches!(self.writer.get_ref(), Sink::Beside(..))
     }
 
     /// The name that the file will get, as it was given.
@@ -90,6 +107,24 @@ impl OutputFile {
         }
         Ok(())
     }
+}
+
+/// A pipe or a device. A pipe's reader may come a moment later, but is not waited for without end.
+fn in_place(target: &Path) -> io::Result<File> {
+    let start = Instant::now();
+    // At the end of a file that a descriptor stands for: whatever else writes there keeps what it has written.
+    let open = || OpenOptions::new().append(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(target);
+    let file = loop {
+        match open() {
+            Err(e) if e.raw_os_error() == Some(NO_READER) && start.elapsed() < READER_COMES => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => break opened?,
+        }
+    };
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// A temporary file in the folder of `path`; `target` is its name for messages.

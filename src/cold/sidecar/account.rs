@@ -10,7 +10,7 @@ use crate::cold::data::OutputFile;
 use crate::cold::output::write_json;
 use crate::cold::report::now_utc;
 use crate::cold::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A running sidecar's report is written this long after its start, then in twice the time again and again.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(300);
 /// What the report says beside its lanes, and when it is due.
 pub(super) struct Account {
     target: PathBuf,
-    /// Held from the start where there is something else than a plain file under the name: it is written once, at the end.
+    /// Held from the start where it is standard output, a pipe or a device: that is written once, at the end.
     opened: Option<OutputFile>,
     started: String,
     host: Host,
@@ -31,10 +31,17 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Refuses a file that could not be written in the end.
-    pub fn open(to: ReportTo<'_>, config: &Config, host: Host) -> Result<Self> {
+    /// The account that is asked for, before this thread keeps off the hot CPUs, since it would count too few of them.
+    ///
+    /// # Errors
+    /// Its file could not be written in the end.
+    pub fn of(report: Option<ReportTo<'_>>, config: &Config) -> Result<Option<Self>> {
+        report.map(|to| Self::open(to, config, Host::this())).transpose()
+    }
+
+    fn open(to: ReportTo<'_>, config: &Config, host: Host) -> Result<Self> {
         let opened = OutputFile::create(to.file)?;
-        let plain = std::fs::symlink_metadata(to.file).map_or(true, |found| found.is_file());
+        let plain = !opened.is_stream();
         Ok(Self {
             target: to.file.to_owned(),
             // Nothing is left beside a plain file if the process is killed.
@@ -45,6 +52,11 @@ impl Account {
             due: (plain && to.meanwhile).then(|| Instant::now() + FIRST_REPORT),
             wait: FIRST_REPORT,
         })
+    }
+
+    /// Whether it can be written while the lanes run: not where it is standard output, a pipe or a device.
+    pub fn takes_many(&self) -> bool {
+        self.opened.is_none()
     }
 
     /// Where the report goes.
@@ -74,10 +86,11 @@ impl Account {
     /// The last one.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, after a run: exit code 1, whatever the reason.
     pub fn end(mut self, lanes: &Lanes) -> Result<()> {
-        let file = self.opened.take().map_or_else(|| OutputFile::create(&self.target), Ok)?;
-        write_json(file, &self.report(lanes, true))
+        let file = self.opened.take().map_or_else(|| OutputFile::create(&self.target), Ok);
+        let written = file.and_then(|file| write_json(file, &self.report(lanes, true)));
+        written.map_err(|error| Error { exit_code: Error::RUN, ..error })
     }
 
     fn report(&self, lanes: &Lanes, ended: bool) -> SidecarReport {

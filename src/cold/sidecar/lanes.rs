@@ -99,6 +99,11 @@ impl Lanes {
             crate::errln!("{name}: no report is written, since `run` was not asked for one (--report FILE)");
             return;
         };
+        if !account.takes_many() {
+            let target = account.target().display();
+            crate::errln!("{name}: no report now, since {target} takes it only at the end; name a plain file for more");
+            return;
+        }
         match account.write_report_now(self) {
             Ok(()) => crate::errln!("{name}: the report so far is in {}", account.target().display()),
             Err(error) => crate::errln!("{name}: no report: {error}"),
@@ -111,8 +116,18 @@ impl Lanes {
         self.held.iter().map(of).collect()
     }
 
+    /// How the process ends, with the report's end: where both went wrong the lane's is the exit code, and the other is said.
+    pub fn outcome_with(&self, report: Result<()>) -> Result<()> {
+        let lanes = self.outcome();
+        match (&lanes, report) {
+            (Err(_), Err(report)) => crate::errln!("error: {report}"),
+            (_, report) => report?,
+        }
+        lanes
+    }
+
     /// How the process ends: a lane that failed is in its exit code, whenever that was.
-    pub fn outcome(&self) -> Result<()> {
+    fn outcome(&self) -> Result<()> {
         let failed: Vec<_> = self.held.iter().filter(|held| held.error().is_some()).collect();
         let Some(first) = failed.first().and_then(|held| held.error()) else { return Ok(()) };
         if failed.len() == 1 {
