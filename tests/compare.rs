@@ -266,6 +266,7 @@ fn live_runs_compare() {
     assert!(out.status.code() == Some(1) && said.contains("tick_to_signal p50 is"), "{said}");
     assert!(said.contains("a live run") && said.contains("not hashed"), "{said}");
     let made: Comparison = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(made.same_signals, None, "nobody knows");
     assert_eq!(made.rows.len(), 7 * 4, "the lane's stages, four percentiles each");
     assert_eq!(run(&[&a, &a], &["--bound", "5"]).status.code(), Some(0));
 

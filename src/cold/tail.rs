@@ -150,8 +150,10 @@ impl Tail {
     }
 
     fn count(&mut self, tick: &SlowTick, judged: Judged) {
+        // One that lost nothing beyond the usual lost it to nothing.
+        let lost = judged.shares.total_ns() > 0;
         for (cause, ticks) in Cause::ALL.into_iter().zip(&mut self.ticks) {
-            *ticks += u64::from(cause == judged.cause);
+            *ticks += u64::from(lost && cause == judged.cause);
             let sum = self.shares.of_mut(cause);
             *sum = sum.saturating_add(judged.shares.of(cause));
         }

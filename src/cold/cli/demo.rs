@@ -34,6 +34,9 @@ pub struct Args {
     full: bool,
 }
 
+/// A machine that takes this much of what slow ticks lose is not called quiet.
+const QUIET_PERCENT: f64 = 20.0;
+
 /// Replays real or synthetic ticks and says what was seen.
 pub fn run(args: &Args) -> Result<()> {
     let outputs = Outputs { html: Some(args.html.clone()), ..Outputs::default() }.open()?;
@@ -123,14 +126,16 @@ fn quiet(tail: &TailReport) -> String {
     if all == 0 {
         return "quiet: no tick was held up beyond the usual".into();
     }
-    let share = tail.shares.of(Cause::Host) as f64 / all as f64;
-    let percent = (share * 100.0).floor();
-    let ticks = thousands(tail.over);
-    match share >= 0.5 {
-        true => format!(
-            "not quiet: {percent} % of what the {ticks} slowest ticks lost, they lost to the machine and not to Pillion"
-        ),
-        false => format!("quiet: {percent} % of what the {ticks} slowest ticks lost, they lost to the machine"),
+    let percent = |cause| (tail.shares.of(cause) as f64 / all as f64 * 100.0).floor();
+    let (host, unknown, ticks) = (percent(Cause::Host), percent(Cause::Unattributed), thousands(tail.over));
+    let lost = format!("of what the {ticks} slowest ticks lost, they lost");
+    match () {
+        () if host >= 50.0 => format!("not quiet: {host} % {lost} to the machine and not to Pillion"),
+        () if unknown >= 50.0 => {
+            format!("perhaps quiet: {host} % {lost} to the machine, and {unknown} % to no known cause")
+        }
+        () if host >= QUIET_PERCENT => format!("not all quiet: {host} % {lost} to the machine"),
+        () => format!("quiet: {host} % {lost} to the machine"),
     }
 }
 
@@ -144,13 +149,14 @@ fn next(input: Option<&Path>) -> String {
     )
 }
 
-/// A latency for people: `859 ns`, `3.2 us`, `12 ms`.
+/// A latency for people: `859 ns`, `3.2 us`, `12 ms`, `1.3 s`.
 fn span(ns: u64) -> String {
     let value = |x: f64, unit: &str| if x < 10.0 { format!("{x:.1} {unit}") } else { format!("{x:.0} {unit}") };
     match ns {
         0..1_000 => format!("{ns} ns"),
         1_000..1_000_000 => value(ns as f64 / 1e3, "us"),
-        _ => value(ns as f64 / 1e6, "ms"),
+        1_000_000..1_000_000_000 => value(ns as f64 / 1e6, "ms"),
+        _ => value(ns as f64 / 1e9, "s"),
     }
 }
 
@@ -161,19 +167,21 @@ mod tests {
 
     #[test]
     fn spans_have_two_digits_and_a_unit() {
-        let words = [0, 999, 1_000, 9_949, 12_400, 999_999, 1_000_000, 204_000_000].map(span);
-        assert_eq!(words, ["0 ns", "999 ns", "1.0 us", "9.9 us", "12 us", "1000 us", "1.0 ms", "204 ms"]);
+        let words = [0, 999, 1_000, 9_949, 12_400, 999_999, 1_000_000, 204_000_000, 1_292_000_000].map(span);
+        assert_eq!(words, ["0 ns", "999 ns", "1.0 us", "9.9 us", "12 us", "1000 us", "1.0 ms", "204 ms", "1.3 s"]);
     }
 
     #[test]
     fn a_machine_that_took_most_of_the_tail_is_not_quiet() {
-        let tail = |host_ns, ours_ns| TailReport {
-            over: 1_500,
-            shares: Shares { host_ns, ours_ns, ..Shares::default() },
-            ..TailReport::default()
-        };
+        let lost = |shares| TailReport { over: 1_500, shares, ..TailReport::default() };
+        let tail = |host_ns, ours_ns| lost(Shares { host_ns, ours_ns, ..Shares::default() });
         assert!(quiet(&tail(0, 0)).starts_with("quiet: no tick"));
         assert!(quiet(&tail(996, 4)).starts_with("not quiet: 99 % of what the 1,500 slowest"));
-        assert!(quiet(&tail(1, 4)).starts_with("quiet: 20 %"));
+        assert!(quiet(&tail(1, 9)).starts_with("quiet: 10 %"));
+        assert!(quiet(&tail(49, 51)).starts_with("not all quiet: 49 %"));
+        let unknown = Shares { host_ns: 1, unattributed_ns: 9, ..Shares::default() };
+        assert!(
+            quiet(&lost(unknown)).contains("10 % of what") && quiet(&lost(unknown)).contains("90 % to no known cause")
+        );
     }
 }

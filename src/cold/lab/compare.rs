@@ -35,8 +35,8 @@ pub struct Comparison {
     pub a: Side,
     /// What B is.
     pub b: Side,
-    /// Whether both published the same signals, stamps aside.
-    pub same_signals: bool,
+    /// Whether both published the same signals, stamps aside; `None` where they are not hashed, as in live runs.
+    pub same_signals: Option<bool>,
     /// What differs and was allowed to.
     pub differences: Vec<Difference>,
     /// Counts that differ.
@@ -132,7 +132,7 @@ pub fn compare(
         schema_version: SCHEMA_VERSION,
         a: side(&a),
         b: side(&b),
-        same_signals: a.report.signals_blake3 == b.report.signals_blake3,
+        same_signals: same_signals(&a.report, &b.report),
         differences,
         counts: counts(&a.report, &b.report),
         level: blocks::LEVEL,
@@ -146,6 +146,11 @@ pub fn compare(
         (made.over_bound, made.undecided) = made.judge(percent)?;
     }
     Ok(made)
+}
+
+fn same_signals(a: &ReplayReport, b: &ReplayReport) -> Option<bool> {
+    let hashed = !a.signals_blake3.is_empty() && !b.signals_blake3.is_empty();
+    hashed.then(|| a.signals_blake3 == b.signals_blake3)
 }
 
 fn side(loaded: &Loaded) -> Side {

@@ -36,10 +36,10 @@ pub fn charge_feed(tail: &mut TailReport, sent: &Sent, arrivals: &[Seen]) {
     tail.worst.retain(|tick| sent.due_ns(tick.ring_seq).is_some());
     for tick in &mut tail.worst {
         tick.late_ns = sent.late_ns(tick.ring_seq);
-        let before = tick.cause;
+        let before = (tick.shares.total_ns() > 0).then_some(tick.cause);
         charge(tick);
-        if tick.cause != before {
-            move_tick(&mut tail.ticks, Some(before), tick.cause);
+        if tick.shares.total_ns() > 0 && before != Some(tick.cause) {
+            move_tick(&mut tail.ticks, before, tick.cause);
         }
     }
     let known: BTreeSet<u64> = tail.worst.iter().map(|tick| tick.ring_seq).collect();

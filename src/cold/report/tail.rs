@@ -156,7 +156,7 @@ pub struct TailReport {
     pub over: u64,
     /// Of these, ticks of which nothing more is known: more came between two looks of the cold side than there was room for.
     pub not_kept: u64,
-    /// Kept ticks by cause.
+    /// Kept ticks by cause. Those that lost nothing beyond the usual are under none.
     pub ticks: BTreeMap<String, u64>,
     /// Their time by cause.
     pub shares: Shares,

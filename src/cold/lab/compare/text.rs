@@ -120,14 +120,14 @@ impl Comparison {
 
     fn signals(&self) -> String {
         let (a, b) = (&self.a, &self.b);
-        if a.live {
+        let Some(same) = self.same_signals else {
             return "not hashed: live runs have other ticks each".into();
-        }
+        };
         let lost = match a.signals_lost_by_reader + b.signals_lost_by_reader {
             0 => String::new(),
             n => format!("; {} were lost by a reader, so the hashes are not of all of them", thousands(n)),
         };
-        if self.same_signals {
+        if same {
             format!("the same in both (BLAKE3 {}){lost}", a.signals_blake3)
         } else {
             format!("NOT THE SAME: BLAKE3 {} in A, {} in B{lost}", a.signals_blake3, b.signals_blake3)
