@@ -76,3 +76,56 @@ fn a_resume_that_is_refused_opens_the_lane_at_no_time() {
     wait_for("the record to go", || (!dir.path().join("state/kept.halt").exists()).then_some(()));
     drop((ticks, sidecar));
 }
+
+/// A name that nothing here is of: the HALT is recorded, and nobody is told that it halts.
+#[test]
+fn a_halt_of_a_name_that_nothing_is_of_is_no_success() {
+    let dir = shm_dir();
+    let config = lanes(dir.path(), &["named"], "");
+    let state = dir.path().join("state");
+    let out = ctl(dir.path(), &["nmaed", "halt", "--state-dir", state.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(1), "{}", stdout(&out));
+    for word in ["no lane of this name is known", "a HALT is recorded in", "check the name"] {
+        assert!(stderr(&out).contains(word), "no {word:?} in {}", stderr(&out));
+    }
+    assert!(state.join("nmaed.halt").exists());
+    let out = output(pillion().args(["ctl", "nmaed", "halt", "--config"]).arg(&config));
+    assert_eq!(out.status.code(), Some(2), "{}", stdout(&out));
+    assert!(stderr(&out).contains("has no lane \"nmaed\"; its lanes: named"), "{}", stderr(&out));
+}
+
+/// What stands under a page's name and is none is a lane that is not halted by it: told, and by name.
+#[test]
+fn a_page_that_cannot_be_read_is_told() {
+    let dir = shm_dir();
+    lanes(dir.path(), &["scribbled"], "");
+    std::fs::write(dir.path().join("pillion.scribbled.cnc"), [7; 8192]).unwrap();
+    let state = dir.path().join("state");
+    let out = ctl(dir.path(), &["--all", "stop"]);
+    assert_eq!(out.status.code(), Some(2), "nobody holds it: {}", stderr(&out));
+    let out = ctl(dir.path(), &["--all", "halt", "--state-dir", state.to_str().unwrap()]);
+    assert!(state.join("scribbled.halt").exists(), "{}{}", stdout(&out), stderr(&out));
+    assert!(stdout(&out).contains("scribbled") || stderr(&out).contains("scribbled"));
+}
+
+/// A record that the live sidecar does not look at halts nothing, and no command says that it does.
+#[test]
+fn a_record_that_nobody_obeys_is_not_in_force() {
+    let dir = shm_dir();
+    let mut sidecar = run(&lanes(dir.path(), &["elsewhere"], ""));
+    cnc_of(&mut sidecar, dir.path(), "elsewhere", State::Boot);
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("elsewhere.halt"), "{}").unwrap();
+    let asked =
+        |words: &[&str], at: &str| output(pillion().args(words).arg(at).arg(dir.path()).arg("--state-dir").arg(&other));
+    let out = asked(&["status", "elsewhere"], "--shm-dir");
+    assert_eq!(out.status.code(), Some(1), "{}", stdout(&out));
+    assert!(stdout(&out).contains("HALT      recorded, NOT in force"), "{}", stdout(&out));
+    assert!(stderr(&out).contains("is NOT halted, though a HALT is recorded in"), "{}", stderr(&out));
+    let json = asked(&["status", "elsewhere", "--json"], "--shm-dir");
+    assert!(stdout(&json).contains("\"halted\":false"), "{}", stdout(&json));
+    let listed = asked(&["shm", "ls"], "--dir");
+    assert!(stdout(&listed).contains("BOOT, HALT recorded, NOT in force"), "{}", stdout(&listed));
+    drop(sidecar);
+}
