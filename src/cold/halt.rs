@@ -232,7 +232,8 @@ impl Aside {
     pub fn remove(self) -> io::Result<Vec<PathBuf>> {
         let mut gone = Vec::new();
         for (path, beside) in self.0 {
-            std::fs::remove_file(&beside)?;
+            let removed = if beside.is_dir() { std::fs::remove_dir(&beside) } else { std::fs::remove_file(&beside) };
+            removed.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", beside.display())))?;
             path.parent().map_or(Ok(()), sync_dir)?;
             gone.push(path);
         }
@@ -280,7 +281,10 @@ mod tests {
         assert!(read(&path).unwrap().expect("there").record.unwrap_err().contains("plain file"));
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(read(&path).unwrap().expect("there").record.is_err());
+        let found = read(&path).unwrap().expect("there");
+        assert!(found.record.is_err());
+        Aside::put(&[found]).unwrap().remove().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "an empty folder goes as a file does");
     }
 
     #[test]

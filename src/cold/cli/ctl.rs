@@ -340,7 +340,7 @@ fn resume(lane: &Lane, places: &Places) -> Result<String> {
                 Error::run(
                     &whole,
                     format!("resumed, but what is left of its record cannot be removed: {e}"),
-                    "remove it",
+                    "remove what is named",
                 )
             })?;
             let gone: Vec<_> = gone.iter().map(|path| path.display().to_string()).collect();

@@ -226,6 +226,22 @@ mod tests {
         assert!(watch.standing().is_empty());
     }
 
+    #[test]
+    fn a_halt_that_could_not_be_recorded_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        std::fs::write(&state, "a file where the folder should be").unwrap();
+        let mut watch = watch(&state);
+        watch.look(true, false);
+        assert!(watch.unrecorded.is_some() && watch.standing().is_empty());
+        std::fs::remove_file(&state).unwrap();
+        watch.look(true, false);
+        assert!(watch.standing().is_empty(), "not at every look");
+        watch.unrecorded = watch.unrecorded.and_then(|at| at.checked_sub(RECORD_AGAIN));
+        watch.look(true, false);
+        assert!(watch.unrecorded.is_none() && watch.standing().len() == 1);
+    }
+
     /// As an ended mount or a folder that root has closed: looking fails, for root as well, with another error than "none".
     fn close(dir: &std::path::Path) {
         std::fs::remove_dir_all(dir).unwrap();
