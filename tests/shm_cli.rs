@@ -93,7 +93,7 @@ fn ls_says_what_lies_there() {
     let expected = [
         ("pillion.es.ticks", vec!["alive", ids.as_str(), "0600", pid.as_str(), "70 published, 64 slots", "8,704"]),
         ("pillion.es.board", vec!["dead", "1 cells"]),
-        ("pillion.es.cnc", vec!["dead", "HALT, HALT in force"]),
+        ("pillion.es.cnc", vec!["dead", "HALT in force"]),
         ("pillion.clock", vec!["clock 0x"]),
         ("pillion.junk.ticks", vec!["no region: 4 bytes"]),
         (".pillion.es.board.77.next", vec!["left beside its name by a take-over"]),
