@@ -27,7 +27,7 @@ fn main() {
 
 /// The library that `model check` preloads into itself; an empty file where no C compiler makes one for the target.
 fn count_mallocs() {
-    const SOURCE: &str = "src/cold/model/mallocs.c";
+    const SOURCE: &str = "src/models/mallocs.c";
     let var = |key: &str| std::env::var(key).unwrap_or_default();
     let library = Path::new(&var("OUT_DIR")).join("mallocs.so");
     let ours =

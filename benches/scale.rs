@@ -33,11 +33,11 @@ use std::time::Instant;
 
 use caches::Cache;
 use measure::{Dimension, Effort};
-use pillion::cold::data::OutputFile;
-use pillion::cold::output::write_json;
-use pillion::cold::report::now_utc;
-use pillion::cold::report::{Build, Curve, Host, LabReport, SCHEMA_VERSION};
-use pillion::cold::{cores, doctor};
+use pillion::data::OutputFile;
+use pillion::data::json::write_json;
+use pillion::host::{cores, doctor};
+use pillion::report::now_utc;
+use pillion::report::{Build, Curve, Host, LabReport, SCHEMA_VERSION};
 
 /// Curves by name, in the order they are measured.
 const IDS: [&str; 8] = ["instruments", "gap", "features", "models", "readers", "depth", "orders", "clear"];

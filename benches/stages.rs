@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use pillion::cold::data::limits;
-use pillion::cold::data::{self, Facts, Feed, lobster};
+use pillion::data::limits;
+use pillion::data::{self, Facts, Feed, lobster};
 use pillion::hot::book::{Book, Limits};
 use pillion::hot::decode::{Instruments, decode};
 use pillion::hot::features::FeatureSet;

@@ -1,14 +1,23 @@
 //! Pillion: a low-latency tick-to-trade inference sidecar. Market ticks in, model signals out, over shared memory.
 //!
-//! Reading order: [`hot`] is the straight line a tick goes through; [`run`] is the loop around it; [`engine`] runs the
-//! models; [`cold`] is everything that may block, allocate or log. `pillion_shm` is the public shared-memory contract.
+//! Reading order: [`hot`] is the straight line a tick goes through, with the loop around it in [`hot::run`]; [`engine`] runs
+//! the models. What stands around that line is a room a purpose, each importing only those behind it in this list: [`cli`]
+//! (arguments in, words out), [`lab`] (replays and what they show), [`sidecar`] (what serves), [`models`] (model directories),
+//! [`host`] (the machine), [`report`] (what is left behind), [`config`] and [`data`] (market data files).
+//! `pillion_shm` is the public shared-memory contract.
 
-pub mod cold;
+pub mod cli;
+pub mod config;
+pub mod data;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod host;
 pub mod hot;
-pub mod run;
+pub mod lab;
+pub mod models;
+pub mod report;
+pub mod sidecar;
 pub mod stdio;
 
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pillion::cold::cli;
+use pillion::cli;
 use pillion_shm::text::{printable, shortened, unprintable};
 
 /// Most characters of a line of a refusal of arguments.
@@ -85,7 +85,7 @@ impl Command {
 const SPEAK_JSON: [&str; 5] = ["check", "status", "doctor", "model", "shm"];
 
 fn main() -> ExitCode {
-    let command = match pillion::cold::kernel_signals::of_every_command().map(|()| Cli::try_parse()) {
+    let command = match pillion::sidecar::kernel_signals::of_every_command().map(|()| Cli::try_parse()) {
         Ok(Ok(cli)) => cli.command,
         Ok(Err(usage)) => return refused(&usage),
         Err(error) => return ended(Err(error), false),

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::*;
-use pillion::cold::data;
-use pillion::cold::lab::ab::{AbReport, Ended, Side};
-use pillion::cold::lab::finding::Finding;
-use pillion::cold::report::ReplayReport;
+use pillion::data;
+use pillion::lab::ab::{AbReport, Ended, Side};
+use pillion::lab::finding::Finding;
+use pillion::report::ReplayReport;
 use reports_made::*;
 
 /// A script in a folder of its own that counts its runs and does `action`, where `$n` is the run's number from 1, `$json`
@@ -39,7 +39,7 @@ fn binary(dir: &Path, name: &str, make: impl Fn(u64) -> ReplayReport) -> PathBuf
 
 /// A run whose every stage is `ns`, the whole by about 1 % slower or faster than the last run.
 fn run(seed: u64, ns: impl Fn(&str, u64) -> u64) -> ReplayReport {
-    let drift = 0.99 + 0.02 * pillion::cold::lab::stats::Chance::new(seed).unit();
+    let drift = 0.99 + 0.02 * pillion::lab::stats::Chance::new(seed).unit();
     spans(1, seed, move |name, _| (ns(name, usual(name)) as f64 * drift).round() as u64)
 }
 

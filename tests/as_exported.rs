@@ -6,11 +6,11 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::model::guess::Told;
-use pillion::cold::model::new::{Plan, make};
-use pillion::cold::model::{EngineChoice, Missing, Model};
 use pillion::engine::admission::Tolerance;
 use pillion::engine::{Runtime, RuntimeConfig, Weights};
+use pillion::models::guess::Told;
+use pillion::models::new::{Plan, make};
+use pillion::models::{EngineChoice, Missing, Model};
 use skip::skip;
 
 #[derive(serde::Deserialize)]

@@ -5,10 +5,10 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::*;
-use pillion::cold::data;
-use pillion::cold::model::{EngineChoice, Model};
-use pillion::cold::replay::ReplayReport;
+use pillion::data;
 use pillion::engine::RuntimeConfig;
+use pillion::lab::replay::ReplayReport;
+use pillion::models::{EngineChoice, Model};
 use sha2::{Digest, Sha256};
 
 const INSTRUMENT: &str = "instruments = [{ id = 1, symbol = \"A\", tick_size = \"0.01\" }]\n";

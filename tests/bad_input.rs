@@ -128,8 +128,8 @@ fn instruments_that_the_recording_lacks() {
 fn outputs() {
     let dir = shm_dir();
     let input = dir.path().join("synth.dbn");
-    let plan = pillion::cold::data::synth::Plan { seed: 1, instruments: 1, events: 10, events_per_second: 1_000 };
-    pillion::cold::data::synth::write(&input, &plan).unwrap();
+    let plan = pillion::data::synth::Plan { seed: 1, instruments: 1, events: 10, events_per_second: 1_000 };
+    pillion::data::synth::write(&input, &plan).unwrap();
     let mut command = pillion();
     command.arg("replay").arg("--config").arg(config(dir.path(), "")).arg("--input").arg(&input);
     let out = output(command.args(["--json", "/no/such/folder/r.json"]));

@@ -5,8 +5,8 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::book_csv::{self, crossed};
-use pillion::cold::data::{Feed, load};
+use pillion::data::book_csv::{self, crossed};
+use pillion::data::{Feed, load};
 use pillion::hot::book::{Applied, Book, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
 

@@ -6,8 +6,8 @@ mod skip;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::lobster::{self, Options, Summary};
-use pillion::cold::data::{Feed, load};
+use pillion::data::lobster::{self, Options, Summary};
+use pillion::data::{Feed, load};
 use pillion::hot::book::{Applied, Book, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
 

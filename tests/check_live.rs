@@ -65,7 +65,7 @@ fn hot_cpus(pid: u32) -> Vec<String> {
 #[test]
 fn auto_shares_no_cpu_without_saying_so() {
     let (_guard, dir) = (one_at_a_time(), shm_dir());
-    let allowed = pillion::cold::cores::allowed();
+    let allowed = pillion::host::cores::allowed();
     if allowed.len() < 2 {
         skip("two CPUs are needed");
         return;

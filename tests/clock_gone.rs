@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use pillion::cold::data::{self, synth};
+use pillion::data::{self, synth};
 use pillion_shm::{Clock, CncClient, Kind, Lane, State};
 use std::path::Path;
 use std::process::Output;

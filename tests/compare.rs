@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Output;
 
 use common::*;
-use pillion::cold::lab::compare::Comparison;
-use pillion::cold::report::{LaneReport, ReplayReport, SidecarReport};
+use pillion::lab::compare::Comparison;
+use pillion::report::{LaneReport, ReplayReport, SidecarReport};
 use reports_made::*;
 
 fn compare(dir: &Path, a: &ReplayReport, b: &ReplayReport, more: &[&str]) -> Output {

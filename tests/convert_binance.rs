@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
 use pillion::Error;
-use pillion::cold::data::binance::{self, Bad, Kind, Options, Summary};
-use pillion::cold::data::{Feed, load};
+use pillion::data::binance::{self, Bad, Kind, Options, Summary};
+use pillion::data::{Feed, load};
 use pillion::hot::book::{Book, Limits};
 use pillion::hot::decode::{Body, Instruments, Side, decode};
 use pillion_shm::records::{Mbp10Msg, UNDEF_PRICE, flags};

@@ -2,8 +2,8 @@
 //! sizes that DBN does not hold.
 
 use pillion::Error;
-use pillion::cold::data::binance::{self, Bad, Options, Summary};
-use pillion::cold::data::{Feed, load};
+use pillion::data::binance::{self, Bad, Options, Summary};
+use pillion::data::{Feed, load};
 use pillion::hot::book::{Book, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
 use proptest::prelude::*;

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{ES, output, pillion, shared, stderr, stdout};
-use pillion::cold::data::{Feed, load};
+use pillion::data::{Feed, load};
 
 fn convert(input: &Path, to: &Path) -> std::process::Output {
     output(pillion().args(["convert", "dbn"]).arg(input).arg("-o").arg(to))

@@ -4,7 +4,7 @@ mod common;
 mod itch_support;
 
 use itch_support::*;
-use pillion::cold::data::itch::{Bad, Options, TYPES};
+use pillion::data::itch::{Bad, Options, TYPES};
 use pillion::hot::book::{Applied, Book, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
 

@@ -5,7 +5,7 @@ mod itch_support;
 use std::collections::{BTreeMap, HashMap};
 
 use itch_support::*;
-use pillion::cold::data::itch::Options;
+use pillion::data::itch::Options;
 use pillion::hot::book::{Book, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
 use proptest::prelude::*;

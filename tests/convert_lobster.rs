@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use pillion::Error;
-use pillion::cold::data::lobster::{self, Options, Summary};
-use pillion::cold::data::{Feed, load};
+use pillion::data::lobster::{self, Options, Summary};
+use pillion::data::{Feed, load};
 use pillion::hot::book::{Book, Limits};
 use pillion::hot::decode::{Body, Instruments, Side, decode};
 use tempfile::TempDir;

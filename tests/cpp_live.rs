@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::*;
-use pillion::cold::data::{Feed, limits};
-use pillion::cold::replay::ReplayReport;
+use pillion::data::{Feed, limits};
 use pillion::hot::decode::Instruments;
+use pillion::lab::replay::ReplayReport;
 use pillion_shm::{Clock, From, Kind, Lane, Poll, RingReader, Signal, SignalTables, State, signal_flags};
 
 const MODELS: [&str; 2] = ["mlp-k10", "lgbm-k10"];
@@ -123,7 +123,7 @@ fn day(input: &Path, compiler: &cxx::Compiler) {
     );
     let fed = feed.finish();
     assert!(fed.status.success(), "{}{}", stdout(&fed), stderr(&fed));
-    let ticks = pillion::cold::table::thousands(recording.records);
+    let ticks = pillion::report::table::thousands(recording.records);
     for words in
         [format!("published  {ticks} records"), format!("consumed   {ticks} by the sidecar"), "lost 0 ticks".into()]
     {

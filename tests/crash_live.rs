@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::*;
-use pillion::cold::data::{self, synth};
-use pillion::cold::report::SidecarReport;
+use pillion::data::{self, synth};
+use pillion::report::SidecarReport;
 use pillion_shm::{Clock, From, Kind, Lane, Poll, RingReader, Signal, State, leftovers};
 
 const LANE: &str = "crash";

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use pillion::cold::data::synth::{self, Plan};
-use pillion::cold::data::{DbnWriter, FileInfo, Listed, OutputFile, load};
+use pillion::data::synth::{self, Plan};
+use pillion::data::{DbnWriter, FileInfo, Listed, OutputFile, load};
 use pillion_shm::records::{MboMsg, RecordHeader, rtype};
 use proptest::prelude::*;
 use tempfile::TempDir;

@@ -5,7 +5,7 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::{Facts, load};
+use pillion::data::{Facts, load};
 use pillion::hot::decode::{Instruments, decode};
 
 fn folder(name: &str) -> Vec<PathBuf> {
@@ -61,7 +61,7 @@ fn versions_of_one_vector_hold_the_same_records() {
         let files =
             folder("dbn-vectors").into_iter().filter(|p| name(p).starts_with(&prefix) && !name(p).ends_with(".dbz"));
         let feeds: Vec<_> = files.map(|path| load(path).unwrap()).collect();
-        let lengths = |feed: &pillion::cold::data::Feed| feed.iter().map(<[u64]>::len).collect::<Vec<_>>();
+        let lengths = |feed: &pillion::data::Feed| feed.iter().map(<[u64]>::len).collect::<Vec<_>>();
         for pair in feeds.windows(2) {
             assert_eq!(lengths(&pair[0]), lengths(&pair[1]), "{schema}");
             assert_eq!(pair[0].words, pair[1].words, "{schema}");

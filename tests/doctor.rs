@@ -37,7 +37,7 @@ fn the_json_has_what_it_promises() {
     let had = clock.exists();
     let report = json(&["--seconds", "0.3"]);
     assert!(["A", "B", "C", "D", "F"].contains(&report["grade"].as_str().expect("a grade")), "{report}");
-    let allowed = pillion::cold::cores::allowed();
+    let allowed = pillion::host::cores::allowed();
     let core = report["core"].as_u64().expect("a number") as usize;
     assert!(allowed.contains(&core), "the one that a lane gets: the last that no other lane has");
     assert_eq!(report["date"].as_str().map(str::len), Some("2026-01-01T00:00:00Z".len()));
@@ -70,7 +70,7 @@ fn lanes() -> Vec<String> {
 
 #[test]
 fn without_the_probe_what_needs_it_is_unknown() {
-    let report = json(&["--seconds", "0", "--core", &pillion::cold::cores::allowed()[0].to_string()]);
+    let report = json(&["--seconds", "0", "--core", &pillion::host::cores::allowed()[0].to_string()]);
     assert!(report["probe"].is_null());
     for id in ["gap_probe", "irq_counts", "steal"] {
         assert_eq!(check(&report, id)["verdict"], "unknown");

@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model_support::{bundled, root, runtime_is_here};
-use pillion::cold::model::Model;
 use pillion::engine::ort::Graph;
 use pillion::engine::{Engine, OrtCpu, Runtime, RuntimeConfig, Shape};
+use pillion::models::Model;
 
 fn start(onnx: &[u8], shape: &Shape, cache: Option<&Path>) -> OrtCpu {
     OrtCpu::cached(Runtime::open(&RuntimeConfig::default()).unwrap(), onnx, shape, cache).unwrap()

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use model_support::{child, compile, is_child, runtime_is_here, skip};
-use pillion::cold::config::{Config, Device, OnMissing};
+use pillion::config::{Config, Device, OnMissing};
 use pillion::engine::cuda::{PROVIDER, available};
 use pillion::engine::{CudaOptions, OrtCuda, Runtime, RuntimeConfig, Shape};
 

@@ -11,8 +11,8 @@ mod model_support;
 use std::ffi::CStr;
 
 use model_support::{bundled, child, compile, is_child, runtime_is_here};
-use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::RuntimeConfig;
+use pillion::models::{EngineChoice, Model};
 
 /// Calls of ONNX Runtime 1.31.1 to the C allocator in one run, at most.
 const DENSE_NET: u64 = 28;
@@ -63,7 +63,7 @@ fn child_counts() {
 fn a_run_allocates_nothing_on_our_side_and_a_stated_number_under_onnx_runtime() {
     let dir = tempfile::tempdir().unwrap();
     let counter = dir.path().join("libcount.so");
-    if !runtime_is_here() || compile("../../src/cold/model/mallocs.c", &["-fno-builtin"], &counter).is_none() {
+    if !runtime_is_here() || compile("../../src/models/mallocs.c", &["-fno-builtin"], &counter).is_none() {
         return;
     }
     let exe = std::env::current_exe().unwrap();

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use model_support::{child, compile, is_child, root, skip};
-use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::RuntimeConfig;
+use pillion::models::{EngineChoice, Model};
 use pillion_shm::trust::Trust;
 
 /// Loads a bundled model with the config of the environment and prints what came of it.

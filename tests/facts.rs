@@ -9,10 +9,9 @@ use std::path::Path;
 
 use common::*;
 use orders::*;
-use pillion::cold::data::facts::Source;
-use pillion::cold::data::merge::{self, Plan};
-use pillion::cold::data::{self, Facts, Feed, Listed, synth};
-use pillion::cold::offline::Offline;
+use pillion::data::facts::Source;
+use pillion::data::merge::{self, Plan};
+use pillion::data::{self, Facts, Feed, Listed, synth};
 use pillion::hot::decode::Instrument;
 use pillion::hot::features::FeatureSet;
 use pillion_shm::records::{MboMsg, flags};
@@ -275,7 +274,7 @@ fn files_that_are_written_state_their_own_units() {
 /// The rows of a feed, each as bits, where what nobody states is guessed.
 fn guessed_rows(feed: &mut Feed, set: &FeatureSet) -> Vec<Vec<u32>> {
     Facts::guessing().settle(feed).unwrap();
-    let mut driver = Offline::for_feed(feed, set).unwrap();
+    let mut driver = feed.offline(set).unwrap();
     let mut rows = Vec::new();
     for record in feed.iter() {
         rows.extend(driver.turn(record).map(|(_, row)| row.iter().map(|x| x.to_bits()).collect()));

@@ -5,9 +5,9 @@ mod features_common;
 use std::path::{Path, PathBuf};
 
 use features_common::streams::{data, es_facts, es_settled};
-use pillion::cold::cli::features::{Args, run};
-use pillion::cold::offline::{Event, Offline};
+use pillion::cli::features::{Args, run};
 use pillion::hot::features::FeatureSet;
+use pillion::hot::offline::Event;
 
 const FILE: &str = "dbn-es/es-20240701.mbp-1.dbn.zst";
 
@@ -29,7 +29,7 @@ fn args(file: &Path, output: &Path) -> Args {
 
 fn rows(file: &Path, set: &FeatureSet) -> Vec<(Event, Vec<f32>)> {
     let feed = es_settled(file);
-    let mut offline = Offline::for_feed(&feed, set).unwrap();
+    let mut offline = feed.offline(set).unwrap();
     let mut rows = Vec::new();
     for record in &feed {
         rows.extend(offline.turn(record).map(|(event, row)| (event, row.to_vec())));
@@ -81,7 +81,7 @@ fn csv_reads_back_to_the_same_bits() {
 fn parquet_reads_back_to_the_same_bits() {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
-    use pillion::cold::data::facts::InstrumentUsed;
+    use pillion::data::facts::InstrumentUsed;
 
     let Some(file) = data(FILE) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -130,8 +130,8 @@ fn a_book_is_the_same_table_in_both_formats() {
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("synth.dbn");
-    let plan = pillion::cold::data::synth::Plan { seed: 8, instruments: 2, events: 600, events_per_second: 5_000 };
-    pillion::cold::data::synth::write(&file, &plan).unwrap();
+    let plan = pillion::data::synth::Plan { seed: 8, instruments: 2, events: 600, events_per_second: 5_000 };
+    pillion::data::synth::write(&file, &plan).unwrap();
     // More levels than there are: some are absent.
     let book = |name: &str| {
         let out = folder.path().join(name);
@@ -168,8 +168,8 @@ fn a_book_is_the_same_table_in_both_formats() {
 fn a_trigger_writes_the_rows_on_which_it_fires() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("synth.dbn");
-    let plan = pillion::cold::data::synth::Plan { seed: 3, instruments: 1, events: 4_000, events_per_second: 5_000 };
-    pillion::cold::data::synth::write(&file, &plan).unwrap();
+    let plan = pillion::data::synth::Plan { seed: 3, instruments: 1, events: 4_000, events_per_second: 5_000 };
+    pillion::data::synth::write(&file, &plan).unwrap();
     let lines = |trigger: &str| {
         let out = folder.path().join(format!("{trigger}.csv"));
         run(Args { trigger: trigger.parse().unwrap(), ..args(&file, &out) }).unwrap();

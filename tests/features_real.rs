@@ -4,8 +4,7 @@ mod features_common;
 
 use features_common::streams::{data, es_day, es_settled, goog_day};
 use features_common::{Run, hold, run};
-use pillion::cold::data::Feed;
-use pillion::cold::offline::Offline;
+use pillion::data::Feed;
 use pillion::hot::decode::{Instruments, decode};
 use pillion::hot::features::FeatureSet;
 
@@ -58,7 +57,7 @@ fn a_cut_day_has_the_same_rows() {
     let Some(feed) = es_day() else { return };
     let set = FeatureSet::bundled("book").unwrap();
     let rows = |records: usize| {
-        let mut offline = Offline::for_feed(&feed, &set).unwrap();
+        let mut offline = feed.offline(&set).unwrap();
         let mut rows: Vec<Vec<u32>> = Vec::new();
         for record in feed.iter().take(records) {
             rows.extend(offline.turn(record).map(|(_, row)| row.iter().map(|x| x.to_bits()).collect()));
@@ -78,7 +77,7 @@ fn offline_is_the_live_state() {
     let Some(feed) = es_day() else { return };
     let set = FeatureSet::bundled("book").unwrap();
     let live = run_feed(&set, &feed, 20_000);
-    let mut offline = Offline::for_feed(&feed, &set).unwrap();
+    let mut offline = feed.offline(&set).unwrap();
     let mut number = 0;
     for record in feed.iter().take(20_000) {
         let Some((event, row)) = offline.turn(record) else { continue };

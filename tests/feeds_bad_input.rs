@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{output, pillion, stderr, stdout};
 use itch_support::{add, delete, directory, framed, gzip};
-use pillion::cold::config::Config;
+use pillion::config::Config;
 
 struct Place(tempfile::TempDir);
 

@@ -6,7 +6,7 @@ mod orders;
 
 use common::*;
 use orders::*;
-use pillion::cold::data;
+use pillion::data;
 
 #[test]
 fn an_itch_stub_leaves_the_venues_tick() {
@@ -222,6 +222,6 @@ fn a_lane_says_that_its_feed_shows_too_few_levels() {
     let out = output(command.arg("--instruments").arg(es_instruments()));
     let text = stderr(&out);
     assert!(out.status.success() && text.contains("the records show 1 level of a side"), "{text}");
-    let report: pillion::cold::replay::ReplayReport = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let report: pillion::lab::replay::ReplayReport = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     assert!(report.events > 0 && report.lane.shallow_events == report.events, "{} events", report.events);
 }

@@ -312,7 +312,7 @@ fn orders_through_the_page_alone_are_recorded() {
 fn run_can_start_halted() {
     let dir = shm_dir();
     let config = lanes(dir.path(), &["one", "two"], "core = \"auto\"\n");
-    if pillion::cold::cores::allowed().len() < 2 {
+    if pillion::host::cores::allowed().len() < 2 {
         skip("two lanes need two CPUs");
         return;
     }
@@ -352,7 +352,7 @@ fn a_halt_is_never_lost_to_a_start() {
 /// A lane that fails says so at once, with those that stay up, and is in the exit code when they have ended.
 #[test]
 fn one_lane_of_two_fails_aloud_and_alone() {
-    if pillion::cold::cores::allowed().len() < 2 {
+    if pillion::host::cores::allowed().len() < 2 {
         skip("two lanes need two CPUs");
         return;
     }
@@ -380,8 +380,7 @@ fn one_lane_of_two_fails_aloud_and_alone() {
     assert_eq!(ended.status.code(), Some(1), "a lane that had started and failed");
     let said = std::fs::read_to_string(&words).unwrap();
     assert!(said.matches("pillion.bad.ticks").count() >= 2, "at once and at the end: {said}");
-    let account: pillion::cold::report::SidecarReport =
-        serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let account: pillion::report::SidecarReport = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     let ends: Vec<_> = account.lanes.iter().map(|lane| (lane.lane.as_str(), lane.end.as_str())).collect();
     assert_eq!(ends, [("bad", "refused"), ("good", "stopped")]);
 }

@@ -11,8 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use common::*;
 use line::{Options, function, line_with, signals, synthetic_feed};
-use pillion::cold::data::Feed;
-use pillion::cold::offline::Offline;
+use pillion::data::Feed;
 use pillion::engine::{Engine, Native};
 use pillion::hot::Trigger;
 use pillion::hot::book::Book;
@@ -45,7 +44,7 @@ struct Row {
 
 /// By the number of the record that ended its event: every event's row, and whether the event holds a trade.
 fn offline(feed: &Feed, set: &FeatureSet) -> BTreeMap<u64, (Row, bool)> {
-    let mut driver = Offline::for_feed(feed, set).unwrap();
+    let mut driver = feed.offline(set).unwrap();
     let instruments = Instruments::new(&feed.instruments).unwrap();
     let limits = pillion::hot::book::Limits { max_orders: 16_384, max_levels: 2_048 };
     let mut books: Vec<_> = feed.instruments.iter().map(|_| Book::new(limits)).collect();

@@ -6,7 +6,6 @@ mod line;
 
 use common::*;
 use line::{function, line, signals, synthetic_feed};
-use pillion::cold::offline::Offline;
 use pillion::hot::features::FeatureSet;
 use pillion_shm::records::{MboMsg, RecordHeader, StatusMsg, View, rtype};
 use pillion_shm::{BoardReader, Signal, signal_flags};
@@ -169,7 +168,7 @@ fn live_vectors_equal_offline_rows() {
     }
     for feed in feeds {
         let mut offline = Vec::new();
-        let mut driver = Offline::for_feed(&feed, &set).unwrap();
+        let mut driver = feed.offline(&set).unwrap();
         for record in &feed {
             offline.extend(driver.turn(record).map(|(event, row)| (event.ts_event, bits(row))));
         }

@@ -6,7 +6,7 @@ mod line;
 
 use common::*;
 use line::{Line, Options, access, function, line_with, signals, synthetic_feed};
-use pillion::cold::data::Feed;
+use pillion::data::Feed;
 use pillion::hot::book::{Applied, NotWhole};
 use pillion::hot::features::FeatureSet;
 use pillion::hot::{StageSet, Turn};

@@ -11,8 +11,7 @@ use std::collections::HashMap;
 
 use common::*;
 use line::{Options, line, line_with, signals, synthetic_feed};
-use pillion::cold::data::Feed;
-use pillion::cold::offline::Offline;
+use pillion::data::Feed;
 use pillion::engine::{Engine, Native, OrtCpu, Runtime, RuntimeConfig};
 use pillion::hot::Trigger;
 use pillion::hot::features::FeatureSet;
@@ -67,7 +66,7 @@ fn offline_rows(feed: &Feed, set: &FeatureSet) -> HashMap<(u32, u64), Vec<f32>> 
 
 /// The same, of the events on which a trigger fires.
 fn rows_on(trigger: Trigger, feed: &Feed, set: &FeatureSet) -> HashMap<(u32, u64), Vec<f32>> {
-    let mut driver = Offline::for_feed(feed, set).unwrap().on(trigger);
+    let mut driver = feed.offline(set).unwrap().on(trigger);
     let place = |id: u32| feed.instruments.iter().position(|i| i.id == id).unwrap() as u32;
     let mut rows = HashMap::new();
     for (record, number) in feed.iter().zip(0..) {

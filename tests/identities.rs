@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use bytemuck::Zeroable;
 use common::*;
 use orders::*;
-use pillion::cold::data::merge::{self, Plan};
-use pillion::cold::data::{self, Listed};
+use pillion::data::merge::{self, Plan};
+use pillion::data::{self, Listed};
 use pillion_shm::records::{BidAskPair, MboMsg, Mbp1Msg, RecordHeader, UNDEF_PRICE, flags, rtype};
 
 /// Two venues under one number, with the same order ids.
@@ -52,7 +52,7 @@ fn publishers_share_no_book() {
 fn a_replay_keeps_publishers_apart() {
     let (_guard, dir) = (one_at_a_time(), shm_dir());
     let file = two_publishers(dir.path());
-    let replay = |lane: &str| -> pillion::cold::replay::ReplayReport {
+    let replay = |lane: &str| -> pillion::lab::replay::ReplayReport {
         let (config, json) = (config(dir.path(), lane), dir.path().join("report.json"));
         let mut command = pillion();
         command.arg("replay").arg("--config").arg(config).arg("--input").arg(&file).arg("--json").arg(&json);
@@ -159,7 +159,7 @@ fn a_replay_plays_each_instrument_that_had_a_number() {
         )
     };
     let report =
-        || -> pillion::cold::replay::ReplayReport { serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap() };
+        || -> pillion::lab::replay::ReplayReport { serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap() };
     assert!(replay("").status.success());
     let both = report();
     let symbols: Vec<_> = both.instruments.iter().map(|i| (i.id, i.symbol.as_str())).collect();

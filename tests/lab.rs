@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::*;
-use pillion::cold::data::synth;
-use pillion::cold::replay::ReplayReport;
-use pillion::cold::report::{LabReport, SweepReport};
+use pillion::data::synth;
+use pillion::lab::replay::ReplayReport;
+use pillion::report::{LabReport, SweepReport};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn recording(dir: &Path, events: u64) -> PathBuf {

@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::*;
-use pillion::cold::data::{self, synth};
-use pillion::cold::report::SidecarReport;
+use pillion::data::{self, synth};
+use pillion::report::SidecarReport;
 use pillion_shm::records::View;
 use pillion_shm::{Clock, From, Kind, Lane, Poll, RingReader, Signal, State, signal_flags};
 
@@ -222,7 +222,7 @@ fn two_lanes() {
         return;
     }
     let (_guard, dir) = (one_at_a_time(), shm_dir());
-    if pillion::cold::cores::allowed().len() < 2 {
+    if pillion::host::cores::allowed().len() < 2 {
         skip("two lanes need two CPUs");
         return;
     }

@@ -6,8 +6,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::*;
-use pillion::cold::data::{self, synth};
-use pillion::cold::report::{LabReport, SidecarReport};
+use pillion::data::{self, synth};
+use pillion::report::{LabReport, SidecarReport};
 use pillion_shm::{BoardReader, Clock, CncClient, From, Kind, Lane, Poll, RingReader, Signal, State, signal_flags};
 
 fn run(config: &Path, report: &Path) -> Running {

@@ -8,9 +8,9 @@ mod rows_models;
 use std::path::{Path, PathBuf};
 
 use common::*;
-use pillion::cold::data::{self, synth};
-use pillion::cold::replay::ReplayReport;
+use pillion::data::{self, synth};
 use pillion::hot::features::FeatureSet;
+use pillion::lab::replay::ReplayReport;
 
 fn replay(dir: &Path, config: &Path, input: &Path, rate: &str) -> ReplayReport {
     let json = dir.join("report.json");

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::*;
-use pillion::cold::data;
-use pillion::cold::replay::ReplayReport;
-use pillion::cold::report::hdr::decode;
+use pillion::data;
+use pillion::lab::replay::ReplayReport;
+use pillion::report::hdr::decode;
 use pillion_shm::records::View;
 
 fn command(config: &Path, input: &Path, rate: &str, json: &Path, more: &[&str]) -> Command {

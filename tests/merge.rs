@@ -5,9 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{output, pillion, shared, stderr};
-use pillion::cold::data::merge::{Options, Plan};
-use pillion::cold::data::order::Order;
-use pillion::cold::data::{DbnWriter, Feed, FileInfo, Listed, load, order};
+use pillion::data::merge::{Options, Plan};
+use pillion::data::order::Order;
+use pillion::data::{DbnWriter, Feed, FileInfo, Listed, load, order};
 use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 use proptest::prelude::*;
 use tempfile::TempDir;

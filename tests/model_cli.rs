@@ -298,8 +298,8 @@ fn golden_rows_may_come_from_a_file() {
     }
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("synth.dbn.zst");
-    let plan = pillion::cold::data::synth::Plan { seed: 1, instruments: 1, events: 2_000, events_per_second: 5_000 };
-    pillion::cold::data::synth::write(&input, &plan).expect("writable");
+    let plan = pillion::data::synth::Plan { seed: 1, instruments: 1, events: 2_000, events_per_second: 5_000 };
+    pillion::data::synth::write(&input, &plan).expect("writable");
     let rows = dir.path().join("rows.csv");
     let out = output(pillion().arg("features").arg(&input).args(["--set", "book", "-o", path(&rows)]));
     assert!(out.status.success(), "{}", stderr(&out));

@@ -11,8 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use common::*;
-use pillion::cold::data::{self, synth};
-use pillion::cold::offline::Offline;
+use pillion::data::{self, synth};
 use pillion::engine::{Engine, Native, Shape};
 use pillion::hot::Trigger;
 use pillion::hot::features::FeatureSet;
@@ -45,7 +44,7 @@ impl Bench {
         assert!(out.status.success(), "{}", stderr(&out));
         let feed = data::load(&self.input).unwrap();
         let trigger: Trigger = trigger.parse().unwrap();
-        let mut offline = Offline::for_feed(&feed, &self.set).unwrap().on(trigger);
+        let mut offline = feed.offline(&self.set).unwrap().on(trigger);
         let mut rows = Vec::new();
         for record in &feed {
             rows.extend(offline.turn(record).map(|(event, row)| (event.instrument_id, row.to_vec())));

@@ -3,9 +3,9 @@
 
 mod model_support;
 
-use pillion::cold::model::{EngineChoice, Missing, Model};
 use pillion::engine::{Runtime, RuntimeConfig};
 use pillion::hot::features::FeatureSet;
+use pillion::models::{EngineChoice, Missing, Model};
 
 #[test]
 fn bundled_models_load_and_agree_with_their_golden_rows() {
@@ -41,7 +41,7 @@ fn of_each_horizon_one_model_is_above_both_baselines() {
     for horizon in [10, 50] {
         let dirs = model_support::bundled();
         let manifests = dirs.iter().map(|dir| Model::read(dir).unwrap().manifest().clone());
-        let beats = |score: fn(&pillion::cold::model::Scores) -> f64| {
+        let beats = |score: fn(&pillion::models::Scores) -> f64| {
             manifests.clone().filter(|m| m.horizon_events == horizon).any(|m| {
                 let of = |name: &str| score(&m.scores[name]);
                 of("model") > of("majority").max(of("logistic"))

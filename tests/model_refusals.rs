@@ -6,8 +6,8 @@ mod model_support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::RuntimeConfig;
+use pillion::models::{EngineChoice, Model};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 

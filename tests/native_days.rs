@@ -7,12 +7,12 @@ mod line;
 
 use common::*;
 use line::line;
-use pillion::cold::data::{self, Feed, lobster};
-use pillion::cold::model::{EngineChoice, Model};
+use pillion::data::{self, Feed, lobster};
 use pillion::engine::admission::Tolerance;
 use pillion::engine::{Engine, RuntimeConfig};
 use pillion::hot::Turn;
 use pillion::hot::features::FeatureSet;
+use pillion::models::{EngineChoice, Model};
 use pillion_shm::{Poll, Signal};
 
 const MODELS: [&str; 4] = ["mlp-k10", "mlp-k50", "lgbm-k10", "lgbm-k50"];

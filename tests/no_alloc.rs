@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use common::*;
 use line::{access, line, synthetic_feed};
-use pillion::cold::model::{EngineChoice, Model};
 use pillion::engine::{Engine, Native, Options, RuntimeConfig, Shape};
 use pillion::hot::features::FeatureSet;
+use pillion::hot::run::{self, Link};
 use pillion::hot::{Counts, StageSet};
-use pillion::run::{self, Link};
+use pillion::models::{EngineChoice, Model};
 use pillion_shm::CncOwner;
 
 /// Events played through the loop.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::*;
-use pillion::cold::data::{DbnWriter, FileInfo, Listed, synth};
+use pillion::data::{DbnWriter, FileInfo, Listed, synth};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 fn recording(dir: &Path) -> PathBuf {
@@ -22,7 +22,7 @@ fn recording(dir: &Path) -> PathBuf {
     let instruments = vec![Listed::named("OTHER", 9)];
     let info =
         FileInfo { dataset: "SYNTH".into(), schema: Some(dbn::Schema::Mbo), start_ns: 0, end_ns: 1, instruments };
-    DbnWriter::create(&dir.join("other.dbn"), &info).and_then(DbnWriter::finish).expect("writable");
+    DbnWriter::create(dir.join("other.dbn"), &info).and_then(DbnWriter::finish).expect("writable");
     input
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::skip;
-use pillion::cold::lab::page::render;
-use pillion::cold::report::{LabReport, Stage};
+use pillion::lab::page::render;
+use pillion::report::{LabReport, Stage};
 use sha2::{Digest, Sha256};
 
 /// Charts of the sample: three for each of its three runs, one of its sweep, two curves.
@@ -178,7 +178,7 @@ fn sweep_is_open(report: &mut LabReport) {
 /// The vendored files are those of the package, and their page says so.
 #[test]
 fn the_chart_library_is_the_packages() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cold/lab/page/vendor/uplot");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/page/vendor/uplot");
     let page = std::fs::read_to_string(folder.join("README.md")).unwrap();
     for file in ["uPlot.iife.min.js", "uPlot.min.css", "LICENSE"] {
         let sum = Sha256::digest(std::fs::read(folder.join(file)).unwrap());

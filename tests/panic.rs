@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
 use line::{access, function};
-use pillion::cold::config::Config;
-use pillion::cold::data::{self, synth};
-use pillion::cold::model::{LoadedModel, Model};
-use pillion::cold::prepare::{self, Prepared};
-use pillion::cold::sidecar;
+use pillion::config::Config;
+use pillion::data::{self, synth};
 use pillion::engine::Engine;
 use pillion::hot::decode::Instruments;
 use pillion::hot::features::FeatureSet;
+use pillion::models::{LoadedModel, Model};
+use pillion::sidecar;
+use pillion::sidecar::prepare::{self, Prepared};
 use pillion_shm::{Clock, Command, Kind, Lane, Outcome, RingSpec, RingWriter, State};
 
 fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn Engine>) -> Prepared {
@@ -35,7 +35,7 @@ fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn En
         tables: prepare::tables(&instruments, &models, &features).to_bytes().unwrap(),
         config: config.lanes[index].clone(),
         name: Lane::in_dir(&config.process.shm_dir, &config.lanes[index].name).unwrap(),
-        core: pillion::cold::cores::allowed()[index],
+        core: pillion::host::cores::allowed()[index],
         features,
         instruments,
         models,
@@ -46,7 +46,7 @@ fn prepared(config: &Config, index: usize, feed: &data::Feed, engine: Box<dyn En
 
 #[test]
 fn a_panic_is_a_failed_lane() {
-    if pillion::cold::cores::allowed().len() < 2 {
+    if pillion::host::cores::allowed().len() < 2 {
         skip("two lanes need two CPUs");
         return;
     }

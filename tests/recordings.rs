@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
 use common::*;
-use pillion::cold::data::{self, DbnWriter, Feed, FileInfo, order, synth};
-use pillion::cold::replay::ReplayReport;
+use pillion::data::{self, DbnWriter, Feed, FileInfo, order, synth};
 use pillion::hot::decode::Instrument;
+use pillion::lab::replay::ReplayReport;
 use pillion_shm::State;
 use pillion_shm::records::{BidAskPair, MboMsg, Mbp1Msg, MbpMsg, RecordHeader, TradeMsg, UNDEF_PRICE, flags, rtype};
 use tempfile::TempDir;

@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 
 use common::*;
-use pillion::cold::data;
-use pillion::cold::replay::ReplayReport;
+use pillion::data;
+use pillion::lab::replay::ReplayReport;
 
 fn replay(dir: &Path, config: &Path, input: &Path, rate: &str) -> ReplayReport {
     let json = dir.join(format!("report-{}.json", rate.replace('/', "-")));

@@ -10,10 +10,10 @@ use std::process::{Command, Output};
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use pillion::cold::lab::hdr_export;
-use pillion::cold::lab::outputs::{Outputs, Report};
-use pillion::cold::report::hdr;
-use pillion::cold::report::{Buckets, Stage, buckets};
+use pillion::lab::hdr_export;
+use pillion::lab::outputs::{Outputs, Report};
+use pillion::report::hdr;
+use pillion::report::{Buckets, Stage, buckets};
 
 fn pillion(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pillion")).arg("report").args(args).output().expect("the binary starts")

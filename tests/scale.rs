@@ -13,9 +13,9 @@ mod flow;
 use caches::Cache;
 use fit::Form;
 use flow::{Choice, Flow, Ids, Mix, Placing, Spec};
-use pillion::cold::report::CurvePoint;
 use pillion::hot::book::{Applied, Book, Level, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
+use pillion::report::CurvePoint;
 use pillion_shm::records::MboMsg;
 use proptest::prelude::*;
 

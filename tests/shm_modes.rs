@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::*;
-use pillion::cold::data::{self, synth};
+use pillion::data::{self, synth};
 use pillion_shm::{CncClient, Kind, Lane, State};
 
 const GROUP: u32 = 4242;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use pillion::cold::data::book_csv::crossed;
-use pillion::cold::data::synth::{self, Plan};
-use pillion::cold::data::{Feed, load};
+use pillion::data::book_csv::crossed;
+use pillion::data::synth::{self, Plan};
+use pillion::data::{Feed, load};
 use pillion::hot::book::{Applied, Book, Limits};
 use pillion::hot::decode::{Instruments, Side, decode};
 

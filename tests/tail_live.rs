@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::*;
-use pillion::cold::data::{self, synth};
-use pillion::cold::report::{Cause, SidecarReport, TailTick};
+use pillion::data::{self, synth};
+use pillion::report::{Cause, SidecarReport, TailTick};
 use pillion_shm::{Clock, From, Kind, Lane, RingReader, State};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -84,7 +84,7 @@ fn a_stopped_sidecar_is_the_hosts_doing() {
     let (account, meanwhile) = stopped_run(dir.path(), 10);
     let (lane, stopped_ns) = (&account.lanes[0], STOPPED.as_nanos() as u64);
     let tail = &lane.tail;
-    println!("{}", pillion::cold::tail_text::tail_text(tail));
+    println!("{}", pillion::report::tail_text::tail_text(tail));
     assert_eq!((lane.lost, tail.threshold_ns), (0, 1_000_000));
     assert!(tail.over >= STOPS * MEANWHILE, "{}", tail.over);
     assert!(tail.ticks.values().sum::<u64>() <= tail.over - tail.not_kept);

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::*;
-use pillion::cold::data::{self, synth};
+use pillion::data::{self, synth};
 use pillion_shm::State;
 
 /// An empty environment but for what programs need: no sign of a test machine, which would keep telemetry quiet, and a wish

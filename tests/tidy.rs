@@ -39,14 +39,59 @@ fn lines_with<'a>(files: &'a [(PathBuf, String)], words: &[&str]) -> Vec<String>
     files.iter().flat_map(in_file).collect()
 }
 
-/// `hot/` never reaches into `cold/`, and neither do the loop around it and the engines it calls.
+/// The rooms of `src/`: each imports only what stands behind it here. What lies beside them (`error`, `files`, `stdio` and the
+/// words of `lib.rs`) is everybody's, and imports no room.
+const ROOMS: [&str; 10] = ["cli", "lab", "sidecar", "models", "host", "report", "config", "data", "hot", "engine"];
+
+/// What a module of `room` imports of this crate, as the first word behind `crate::`: with its line.
+fn imports(text: &str) -> Vec<(usize, String)> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for (line, code) in code(text) {
+        for behind in code.split("crate::").skip(1) {
+            match behind.strip_prefix('{') {
+                Some(list) => found.extend(list.split(',').map(|name| (line, word(name.trim())))),
+                None => found.push((line, word(behind))),
+            }
+        }
+    }
+    found
+}
+
+/// Every import of one room by another goes to the right of the table, and none climbs out of its room by `super`.
 #[test]
-fn hot_never_imports_cold() {
-    let mut hot = files("src/hot", ".rs");
-    hot.extend(files("src/engine", ".rs"));
-    hot.extend(files("crates/engine", ".rs"));
-    hot.extend(files("src/run.rs", ".rs"));
-    let found = lines_with(&hot, &["cold::"]);
+fn rooms_import_only_what_lies_behind_them() {
+    let mut between = 0;
+    for (place, room) in ROOMS.iter().enumerate() {
+        for (path, text) in files(&format!("src/{room}"), ".rs") {
+            for (line, name) in imports(&text) {
+                let Some(other) = ROOMS.iter().position(|other| *other == name) else { continue };
+                assert!(other >= place, "{}:{line}: {room} imports {name}, which stands before it", path.display());
+                between += usize::from(other > place);
+            }
+            let depth = path.components().count() - usize::from(path.ends_with("mod.rs")) - 2;
+            let climbs = "super::".repeat(depth + 1);
+            for (line, code) in text.lines().enumerate().filter(|(_, code)| !code.starts_with(' ')) {
+                assert!(!code.contains(&climbs), "{}:{}: climbs out of {room}: {code}", path.display(), line + 1);
+            }
+        }
+    }
+    assert!(between > 300, "{between} imports between rooms");
+    for file in ["src/error.rs", "src/files.rs", "src/stdio.rs", "crates/engine"] {
+        for (path, text) in files(file, ".rs") {
+            let rooms: Vec<_> = imports(&text).into_iter().filter(|(_, name)| ROOMS.contains(&name.as_str())).collect();
+            assert!(rooms.is_empty() || file == "crates/engine", "{}: {rooms:?}", path.display());
+        }
+    }
+}
+
+/// Only the commands read arguments, and only they write to standard output.
+#[test]
+fn only_commands_parse_and_print() {
+    let mut rooms: Vec<_> = ROOMS.iter().skip(1).flat_map(|room| files(&format!("src/{room}"), ".rs")).collect();
+    rooms.extend(files("src/files.rs", ".rs"));
+    rooms.retain(|(path, _)| !path.to_string_lossy().ends_with("tests.rs"));
+    let found = lines_with(&rooms, &["clap", "outln!", " out!(", "::out!(", "print!", "println!"]);
     assert!(found.is_empty(), "{found:#?}");
 }
 

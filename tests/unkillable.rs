@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 
 use common::*;
 use lanes::*;
-use pillion::cold::report::SidecarReport;
+use pillion::report::SidecarReport;
 use pillion_shm::State;
 
 fn full() -> File {

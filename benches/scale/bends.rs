@@ -2,7 +2,7 @@
 
 use super::caches::{self, Cache};
 use super::fit;
-use pillion::cold::report::CurvePoint;
+use pillion::report::CurvePoint;
 
 /// Least change of the slope that is called a bend: in a doubling of x, y then changes by 11 % more than before.
 const BEND: f64 = 0.15;

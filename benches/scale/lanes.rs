@@ -6,10 +6,10 @@ use std::rc::Rc;
 use super::flow::{Choice, Flow, Ids, Mix, Placing, Spec};
 use super::lane::{LanePoint, Nothing, Plan, Unit};
 use super::measure::{Dimension, Line, Point};
-use pillion::cold::model::Model;
 use pillion::engine::{Engine, Native, Options};
 use pillion::hot::book::Limits;
 use pillion::hot::features::FeatureSet;
+use pillion::models::Model;
 
 const INSTRUMENTS: [usize; 5] = [1, 10, 100, 1_000, 8_000];
 const COLUMNS: [usize; 5] = [10, 30, 100, 200, 300];

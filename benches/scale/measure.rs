@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::bends;
 use super::caches::Cache;
-use pillion::cold::report::{Curve, CurvePoint, Series};
+use pillion::report::{Curve, CurvePoint, Series};
 
 /// A place on a curve: something of a certain scale that can be worked a batch at a time.
 pub trait Point {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::measure::{Dimension, Line, Point, median, timed};
-use pillion::cold::cores;
+use pillion::host::cores;
 use pillion_shm::{Access, Clock, From, Kind, Lane, LockMemory, Poll, RingReader, RingSpec, RingWriter};
 
 /// Slots of the ring.

@@ -2,7 +2,7 @@
 
 use super::caches;
 use super::{bends, fit};
-use pillion::cold::report::{Curve, CurvePoint, Series};
+use pillion::report::{Curve, CurvePoint, Series};
 
 /// Cells of the longest bar.
 const WIDTH: f64 = 24.0;

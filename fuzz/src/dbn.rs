@@ -2,7 +2,7 @@
 
 use crate::decode::Checked;
 use crate::regions;
-use pillion::cold::data;
+use pillion::data;
 use pillion::hot::book::Limits;
 
 /// Where an honest file's records begin is the seeds' to show; here every byte is the fuzzer's.

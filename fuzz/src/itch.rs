@@ -2,7 +2,7 @@
 
 use crate::decode::Checked;
 use crate::regions;
-use pillion::cold::data::{itch, load};
+use pillion::data::{itch, load};
 use pillion::hot::book::Limits;
 
 /// A conversion is refused with the file's name, or what it wrote is read and applied without a reject.

@@ -1,8 +1,8 @@
 //! ONNX files from any bytes: read, compiled and run by the native engine on what its graph seems to take.
 
-use pillion::cold::model::guess::{self, Told};
 use pillion::engine::native::Survey;
 use pillion::engine::{Engine, Native, Options, Shape, Weights};
+use pillion::models::guess::{self, Told};
 
 /// Larger windows are a matter of time only.
 const MOST_VALUES: usize = 1 << 14;

@@ -8,10 +8,12 @@ pub mod decode;
 pub mod features;
 pub mod grid;
 pub mod infer;
+pub mod offline;
 #[cfg(feature = "planted-delay")]
 pub mod planted;
 pub mod poll;
 pub mod publish;
+pub mod run;
 pub mod stamp;
 pub mod state;
 pub mod tail;

@@ -1,7 +1,7 @@
 //! A hot lane inside the test process, fed through a real ring.
 #![allow(dead_code)]
 
-use pillion::cold::data::{self, Feed, synth};
+use pillion::data::{self, Feed, synth};
 use pillion::engine::{Engine, EngineError, EngineInfo};
 use pillion::hot::book::Limits;
 use pillion::hot::decode::Instruments;
@@ -63,7 +63,7 @@ pub fn line_with(feed: &Feed, set: &FeatureSet, engines: Vec<Box<dyn Engine>>, s
     let name = Name::in_dir(dir.path(), "line").expect("a name");
     let clock = Clock::attach_or_create(dir.path()).expect("a clock");
     let spec = |capacity, record_words| RingSpec { capacity, record_words, table: Vec::new() };
-    let words = pillion::cold::replay::slot_words(feed);
+    let words = pillion::lab::replay::slot_words(feed);
     let ticks = RingWriter::create(&name, Kind::Ticks, &spec(slots, words), &clock, &access()).expect("ticks");
     let signals = RingWriter::create(&name, Kind::Signals, &spec(1 << 16, 14), &clock, &access()).expect("signals");
     let models = engines.len().max(1) as u32;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use pillion::cold::data::{self, DbnWriter, Facts, Feed, FileInfo};
+use pillion::data::{self, DbnWriter, Facts, Feed, FileInfo};
 use pillion_shm::records::View;
 use pillion_shm::{CncClient, Lane, State};
 
@@ -200,7 +200,7 @@ pub fn lane_keys(name: &str, feed: &Feed, models: &[&str]) -> String {
         .instruments
         .iter()
         .map(|i| {
-            let tick = pillion::cold::config::TickSize(i.tick_size);
+            let tick = pillion::config::TickSize(i.tick_size);
             format!("{{ id = {}, symbol = {:?}, tick_size = \"{tick}\" }}", i.id, i.symbol)
         })
         .collect();

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::data::{DbnWriter, FileInfo, Listed};
+use pillion::data::{DbnWriter, FileInfo, Listed};
 use pillion::hot::decode::Instrument;
 use pillion_shm::records::{MboMsg, RecordHeader, flags, rtype};
 

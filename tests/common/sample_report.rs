@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pillion::cold::doctor::Diagnosis;
-use pillion::cold::report::hdr;
-use pillion::cold::report::{
+use pillion::host::doctor::Diagnosis;
+use pillion::report::hdr;
+use pillion::report::{
     Buckets, Build, Cause, Curve, CurvePoint, EngineTried, FeaturesInUse, Flood, Host, HostTotals, Interval, LabReport,
     LaneReport, Looks, ModelInUse, Reader, ReplayReport, SCHEMA_VERSION, Series, Shares, Stage, Stages, Step,
     SweepReport, TailReport, TailTick, Verdict, buckets,

@@ -5,8 +5,8 @@ mod skip;
 
 use std::path::{Path, PathBuf};
 
-use pillion::cold::cli::recording::FactsArgs;
-use pillion::cold::data::{Facts, Feed, lobster};
+use pillion::cli::recording::FactsArgs;
+use pillion::data::{Facts, Feed, lobster};
 use pillion::hot::decode::{Body, Side, Tick};
 use pillion_shm::records::{BidAskPair, UNDEF_PRICE, flags};
 use rand::{Rng, RngExt, SeedableRng};
@@ -138,7 +138,7 @@ pub fn es_facts() -> FactsArgs {
 
 /// A recording of ES with its tick size.
 pub fn es_settled(path: &Path) -> Feed {
-    let mut feed = pillion::cold::data::load(path).unwrap();
+    let mut feed = pillion::data::load(path).unwrap();
     es_facts().read().unwrap().settle(&mut feed).unwrap();
     feed
 }
@@ -150,5 +150,5 @@ pub fn goog_day() -> Option<Feed> {
     let file = folder.path().join("goog.dbn");
     let options = lobster::Options { symbol: None, date: None, instrument_id: 1, facts: Facts::default() };
     lobster::convert_file(&[zip], &file, options).unwrap();
-    Some(pillion::cold::data::load(&file).unwrap())
+    Some(pillion::data::load(&file).unwrap())
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pillion::Error;
-use pillion::cold::data::itch::{self, Options, Summary};
-use pillion::cold::data::{Feed, load};
+use pillion::data::itch::{self, Options, Summary};
+use pillion::data::{Feed, load};
 use pillion::hot::decode::{Body, Instruments, decode};
 use tempfile::TempDir;
 

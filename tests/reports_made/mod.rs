@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use pillion::cold::lab::columns::NAMES;
-use pillion::cold::lab::stats::Chance;
-use pillion::cold::report::{
+use pillion::hot::stamp::STAGE_NAMES;
+use pillion::lab::columns::NAMES;
+use pillion::lab::stats::Chance;
+use pillion::report::{
     Build, FeaturesInUse, Host, Interval, LaneReport, ModelInUse, Reader, ReplayReport, SCHEMA_VERSION, Stage, Verdict,
     buckets,
 };
-use pillion::hot::stamp::STAGE_NAMES;
 
 /// Usual latency of a column, ns.
 pub fn usual(name: &str) -> u64 {
