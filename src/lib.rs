@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`hot`] is the straight line a tick goes through, with the loop around it in [`hot::run`]; [`engine`] runs
 //! the models. What stands around that line is a room a purpose, each importing only those behind it in this list: [`cli`]
-//! (arguments in, words out), [`lab`] (replays and what they show), [`sidecar`] (what serves), [`models`] (model directories),
+//! (arguments in, words out), [`lab`] (replays and what they show), [`monitor`]
+//! (looks at lanes of other processes), [`sidecar`] (what serves), [`models`] (model directories),
 //! [`host`] (the machine), [`report`] (what is left behind), [`config`] and [`data`] (market data files).
 //! `pillion_shm` is the public shared-memory contract.
 
@@ -16,6 +17,7 @@ pub mod host;
 pub mod hot;
 pub mod lab;
 pub mod models;
+pub mod monitor;
 pub mod report;
 pub mod sidecar;
 pub mod stdio;

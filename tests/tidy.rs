@@ -41,7 +41,8 @@ fn lines_with<'a>(files: &'a [(PathBuf, String)], words: &[&str]) -> Vec<String>
 
 /// The rooms of `src/`: each imports only what stands behind it here. What lies beside them (`error`, `files`, `stdio` and the
 /// words of `lib.rs`) is everybody's, and imports no room.
-const ROOMS: [&str; 10] = ["cli", "lab", "sidecar", "models", "host", "report", "config", "data", "hot", "engine"];
+const ROOMS: [&str; 11] =
+    ["cli", "lab", "monitor", "sidecar", "models", "host", "report", "config", "data", "hot", "engine"];
 
 /// What a module of `room` imports of this crate, as the first word behind `crate::`: with its line.
 fn imports(text: &str) -> Vec<(usize, String)> {
@@ -83,6 +84,23 @@ fn rooms_import_only_what_lies_behind_them() {
             assert!(rooms.is_empty() || file == "crates/engine", "{}: {rooms:?}", path.display());
         }
     }
+}
+
+/// The architecture page lists the rooms in their order, and the files that it names as tests of a rule are there.
+#[test]
+fn the_architecture_page_is_true() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let listed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("/` |")).collect();
+    let listed: Vec<_> = listed.into_iter().map(|(name, _)| name).filter(|name| ROOMS.contains(name)).collect();
+    assert_eq!(listed, ROOMS);
+    let rules = text.split("\n## ").find(|section| section.starts_with("Invariants")).expect("the invariants");
+    let folders = [".", "shm/tests"];
+    let mut named = 0;
+    for file in quoted(rules).filter(|name| name.ends_with(".rs")) {
+        assert!(folders.iter().any(|folder| root().join(folder).join(file).exists()), "there is no {file}");
+        named += 1;
+    }
+    assert!(named >= 40, "{named} files");
 }
 
 /// Only the commands read arguments, and only they write to standard output.

@@ -4,7 +4,7 @@
 mod down;
 mod stop;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pillion_shm::leftovers;
@@ -13,10 +13,8 @@ use pillion_shm::{CncClient, Command, Kind, Lane, Outcome};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::sidecar::halt::{self, Aside, MOST_REASON, Places, Record};
+use crate::sidecar::halt::{Aside, MOST_REASON, Places, Record, SHM_DIR, recorded_lanes};
 
-/// Directory of the regions where none is named.
-const SHM_DIR: &str = "/dev/shm";
 /// How long an order may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a sidecar takes at most to find a HALT that is recorded.
@@ -417,18 +415,5 @@ fn answered(lane: &Lane, cnc: &mut CncClient, command: Command) -> Result<()> {
             Err(Error::run(whole, problem, mend))
         }
         Err(e) => Err(e.into()),
-    }
-}
-
-/// HALTs of `lane` that stand in a record: for commands that show.
-pub(super) fn standing(shm_dir: &Path, state_dir: Option<&Path>, lane: &str) -> Vec<halt::Recorded> {
-    Places::of_operator(state_dir, shm_dir, lane).look(lane).0
-}
-
-/// Lanes with a recorded HALT, page or not. The default folder speaks of the default directory's lanes alone.
-pub(super) fn recorded_lanes(shm_dir: &Path, state_dir: Option<&Path>) -> Vec<String> {
-    match state_dir {
-        None if shm_dir != Path::new(SHM_DIR) => Vec::new(),
-        _ => Places::of_operator(state_dir, shm_dir, "").lanes(),
     }
 }

@@ -9,10 +9,9 @@ use pillion_shm::text::{printable, printable_path};
 use pillion_shm::{Kind, Lane, State};
 use serde::Serialize;
 
-use super::ctl;
 use crate::error::{Error, Result};
 use crate::report::table::{self, thousands};
-use crate::sidecar::halt::{Recorded, note};
+use crate::sidecar::halt::{self, Recorded, note};
 
 /// Arguments of `pillion shm`.
 #[derive(Debug, clap::Args)]
@@ -196,8 +195,8 @@ type Halts = BTreeMap<String, Recorded>;
 fn halts(args: &LsArgs, found: &[Found]) -> Halts {
     let state_dir = args.state_dir.as_deref();
     let of_regions = found.iter().filter_map(|found| found.what.as_ref().ok()?.lane.clone());
-    let lanes: BTreeSet<_> = of_regions.chain(ctl::recorded_lanes(&args.dir, state_dir)).collect();
-    let first = |lane: String| Some((lane.clone(), ctl::standing(&args.dir, state_dir, &lane).into_iter().next()?));
+    let lanes: BTreeSet<_> = of_regions.chain(halt::recorded_lanes(&args.dir, state_dir)).collect();
+    let first = |lane: String| Some((lane.clone(), halt::standing(&args.dir, state_dir, &lane).into_iter().next()?));
     lanes.into_iter().filter_map(first).collect()
 }
 

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-pub use place::{Places, SYSTEM_DIR, Unseen, announce, announced_in, default_dir, note, page_owner};
+pub use place::{
+    Places, SHM_DIR, SYSTEM_DIR, Unseen, announce, announced_in, default_dir, note, page_owner, recorded_lanes,
+    standing,
+};
 
 /// Longest reason, bytes.
 pub const MOST_REASON: usize = 400;

@@ -2,8 +2,8 @@
 
 use pillion_shm::text::printable;
 
-use super::Look;
 use crate::host::clock_words;
+use crate::monitor::Look;
 use crate::report::table::{self, span, thousands as n};
 
 pub(super) fn of(l: &Look) -> String {

@@ -194,6 +194,22 @@ fn check_folder(dir: &Path, trust: &Trust) -> std::result::Result<(), Distrust> 
     }
 }
 
+/// Directory of the regions where none is named.
+pub const SHM_DIR: &str = "/dev/shm";
+
+/// HALTs of `lane` that stand in a record: for commands that show.
+pub fn standing(shm_dir: &Path, state_dir: Option<&Path>, lane: &str) -> Vec<Recorded> {
+    Places::of_operator(state_dir, shm_dir, lane).look(lane).0
+}
+
+/// Lanes with a recorded HALT, page or not. The default folder speaks of the default directory's lanes alone.
+pub fn recorded_lanes(shm_dir: &Path, state_dir: Option<&Path>) -> Vec<String> {
+    match state_dir {
+        None if shm_dir != Path::new(SHM_DIR) => Vec::new(),
+        _ => Places::of_operator(state_dir, shm_dir, "").lanes(),
+    }
+}
+
 /// Who owns the lane's control page, where there is one.
 pub fn page_owner(shm_dir: &Path, lane: &str) -> Option<u32> {
     let page = shm_dir.join(format!("pillion.{lane}.{}", Kind::Cnc.name()));
