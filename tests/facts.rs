@@ -126,6 +126,27 @@ fn days_that_a_recording_runs_over_have_a_mend_that_helps() {
     refused(pillion().arg("features").arg(&file).arg("--instruments").arg(at("dated.toml")), &said);
 }
 
+/// Definitions of a file beside the recording hold from their own time on: a session does not change at midnight.
+#[test]
+fn definitions_hold_from_their_time_and_not_from_midnight() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut bytes = std::fs::read(write(&at("definitions.dbn"), vec![], &[])).unwrap();
+    for (time, cents) in [(0, 25), (1_000, 1)] {
+        let mut record = dbn::InstrumentDefMsg { min_price_increment: cents * CENT, ..Default::default() };
+        record.hd = dbn::RecordHeader::new::<dbn::InstrumentDefMsg>(dbn::rtype::INSTRUMENT_DEF, 1, 1, START + time);
+        (record.ts_recv, record.raw_symbol) = (START + time, dbn::record::str_to_c_chars("TEST").unwrap());
+        bytes.extend_from_slice(record.as_ref());
+    }
+    std::fs::write(at("definitions.dbn"), bytes).unwrap();
+    for (name, first, tick) in [("before.dbn", 10, 25 * CENT), ("after.dbn", 2_000, CENT)] {
+        let records = [add(first, 1, (1, b'B'), 100 * CENT, 5), add(first + 5, 1, (2, b'A'), 125 * CENT, 5)];
+        let mut feed = data::load(write(&at(name), vec![Listed::named("TEST", 1)], &records)).unwrap();
+        stated(&at("definitions.dbn")).and_then(|facts| facts.settle(&mut feed)).unwrap();
+        assert_eq!(feed.instruments[0].tick_size, tick, "{name}");
+    }
+}
+
 /// Names of a request are not looked at, nor a number alone where it stands for several: what to write says what counts.
 #[test]
 fn an_entry_that_nearly_means_an_instrument_is_told_why() {

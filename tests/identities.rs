@@ -292,6 +292,12 @@ fn units_that_change_take_no_book_away() {
     let said = ["tick size of A (id 1, publisher 1) changes from 0.05 to 0.01", "cut the recording"];
     refused(pillion().arg("features").arg(&path), &said);
     refused(pillion().args(["convert", "dbn"]).arg(&path).arg("-o").arg(&to), &said);
+    // A replay counts in units too, its lane's own list included.
+    let lane = "[lane]\ninstruments = [{ id = 1, symbol = \"A\", tick_size = \"0.05\" }]\n";
+    for lane in ["", lane] {
+        let config = config(folder.path(), lane);
+        refused(pillion().arg("replay").arg("--config").arg(config).arg("--input").arg(&path), &said);
+    }
     refused(pillion().arg("merge").args([&path, &path]).arg("-o").arg(&to), &said);
     // A file of quotes has no orders that rest: each unit holds for its own, and numbers of their own keep them apart.
     let quotes = recorded(
@@ -356,6 +362,19 @@ fn a_bad_capture_time_names_no_instrument() {
     let feed = data::load(&path).unwrap();
     assert_eq!(feed.instruments.iter().map(|i| i.symbol.as_str()).collect::<Vec<_>>(), ["AAA"]);
     assert_eq!(feed.identities[0].span_ns, (START + 1, START + 3));
+    // A day's snapshot, as Databento writes it: what it is captured at is not exact, and its orders may be days old.
+    let midnight = START / DAY * DAY + DAY;
+    let old = MboMsg { flags: flags::SNAPSHOT | flags::BAD_TS_RECV, ts_recv: midnight, ..order(2, 5) };
+    let next = MboMsg { ts_recv: midnight + 9, ..add(DAY, 1, (6, b'B'), 10 * CENT, 5) };
+    let mut bytes = Vec::new();
+    dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(&metadata).unwrap();
+    [order(1, 1), old, old, next].iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
+    std::fs::write(&path, bytes).unwrap();
+    let feed = data::load(&path).unwrap();
+    let told: Vec<_> =
+        feed.instruments.iter().zip(&feed.identities).map(|(i, one)| (&*i.symbol, one.span_ns)).collect();
+    assert_eq!(told[0], ("AAA", (START + 1, START + 1)));
+    assert_eq!((told[1].0, told[1].1.0, told.len()), ("BBB", midnight, 2), "the snapshot is the next day's");
 }
 
 /// Definitions that follow each other: the same again changes nothing, another symbol is another instrument.

@@ -119,6 +119,17 @@ fn an_event_that_never_ends_holds_up_no_other() {
     }
 }
 
+/// An instrument without F_LAST, whose records never stop, holds up the others for some thousand events at most.
+#[test]
+fn an_instrument_without_ends_holds_up_no_other() {
+    let names: &[(&str, u32)] = &[("A", 1), ("B", 2), ("C", 3)];
+    let endless: Vec<_> = (0..9_000).flat_map(|n| [(1, 2 * n, 0), (2, 2 * n + 1, LAST)]).collect();
+    let files = Files::new(&[(names, &endless), (names, &[(3, 9_000, LAST)])]);
+    let feed = files.merge(Options::default()).unwrap();
+    let place = orders(&feed).iter().position(|(id, _)| *id == 3).unwrap();
+    assert!((8_000..9_500).contains(&place), "{place} of {}", feed.records);
+}
+
 #[test]
 fn a_snapshot_comes_before_the_live_event_that_it_stands_before() {
     let files = Files::new(&[

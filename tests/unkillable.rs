@@ -259,7 +259,9 @@ fn a_terminal_stops_no_sidecar() {
     let mut python = Command::new("python3");
     let terminal = Running::start(python.args(["-c", &script]));
     let cnc = cnc_in(dir.path(), "behind", State::Boot);
-    let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap();
+    let pid = wait_for("its number", || {
+        std::fs::read_to_string(dir.path().join("pid")).ok().filter(|pid| pid.ends_with('\n'))
+    });
     for signal in ["USR2", "TTOU", "TTIN", "TSTP"] {
         assert!(Command::new("kill").args(["-s", signal, pid.trim()]).status().unwrap().success());
         let before = cnc.heartbeat_ns();
@@ -292,7 +294,6 @@ fn a_report_goes_to_whatever_is_named() {
     let mut running = Running::start(sidecar(&config).args(["--report", "-"]));
     cnc_of(&mut running, dir.path(), "told", State::Boot);
     send(&running, 10);
-    std::thread::sleep(std::time::Duration::from_millis(200));
     send(&running, 15);
     let ended = running.finish();
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));

@@ -143,6 +143,11 @@ impl CncOwner {
         mailbox::answered(self.page.answers(), ticket) != Err(Waiting::Pending)
     }
 
+    /// What the request of this ticket was answered; none while it waits, and where later answers took its place.
+    pub fn answer_to(&self, ticket: u64) -> Option<Outcome> {
+        mailbox::answered(self.page.answers(), ticket).ok()
+    }
+
     /// Answers `request`. Set the state before: who sees the answer sees that state. A RESUME that was withdrawn is answered
     /// as refused, when the HALT in its place is done.
     pub fn answer(&self, request: &Request, outcome: Outcome) {

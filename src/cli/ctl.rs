@@ -5,6 +5,7 @@ mod down;
 mod stop;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pillion_shm::leftovers;
@@ -14,6 +15,7 @@ use pillion_shm::{CncClient, Command, Kind, Lane, Outcome};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::sidecar::halt::{Aside, MOST_REASON, Places, Record, SHM_DIR, recorded_lanes};
+use crate::sidecar::kernel_signals::interrupts;
 
 /// How long an order may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -157,7 +159,9 @@ struct Asked {
     order: Order,
     lane: Lane,
     places: Places,
-    /// The record of a HALT.
+    /// What is recorded of a HALT.
+    record: Record,
+    /// Whether it could be.
     recorded: std::io::Result<()>,
     /// Whether anything of a lane of this name was there before.
     known: bool,
@@ -169,11 +173,12 @@ impl Asked {
         let places = Places::of_operator(place.state_dir.as_deref(), &place.shm_dir, name);
         let reason = args.reason.as_deref().unwrap_or_default();
         let known = down::is_known(place, &lane, &places);
+        let record = Record::now(name, reason);
         let recorded = match order {
-            Order::Halt => places.record(&Record::now(name, reason)).map(|_| ()),
+            Order::Halt => places.record(&record).map(|_| ()),
             _ => Ok(()),
         };
-        Ok(Self { order, lane, places, recorded, known })
+        Ok(Self { order, lane, places, record, recorded, known })
     }
 
     /// Gives it through the page; `until` a sidecar that cannot be asked may take to find the record.
@@ -235,10 +240,20 @@ fn until_obeyed() -> Instant {
 
 /// The order through the page, after the record.
 fn halt(asked: &Asked, until: Instant) -> Result<String> {
-    let Asked { lane, places, known, recorded, .. } = asked;
+    let Asked { lane, places, known, record, recorded, .. } = asked;
     let (whole, first) = (format!("lane {}", lane.name()), places.first().display());
     match (recorded, give(lane, Command::Halt)) {
-        (Ok(()), Ok(Some(page))) => Ok(format!("{whole}: HALT{}; {page}", in_force(lane, places))),
+        (Ok(()), Ok(Some(page))) => {
+            // Another operator's resume may have come between record and page: the page's HALT is recorded again.
+            if places.find(lane.name()).is_ok_and(|found| found.is_empty()) {
+                places.record(record).map_err(|e| {
+                    let problem =
+                        format!("halted ({page}), but its record was resumed away and cannot be renewed: {e}");
+                    Error::run(&whole, problem, "halt it again")
+                })?;
+            }
+            Ok(format!("{whole}: HALT{}; {page}", in_force(lane, places)))
+        }
         (Ok(()), Ok(None)) => {
             // It may be starting at this moment.
             let known = *known || soon(until, || down::has_begun(lane));
@@ -316,6 +331,8 @@ fn seen_halted(lane: &Lane, until: Instant) -> bool {
 
 /// Both the record and the page, or neither.
 fn resume(lane: &Lane, places: &Places) -> Result<String> {
+    // Half a resume is none: an end that is asked for meanwhile waits until both are as they were, or both are gone.
+    interrupts(&Arc::default())?;
     let (name, whole) = (lane.name(), format!("lane {}", lane.name()));
     let records = match places.find(name) {
         Ok(records) => records,

@@ -73,7 +73,8 @@ impl PlayArgs {
         if config.lanes.iter().all(|lane| lane.instruments.is_empty()) {
             facts.settle(feed)?;
         } else {
-            facts.lay_on(&mut feed.instruments, &mut feed.identities)?;
+            let listed: Vec<u32> = config.lanes.iter().flat_map(|lane| &lane.instruments).map(|i| i.id).collect();
+            facts.lay_on_played(feed, |identity| listed.contains(&identity.id))?;
         }
         tell(feed).iter().for_each(|line| crate::errln!("{line}"));
         Ok(())

@@ -201,6 +201,15 @@ impl Facts {
         self.lay_on(&mut feed.instruments, &mut feed.identities)
     }
 
+    /// [`Facts::lay_on_steady`] for the instruments that are `played` alone: the others may change as they like.
+    ///
+    /// # Errors
+    /// Those of [`Facts::lay_on_steady`].
+    pub fn lay_on_played(&self, feed: &mut Feed, played: impl Fn(&Identity) -> bool) -> Result<()> {
+        refusal::steady_of(&feed.path, &feed.instruments, &feed.identities, played)?;
+        self.lay_on(&mut feed.instruments, &mut feed.identities)
+    }
+
     /// Makes tick size and size unit of every instrument of a file known.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use pillion_shm::records::{View, rtype};
 use super::contents::BookSchema;
 use super::definition::{Definition, Listed};
 use super::facts::Source;
-use super::order::trusted_recv_ns;
+use super::order::{recv_ns, trusted_recv_ns};
 use crate::hot::decode::Instrument;
 
 /// Kinds of records, as bits of [`Identity::kinds`].
@@ -378,13 +378,17 @@ fn begins_anew(record: &[u64]) -> bool {
     bytes[1] == rtype::MBO && bytes[38] == b'R' || View(record).is_snapshot()
 }
 
-/// When a record was captured; when it happened, where the capture time is not to be trusted.
+/// When a record was captured; when it happened, where the capture time is not to be trusted. A snapshot's record tells
+/// when its order was placed, which may be days before: its capture time counts although it is flagged as not exact.
 pub(super) fn known_time_ns(record: &[u64]) -> Option<u64> {
-    Some(match trusted_recv_ns(record) {
+    if View(record).is_snapshot() {
+        return Some(recv_ns(record)).filter(|&ns| ns != 0);
+    }
+    let ns = match trusted_recv_ns(record) {
         0 => record[1],
         recv_ns => recv_ns,
-    })
-    .filter(|&time_ns| time_ns != u64::MAX)
+    };
+    Some(ns).filter(|&ns| ns != u64::MAX)
 }
 
 /// A record's kind as a bit.

@@ -3,7 +3,7 @@
 //! What is ordered are events: records up to the one with F_LAST, or, where the events of several instruments overlap,
 //! up to the one that ends the last of them. An instrument is a publisher's: venues may share a number. An event that
 //! never ends holds up no other: it is over once a later event of another instrument has come and gone behind its last
-//! record, and a snapshot is over where news come.
+//! record, or 4,096 events within it, and a snapshot is over where news come.
 //!
 //! An instrument's events never change places, whatever their times say: a cancel stays behind its add. So an event's
 //! place among those of other instruments is its instrument's *latest ts_event so far*, which never goes back, and an
@@ -132,6 +132,9 @@ fn place(events: &mut [Event]) {
     }
 }
 
+/// So many events of others within one are no packet: it never ends.
+const MOST_PASSES: u32 = 4096;
+
 /// An event that has not ended.
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -143,6 +146,8 @@ struct Open {
     latest_ns: u64,
     /// A later event of another instrument has come and gone since.
     passed: bool,
+    /// Events of other instruments that have begun and ended since it began.
+    passes: u32,
 }
 
 /// Follows records one by one: where events end, and how their times go.
@@ -177,7 +182,7 @@ impl Watch {
     pub fn cut(&mut self, record: &[u64]) -> bool {
         let own = instrument(record);
         let news = !self.news && !View(record).is_snapshot();
-        let passed = || self.open.iter().all(|open| open.passed && open.own != own);
+        let passed = || self.open.iter().all(|open| open.passes >= MOST_PASSES || open.passed && open.own != own);
         let cut = !self.open.is_empty() && (news || passed());
         if cut {
             self.open.clear();
@@ -243,7 +248,7 @@ impl Watch {
         };
         let (number, time_ns) = (self.records, Some(record[1]).filter(|&ns| ns != u64::MAX).unwrap_or(0));
         let known = self.open.iter().position(|open| open.own == own);
-        let new = Open { own, begun: number, last: number, latest_ns: time_ns, passed: false };
+        let new = Open { own, begun: number, last: number, latest_ns: time_ns, passed: false, passes: 0 };
         let mut event = known.map_or(new, |at| self.open.swap_remove(at));
         (event.last, event.latest_ns, event.passed) = (number, event.latest_ns.max(time_ns), false);
         if flags & flags::LAST == 0 {
@@ -253,6 +258,7 @@ impl Watch {
         self.ended = true;
         for open in &mut self.open {
             open.passed |= event.begun > open.last && event.latest_ns > open.latest_ns;
+            open.passes += u32::from(event.begun > open.begun);
         }
     }
 
@@ -296,13 +302,18 @@ fn flags_of(record: &[u64]) -> Option<u8> {
     }
 }
 
-/// Capture time of a record that says one and does not call it bad, else 0.
-pub(super) fn trusted_recv_ns(record: &[u64]) -> u64 {
+/// Capture time as a record says it, 0 where it says none.
+pub(super) fn recv_ns(record: &[u64]) -> u64 {
     let recv_ns = match record[0].to_le_bytes()[1] {
         rtype::MBO => record[5],
         rtype::MBP_1 | rtype::MBP_10 | rtype::TRADE => record[4],
         _ => record[2],
     };
+    if recv_ns == u64::MAX { 0 } else { recv_ns }
+}
+
+/// Capture time of a record that says one and does not call it bad, else 0.
+pub(super) fn trusted_recv_ns(record: &[u64]) -> u64 {
     let bad = flags_of(record).is_some_and(|flags| flags & flags::BAD_TS_RECV != 0);
-    if bad || recv_ns == u64::MAX { 0 } else { recv_ns }
+    if bad { 0 } else { recv_ns(record) }
 }

@@ -41,6 +41,12 @@ pub(super) struct Entry {
     pub from: Option<Day>,
     /// First day of which it is true no more.
     pub to: Option<Day>,
+    /// Of a definition: the time from which it holds, ns since the epoch.
+    #[serde(skip)]
+    pub since_ns: Option<u64>,
+    /// Of a definition: the time from which the next one holds.
+    #[serde(skip)]
+    pub until_ns: Option<u64>,
 }
 
 /// A day as TOML may write it: `"2023-11-14"` or `2023-11-14`.
@@ -79,6 +85,8 @@ impl Entry {
             size_unit: Some(entry.size_unit),
             from: None,
             to: None,
+            since_ns: None,
+            until_ns: None,
         }
     }
 
@@ -91,12 +99,15 @@ impl Entry {
         }
         let id = same(self.id, wanted.id);
         let symbol = same(self.symbol.as_deref(), wanted.symbol).filter(|_| !(by_id && id.is_some()));
-        let vague = wanted.reused && symbol.is_none() && self.from.is_none() && self.to.is_none();
+        let dated = self.from.is_some() || self.to.is_some() || self.since_ns.is_some() || self.until_ns.is_some();
+        let vague = wanted.reused && symbol.is_none() && !dated;
         (id.is_some() || symbol.is_some())
             && !vague
             && [id, symbol, same(self.publisher, wanted.publisher)].into_iter().flatten().all(|same| same)
             && self.from.is_none_or(|Day(day)| wanted.span_ns.1 >= begin_ns(day))
             && self.to.is_none_or(|Day(day)| wanted.span_ns.0 < begin_ns(day))
+            && self.since_ns.is_none_or(|ns| wanted.span_ns.1 >= ns)
+            && self.until_ns.is_none_or(|ns| wanted.span_ns.0 < ns)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -188,7 +199,9 @@ fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<En
         };
         let (key, size_unit) = ((record.hd.instrument_id, record.hd.publisher_id), size_unit.filter(|_| !guessed));
         let (id, tick_size) = (Some(key.0), TickSize(tick_size));
-        let entry = Entry { id, symbol, publisher: None, tick_size, size_unit, from: None, to: None };
+        let (since_ns, until_ns) = (None, None);
+        let entry =
+            Entry { id, symbol, publisher: None, tick_size, size_unit, from: None, to: None, since_ns, until_ns };
         let own = all.entry(key).or_insert_with(|| {
             order.push(key);
             Vec::new()
@@ -212,13 +225,14 @@ fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<En
     Ok(order.iter().flat_map(of).collect())
 }
 
-/// Where a number has several definitions, each holds from its day on and up to the next one's.
+/// Where a number has several definitions, each holds from its time on and up to the next one's: sessions do not begin at
+/// midnight.
 fn dated(entries: &[(u64, Entry)]) -> Vec<Entry> {
-    let date = |time_ns: u64| super::facts::day(time_ns).parse().ok().map(Day);
+    let known = |time_ns: u64| Some(time_ns).filter(|&ns| ns != u64::MAX);
     let one = |(at, (from_ns, entry)): (usize, &(u64, Entry))| {
-        let from = if at > 0 { date(*from_ns) } else { None };
-        let to = entries.get(at + 1).and_then(|(next, _)| date(*next));
-        Entry { from, to, ..entry.clone() }
+        let since_ns = if at > 0 { known(*from_ns) } else { None };
+        let until_ns = entries.get(at + 1).and_then(|(next, _)| known(*next));
+        Entry { since_ns, until_ns, ..entry.clone() }
     };
     entries.iter().enumerate().map(one).collect()
 }

@@ -167,7 +167,8 @@ impl<'a> Walk<'a> {
             given = outputs.into_iter().skip(from).map(|known| Known::of_kind(known.kind)).collect();
         }
         let main = domain.is_empty() || domain == "ai.onnx";
-        if main && function.is_none() {
+        // What ONNX Runtime has of its own is not the file's to define.
+        if main {
             self.division(node, op, &attributes, &inputs)?;
         }
         for (place, name) in texts(node, 2).enumerate() {

@@ -30,10 +30,10 @@ fn percentiles(title: &str, rows: &[(&str, &str)], stages: &Stages) -> String {
             lines.last_mut().expect("just pushed").splice(1.., ["-".to_owned()]);
         }
     }
-    // Values of the usual size stand as they always have; a longer one widens its column and never touches the next.
+    // Values of the usual size fit a terminal of 80 columns; a longer one widens its column and never touches the next.
     let width = |column: usize| {
         let longest = lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
-        (longest + 2).max(if column == 6 { 14 } else { 12 })
+        (longest + 2).max(if column == 6 { 11 } else { 9 })
     };
     let mut text = String::new();
     for (label, line) in std::iter::once(title).chain(rows.iter().map(|row| row.0)).zip(&lines) {
@@ -154,7 +154,22 @@ mod tests {
         let widths: std::collections::BTreeSet<_> = text.lines().filter(|l| !l.ends_with('-')).map(str::len).collect();
         assert_eq!(widths.len(), 1, "{text}");
         let usual = of(crate::report::Stage { count: 7, p50_ns: 1, ..Default::default() });
-        assert_eq!(usual.lines().next().unwrap().len(), 15 + 6 * 12 + 14, "{usual}");
+        assert_eq!(usual.lines().next().unwrap().len(), 15 + 6 * 9 + 11, "{usual}");
+    }
+
+    #[test]
+    fn usual_percentiles_fit_a_terminal_of_80_columns() {
+        let usual = crate::report::Stage {
+            count: 403_813,
+            p50_ns: 827,
+            p90_ns: 1_215,
+            p99_ns: 12_607,
+            p999_ns: 95_743,
+            p9999_ns: 978_943,
+            max_ns: 6_127_615,
+        };
+        let text = stages(&STAGE_NAMES.map(|name| (name.to_owned(), usual)).into());
+        assert!(text.lines().count() == 8 && text.lines().all(|line| line.len() <= 80), "{text}");
     }
 
     #[test]

@@ -122,6 +122,10 @@ fn run(
             account.meanwhile(&lanes, Instant::now());
         }
     }
+    // What came together with the end is said as well.
+    for signal in inbox.take() {
+        lanes.signalled(signal, account.as_ref());
+    }
     let reported = account.map_or(Ok(()), |account| account.end(&lanes));
     lanes.outcome_with(reported)
 }

@@ -311,6 +311,14 @@ impl Seat {
         self.end_hot(thread);
         // A stop that the hot thread left for now, when the page shows it.
         self.answer();
+        self.last_look();
+    }
+
+    /// A HALT that came since the look before outlives the lane as well: on its page and on disk.
+    fn last_look(&mut self) {
+        if self.halts.look(self.link.cnc.halted(), false) {
+            self.link.cnc.set_halted(true);
+        }
     }
 
     fn end_hot(&mut self, thread: JoinHandle<Result<hot::Lane>>) {
@@ -361,6 +369,7 @@ impl Seat {
         self.report.stages = self.totals.stages();
         self.link.cnc.set_state(state);
         self.answer();
+        self.last_look();
     }
 }
 

@@ -204,12 +204,15 @@ inline Result<Trust> Trust::in_dir(const std::string& dir) const {
             return owned.error();
         }
     }
-    const Trust all = with_uid(end->state.st_uid);
+    const bool open = (end->state.st_mode & (S_IWOTH | S_IWGRP)) != 0;
+    // One id stands for all users outside of a user namespace: what anybody puts there would be that owner's.
+    const bool anybodys = open && outside_ == end->state.st_uid;
+    const Trust all = anybodys ? *this : with_uid(end->state.st_uid);
     if (Status sound = all.check_sharing(end->at, end->state); !sound) {
         return sound.error();
     }
-    // That of a directory which everybody may write is nobody's choice.
-    const bool chosen = (end->state.st_mode & S_IWOTH) == 0;
+    // That of a directory which everybody may write is nobody's choice, and neither is that of all groups outside.
+    const bool chosen = (end->state.st_mode & S_IWOTH) == 0 && detail::outside_id("gid") != end->state.st_gid;
     return chosen ? all.with_gid(end->state.st_gid) : all;
 }
 

@@ -228,10 +228,13 @@ impl Trust {
         if end.shared {
             self.check_owner(&end.at, &end.metadata)?;
         }
-        let all = self.clone().with_uid(end.metadata.uid());
+        let open = end.metadata.mode() & (OTHERS_WRITE | GROUP_WRITES) != 0;
+        // One id stands for all users outside of a user namespace: what anybody puts there would be that owner's.
+        let anybodys = open && Some(end.metadata.uid()) == self.outside;
+        let all = if anybodys { self.clone() } else { self.clone().with_uid(end.metadata.uid()) };
         all.check_sharing(&end.at, &end.metadata)?;
-        // That of a sticky directory for everybody is nobody's choice.
-        let chosen = end.metadata.mode() & OTHERS_WRITE == 0;
+        // That of a sticky directory for everybody is nobody's choice, and neither is that of all groups outside.
+        let chosen = end.metadata.mode() & OTHERS_WRITE == 0 && Some(end.metadata.gid()) != ids::outside_gid();
         Ok(if chosen { all.with_gid(end.metadata.gid()) } else { all })
     }
 

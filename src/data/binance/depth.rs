@@ -10,6 +10,8 @@ use super::line::Diff;
 pub(super) const LEVELS: usize = 10;
 /// Latest diffs, kept for a snapshot, which is taken while they come in. At the fastest rate, 40 s of them.
 const WAITING: usize = 4096;
+/// Diffs kept beside a book without a gap: so far a snapshot may lag behind.
+const LAG: usize = 256;
 
 /// Levels per side: price → size in units.
 #[derive(Default)]
@@ -111,7 +113,8 @@ impl Depth {
         }
         self.last = Some(diff.last);
         self.sides.take(&update);
-        if self.waiting.len() == WAITING {
+        let most = if self.linked { LAG } else { WAITING };
+        while self.waiting.len() >= most {
             self.waiting.pop_front();
         }
         self.waiting.push_back(update);

@@ -60,9 +60,11 @@ impl Found {
 
     /// No diffs come, so each message of levels is the whole book: partial depth streams do not say what they are where
     /// the capture lacks the stream's name, and look like snapshots (spot) or diffs (futures). Beside a snapshot, which nobody
-    /// needs there, what looks like diffs is taken for them.
+    /// needs there, what looks like diffs is taken for them, unless it looks so for long.
     pub fn wholes_alone(&self) -> bool {
-        let partial = self.diffs >= 2 && self.like_partial == self.diffs && self.wholes == 0;
+        // So many messages without a level removed, each of just 5, 10 or 20 a side: no diffs are like that.
+        let enough = if self.wholes == 0 { 2 } else { 32 };
+        let partial = self.diffs >= enough && self.like_partial == self.diffs;
         let diffs = if partial { 0 } else { self.diffs };
         diffs == 0 && self.depth()
     }

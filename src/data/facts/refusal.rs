@@ -52,10 +52,22 @@ pub(super) fn unstated(lists: &[(Source, Vec<Entry>)], feed: &Feed, unknown: &[u
 /// # Errors
 /// Such an instrument, with both definitions.
 pub(in crate::data) fn steady(path: &Path, instruments: &[Instrument], identities: &[Identity]) -> Result<()> {
-    let all = instruments.iter().zip(identities);
-    let Some((instrument, identity, changed)) =
-        all.filter_map(|(instrument, identity)| Some((instrument, identity, identity.changed.as_ref()?))).next()
-    else {
+    steady_of(path, instruments, identities, |_| true)
+}
+
+/// [`steady`], of the instruments that are `played`.
+///
+/// # Errors
+/// Those of [`steady`].
+pub(super) fn steady_of(
+    path: &Path,
+    instruments: &[Instrument],
+    identities: &[Identity],
+    played: impl Fn(&Identity) -> bool,
+) -> Result<()> {
+    let all = instruments.iter().zip(identities).filter(|(_, identity)| played(identity));
+    let mut all = all.filter_map(|(instrument, identity)| Some((instrument, identity, identity.changed.as_ref()?)));
+    let Some((instrument, identity, changed)) = all.next() else {
         return Ok(());
     };
     let said = |definition: &Definition| {

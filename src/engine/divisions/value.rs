@@ -33,20 +33,24 @@ impl Known {
     /// A TensorProto.
     pub(super) fn constant(tensor: &[u8]) -> Self {
         let kind = value(tensor, 2).unwrap_or(0);
-        Self::holding(kind, &held(tensor, kind).unwrap_or_default())
+        // What is not looked into may hold anything.
+        held(tensor, kind).map_or(Self { kind, tame: kind == BOOL, ..Self::default() }, |v| Self::holding(kind, &v))
     }
 
-    /// A constant of these values, none where they are not known.
+    /// A constant of these values. One that is the least integer, or is cast to it, is not tame; a large positive integer is,
+    /// since a Slice ends in the largest.
     fn holding(kind: u64, values: &[f64]) -> Self {
         let all = |of: fn(f64) -> bool| !values.is_empty() && values.iter().all(|&x| of(x));
-        Self { kind, tame: true, divides: all(|x| x >= 1.0 || x <= -2.0), small: all(|x| x.abs() < 2_147_483_648.0) }
+        let float = kind == FLOAT || kind == DOUBLE;
+        let tame = values.iter().all(|&x| x > -2_147_483_648.0 && (!float || x < 2_147_483_648.0));
+        Self { kind, tame, divides: all(|x| x >= 1.0 || x <= -2.0), small: all(|x| x.abs() < 2_147_483_648.0) }
     }
 }
 
 /// The values of a short tensor of numbers.
 fn held(tensor: &[u8], kind: u64) -> Option<Vec<f64>> {
     let count = values(tensor, 1).iter().try_fold(1_usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
-    let count = count.filter(|n| (1..=MOST).contains(n))?;
+    let count = count.filter(|n| (0..=MOST).contains(n))?;
     // Numbers of a fixed width stand in raw_data, or behind each other in the field of their type.
     let fixed = |field: u64| [9, field].into_iter().flat_map(|n| parts(tensor, n)).collect::<Vec<_>>().concat();
     let raw = || parts(tensor, 9).last();

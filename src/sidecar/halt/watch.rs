@@ -120,6 +120,11 @@ impl HaltWatch {
     /// where nobody knows which there are: then the HALT stands.
     pub fn resume(&mut self) -> bool {
         let (found, unseen) = self.places.look(&self.lane);
+        if self.seen && found.iter().any(|file| !self.known.contains(&file.id)) {
+            let lane = &self.lane;
+            crate::errln!("lane {lane}: a resume is refused: a HALT was recorded meanwhile\n  mend: resume it again");
+            return false;
+        }
         let why = match (unseen, Aside::put(&found)) {
             (None, Ok(aside)) => {
                 self.aside = Some(aside);
@@ -144,16 +149,23 @@ impl HaltWatch {
     pub fn settle(&mut self, resumed: bool) {
         let Some(aside) = self.aside.take() else { return };
         if resumed {
-            // A HALT through the page that follows at once is another one.
-            self.was_halted = false;
-            self.unrecorded = None;
+            self.ended();
         }
         let ended = if resumed { aside.remove().map(|_| ()) } else { aside.put_back() };
+        if !resumed {
+            // What stands again has other times, and is no other HALT.
+            self.known.extend(self.standing().iter().map(|file| file.id));
+        }
         if let Err(e) = ended {
             let end =
                 if resumed { "was resumed, and its record cannot be removed" } else { "stays halted, unrecorded" };
             self.tell(&format!("{end}: {e}"));
         }
+    }
+
+    /// The HALT has ended, whoever put its records away: one on the page from now on is another one, and is recorded.
+    pub fn ended(&mut self) {
+        (self.was_halted, self.unrecorded) = (false, None);
     }
 
     /// Says that a folder cannot be looked into any more, or that it can again.

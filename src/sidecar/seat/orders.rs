@@ -59,25 +59,33 @@ impl Seat {
     /// While the hot thread runs: gives it the HALTs that are recorded, and the word on a RESUME.
     pub(super) fn watch_halts(&mut self) {
         self.settle();
+        let waits = self.link.cnc.poll_mailbox().filter(|request| request.command == Some(Command::Resume));
+        // A HALT on its way comes first. Decided before the look: that would take a record that came after the RESUME for one
+        // that it may end.
+        if let Some(request) = waits.filter(|_| self.resuming.is_none() && !self.link.halt.load(Ordering::Acquire)) {
+            self.resuming = Some(request.ticket);
+            self.link.decide(request.ticket, self.halts.resume());
+        }
         // Asked for before the look: a HALT that the hot thread has taken is on the page by then.
         let on_its_way = self.link.halt.load(Ordering::Acquire);
         if self.halts.look_if_due(self.link.cnc.halted(), on_its_way) {
             self.link.halt.store(true, Ordering::Release);
-        }
-        let waits = self.link.cnc.poll_mailbox().filter(|request| request.command == Some(Command::Resume));
-        // A HALT on its way comes first.
-        if let Some(request) = waits.filter(|_| self.resuming.is_none() && !self.link.halt.load(Ordering::Acquire)) {
-            self.resuming = Some(request.ticket);
-            self.link.decide(request.ticket, self.halts.resume());
         }
     }
 
     /// Ends what a RESUME began, once the hot thread has answered it or has ended: the records go, or stand again.
     fn settle(&mut self) {
         let Some(ticket) = self.resuming else { return };
-        let answered = self.link.cnc.has_answered(ticket);
-        if answered || !matches!(self.phase, Phase::Hot(_)) {
-            self.halts.settle(answered && !self.link.cnc.halted());
+        let cnc = &self.link.cnc;
+        // Withdrawn, it is never carried out: the records stand again even where the hot thread hangs.
+        let withdrawn = cnc.poll_mailbox().is_some_and(|request| request.ticket == ticket && request.withdrawn);
+        if cnc.has_answered(ticket) || withdrawn || !matches!(self.phase, Phase::Hot(_)) {
+            let done = cnc.answer_to(ticket) == Some(Outcome::Done);
+            let resumed = done && !cnc.halted();
+            self.halts.settle(resumed);
+            if done {
+                self.halts.ended();
+            }
             self.resuming = None;
         }
     }
