@@ -290,7 +290,7 @@ fn no_child_is_left_behind() {
         let hang =
             "if [ $n = 4 ]; then echo $$ >\"$dir/pid.new\"; mv \"$dir/pid.new\" \"$dir/pid\"; exec sleep 600; fi\ncp ";
         std::fs::write(&hangs, text.replace("cp ", hang)).unwrap();
-        let running = Running::start(&mut command(dir.path(), &good, &hangs, &[]));
+        let running = Running::start(&mut heard(&command(dir.path(), &good, &hangs, &[])));
         let pid_file = hangs.with_file_name("pid");
         let pid = wait_for("the child to hang", || std::fs::read_to_string(&pid_file).ok());
         let process = PathBuf::from(format!("/proc/{}", pid.trim()));

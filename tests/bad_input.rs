@@ -179,7 +179,7 @@ fn lanes_that_are_not_there() {
             &["pillion.gone.cnc does not exist"],
         );
     }
-    refused(pillion().args(["ctl", "--all", "halt", "--shm-dir"]).arg(dir.path()), &["no lane has a control page"]);
+    refused(pillion().args(["ctl", "--all", "halt", "--shm-dir"]).arg(dir.path()), &["has a control page here"]);
     for reason in ["a\nb", "\u{1b}[31m", &"x".repeat(401)] {
         let out = output(pillion().args(["ctl", "gone", "halt", "--reason", reason, "--shm-dir"]).arg(dir.path()));
         assert_eq!(out.status.code(), Some(2), "{reason:?}");
@@ -227,7 +227,8 @@ fn another_user() {
     let path = config(dir.path(), &format!("[lane]\n{INSTRUMENT}"));
     let place = binary.path().join("config.toml");
     std::fs::copy(&path, &place).unwrap();
-    let script = format!("cd / && {} run --config {}", copy.display(), place.display());
+    let home = format!("cd / && export HOME={:?} && ", binary.path());
+    let script = format!("{home}{} run --config {}", copy.display(), place.display());
     if let Some(out) = wrapped(&nobody, &script) {
         assert_eq!(out.status.code(), Some(2), "{}", stderr(&out));
         assert!(stderr(&out).contains("regions cannot be made here"), "{}", stderr(&out));
@@ -240,7 +241,7 @@ fn another_user() {
         format!("[process]\nlock = \"require\"\nshm_dir = {:?}\n[lane]\n{INSTRUMENT}", own.display().to_string()),
     )
     .unwrap();
-    let script = format!("cd / && ulimit -l 64 && {} run --config {}", copy.display(), place.display());
+    let script = format!("{home}ulimit -l 64 && {} run --config {}", copy.display(), place.display());
     if let Some(out) = wrapped(&nobody, &script) {
         assert_eq!(out.status.code(), Some(2), "{}", stderr(&out));
         assert!(stderr(&out).contains("lock") && stderr(&out).contains("ulimit"), "{}", stderr(&out));

@@ -90,7 +90,7 @@ fn signals_do_not_end_a_sidecar() {
     let dir = shm_dir();
     let config = lanes(dir.path(), &["signalled"], "");
     let report = dir.path().join("report.json");
-    let mut sidecar = Running::start(sidecar(&config).arg("--report").arg(&report));
+    let mut sidecar = Running::start(&mut heard(sidecar(&config).arg("--report").arg(&report)));
     cnc_of(&mut sidecar, dir.path(), "signalled", State::Boot);
     // HUP, USR1, USR2, PIPE, ALRM, STKFLT, XCPU, XFSZ, VTALRM, PROF, WINCH, IO, PWR, and real-time ones.
     for signal in [1, 10, 12, 13, 14, 16, 24, 25, 26, 27, 28, 29, 30, 34, 50, 64] {
@@ -200,7 +200,7 @@ fn a_killed_command_leaves_nothing() {
         let target = dir.path().join("day.dbn");
         let mut command = pillion();
         command.args(["synth", "--events", "50000000", "-o"]).arg(&target);
-        let mut running = Running::start(&mut command);
+        let mut running = Running::start(&mut heard(&command));
         wait_for("the file to be open", || {
             let fds = std::fs::read_dir(format!("/proc/{}/fd", running.0.id())).ok()?;
             let open = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
@@ -219,11 +219,11 @@ fn a_killed_command_leaves_nothing() {
 fn memory_that_is_not_there_is_refused() {
     let dir = shm_dir();
     let rows: Vec<_> =
-        (1..=20_000).map(|id| format!("{{ id = {id}, symbol = \"S{id}\", tick_size = \"0.01\" }}")).collect();
+        (1..=2_500).map(|id| format!("{{ id = {id}, symbol = \"S{id}\", tick_size = \"0.01\" }}")).collect();
     let text = format!("lock = \"no\"\n[lane]\nname = \"large\"\ninstruments = [{}]\n", rows.join(","));
     let path = config(dir.path(), &text);
     for command in ["check", "run"] {
-        let out = sh(&format!("ulimit -v 4000000; $P {command} --config {}", path.display()));
+        let out = sh(&format!("ulimit -v 2000000; $P {command} --config {}", path.display()));
         assert_eq!(out.status.code(), Some(2), "{command}: {}{}", stdout(&out), stderr(&out));
         for word in ["of memory (books 2", "RLIMIT_AS", "max_orders", "ulimit -v", "mend: "] {
             assert!(stderr(&out).contains(word), "{command}: no {word:?} in {}", stderr(&out));

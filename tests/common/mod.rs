@@ -129,6 +129,20 @@ pub fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A command that hears every signal: in a job in the background of a shell, as a test run may be, some are ignored.
+pub fn heard(command: &Command) -> Command {
+    let mut with = Command::new("env");
+    with.arg("--default-signal").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => with.env(name, value),
+            None => with.env_remove(name),
+        };
+    }
+    command.get_current_dir().into_iter().for_each(|dir| _ = with.current_dir(dir));
+    with
+}
+
 /// A child that is killed when the test ends early.
 pub struct Running(pub Child);
 
