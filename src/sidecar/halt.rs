@@ -59,7 +59,8 @@ pub struct Recorded {
     pub record: Result<Record, String>,
 }
 
-/// Inode and the time of its last change, ns: another for each file that ever had the name.
+/// Inode and the time when its content last changed, ns: another for each record that ever had the name, and the same for one
+/// that was put aside and stands again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId(u64, i128);
 
@@ -116,7 +117,7 @@ pub fn read(path: &Path) -> io::Result<Option<Recorded>> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         Err(e) => return Err(e),
     };
-    let changed = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+    let changed = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
     let record = contents(path, metadata.is_file())
         .and_then(|text| serde_json::from_str(&text).map_err(|e| format!("no HALT record: {e}")));
     Ok(Some(Recorded { path: path.to_owned(), id: FileId(metadata.ino(), changed), record }))
@@ -300,7 +301,7 @@ mod tests {
         assert!(read(&path).unwrap().is_none());
         aside.put_back().unwrap();
         assert_eq!(found()[0].record, before[0].record);
-        assert_ne!(found()[0].id, before[0].id, "a HALT that stands again is a new order");
+        assert_eq!(found()[0].id, before[0].id, "a HALT that stands again is the order that it was");
         // A HALT asked for in between keeps its place.
         let aside = Aside::put(&found()).unwrap();
         write(dir.path(), &asked("es", "newer")).unwrap();

@@ -11,6 +11,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// Time between two tries to record a HALT.
 const RECORD_AGAIN: Duration = Duration::from_secs(2);
 
+/// Records that are remembered.
+const MOST_KNOWN: usize = 256;
+
 /// Watches the HALT files of one lane.
 pub struct HaltWatch {
     lane: String,
@@ -71,9 +74,7 @@ impl HaltWatch {
         let blind = unseen.is_some();
         self.tell_sight(unseen);
         let fresh = found.iter().any(|file| !self.known.contains(&file.id));
-        // One that was obeyed and cannot be seen now still stands.
-        self.known.retain(|id| blind && found.iter().all(|file| file.id != *id));
-        self.known.extend(found.iter().map(|file| file.id));
+        self.learn(&found);
         let was_halted = std::mem::replace(&mut self.was_halted, halted);
         if blind && !self.seen {
             // That HALT is nobody's order: it is not recorded, and lasts until a look tells or a resume after it.
@@ -95,6 +96,14 @@ impl HaltWatch {
         }
     }
 
+    /// These are no news any more. What goes is not forgotten: put aside, it may stand again as what it was.
+    fn learn(&mut self, found: &[Recorded]) {
+        let news: Vec<_> = found.iter().map(|file| file.id).filter(|id| !self.known.contains(id)).collect();
+        self.known.extend(news);
+        let old = self.known.len().saturating_sub(MOST_KNOWN);
+        self.known.drain(..old);
+    }
+
     /// A HALT that was asked for through the control page alone, by a program that knows of no file.
     fn record(&mut self) {
         let reason = "asked for through the control page, which does not say by whom";
@@ -102,7 +111,7 @@ impl HaltWatch {
         let written = write(self.places.first(), &record).map(|_| ());
         match written.and_then(|()| self.places.find(&self.lane)) {
             Ok(found) => {
-                self.known = found.iter().map(|file| file.id).collect();
+                self.learn(&found);
                 if self.unrecorded.take().is_some() {
                     crate::errln!("lane {}: its HALT is recorded now", self.lane);
                 }
@@ -152,10 +161,6 @@ impl HaltWatch {
             self.ended();
         }
         let ended = if resumed { aside.remove().map(|_| ()) } else { aside.put_back() };
-        if !resumed {
-            // What stands again has other times, and is no other HALT.
-            self.known.extend(self.standing().iter().map(|file| file.id));
-        }
         if let Err(e) = ended {
             let end =
                 if resumed { "was resumed, and its record cannot be removed" } else { "stays halted, unrecorded" };
