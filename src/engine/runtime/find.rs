@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{FOLDER, LIBRARY, RuntimeConfig, RuntimeError};
 
 /// Environment variable that does for commands without a configuration what `process.allow_unpinned = true` does. Like
-/// [`ORT_DYLIB_PATH`], it is not read in a process that may do more than whoever started it: see [`is_elevated`].
+/// `ORT_DYLIB_PATH`, it is not read in a process that may do more than whoever started it: see [`is_elevated`].
 pub const ALLOW_UNPINNED: &str = "PILLION_ALLOW_UNPINNED";
 /// Environment variable with the path of the library, or of its folder.
 const ORT_DYLIB_PATH: &str = "ORT_DYLIB_PATH";
