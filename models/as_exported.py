@@ -206,7 +206,7 @@ def models():
     yield "divided_by_minus_one", net("x", [None, 6], integers("Div", "i", "minus")), None, None, {"words": ["node `d` divides integers", "a constant other than 0 and -1"]}
     yield "divided_by_a_row", net("x", [None, 6], integers("Mod", "seven", "i")), None, None, {"words": ["node `d` divides integers", "divide floats"]}
     yield "divided_by_three", net("x", [None, 6], integers("Div", "i", "three")), "y", True, {}
-    # What another export does not mend.
+    # Faults that another export does not mend.
     def strange():
         return [helper.make_node("MatMul", ["x", "w"], ["s"]), helper.make_node("Mine", ["s"], ["y"], domain="own")], [constant("w", 6, 2)]
     foreign = net("x", [None, 6], strange)

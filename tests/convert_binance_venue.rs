@@ -52,7 +52,7 @@ fn whole(last: u64, bids: &str, asks: &str) -> String {
     format!(r#"{{"lastUpdateId":{last},"bids":[{bids}],"asks":[{asks}]}}"#)
 }
 
-/// The same of these levels and of twelve on each side far behind them, which [`book`] leaves out.
+/// A message of these levels, and of twelve on each side far behind them, which [`book`] leaves out.
 fn deep(last: u64, bids: &str, asks: &str) -> String {
     let far = |near: &str, from: u32| {
         let far = (from..from + 12).map(|tenths| format!(r#"["{}.{}","1"]"#, tenths / 10, tenths % 10));

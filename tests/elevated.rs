@@ -33,7 +33,7 @@ fn as_user(exe: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// Whoever starts a binary with capabilities chooses neither whom it believes nor what code it runs.
+/// The user who starts a binary with capabilities chooses neither whom it believes nor what code it runs.
 #[test]
 fn the_environment_of_a_binary_with_capabilities_is_not_read() {
     let dir = tempfile::tempdir().unwrap();

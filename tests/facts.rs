@@ -112,7 +112,7 @@ fn facts_come_from_toml_a_configuration_or_definitions() {
     refused(pillion().arg("features").arg(&file).args(["--instruments", "no-such.toml"]), &["no-such.toml"]);
 }
 
-/// What says days cannot be chosen from where a recording runs over both.
+/// Statements with days cannot be chosen from where a recording runs over both.
 #[test]
 fn days_that_a_recording_runs_over_have_a_mend_that_helps() {
     let folder = tempfile::tempdir().unwrap();

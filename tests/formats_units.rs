@@ -103,7 +103,7 @@ fn a_capture_of_binance_states_no_units() {
     assert!(stderr(&out).contains("warning: PEPEUSDT: tick size 0.25 is a GUESS"), "{}", stderr(&out));
 }
 
-/// What a conversion has guessed is no statement to whoever reads its file, and no later price has a say in any row.
+/// A conversion's guess is no statement to a reader of its file, and no later price has a say in any row.
 #[test]
 fn a_guess_of_a_conversion_reads_as_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -244,7 +244,7 @@ fn a_definition_is_its_publishers() {
     ];
     recorded(&path, &all);
     assert_eq!(known(&path), [own("A", 41, CENT), own("X", 42, 5 * CENT), own("B", 41, 2 * CENT)]);
-    // What is written of it keeps the two apart, though the metadata knows one name for a number.
+    // The written file keeps the two apart, though the metadata knows one name for a number.
     let plain = folder.path().join("plain.dbn");
     let out = output(pillion().args(["convert", "dbn"]).arg(&path).arg("-o").arg(&plain));
     assert!(out.status.success(), "{}", stderr(&out));

@@ -289,7 +289,7 @@ fn what_two_files_tell_is_refused() {
     assert!(merged(&one, &one).unwrap_err().to_string().contains("count twice"));
     assert_eq!(merged(&first, &second).unwrap(), 8, "one begins where the other ends, with a snapshot of before");
     assert_eq!(merged(&second, &first).unwrap(), 8);
-    // What renumbering makes one instrument is told apart by time too.
+    // Two instruments that renumbering gives one id are told apart by time too.
     let files = Files::new(&[(names, &first), (&[("A", 7)], &[(7, 12, LAST)])]);
     let error = files.merge(Options { renumber: true, ..Options::default() }).unwrap_err().to_string();
     assert!(error.contains("count twice"), "{error}");

@@ -18,7 +18,7 @@ fn recording(dir: &Path) -> PathBuf {
     let input = dir.join("in.dbn");
     let plan = synth::Plan { seed: 9, instruments: 1, events: 300, events_per_second: 5_000 };
     synth::write(&input, &plan).expect("writable");
-    // What it can be merged with: of another instrument.
+    // A recording of another instrument, to merge with it.
     let instruments = vec![Listed::named("OTHER", 9)];
     let info =
         FileInfo { dataset: "SYNTH".into(), schema: Some(dbn::Schema::Mbo), start_ns: 0, end_ns: 1, instruments };

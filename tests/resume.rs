@@ -1,5 +1,5 @@
-//! What ends a HALT: a resume that is carried out, and nothing else. One that is late or refused leaves the lane halted, at every
-//! moment.
+//! Ends of a HALT: a resume that is carried out, and nothing else. One that is late or refused leaves the lane halted,
+//! at every moment.
 
 mod common;
 #[path = "common/lanes.rs"]
@@ -94,7 +94,7 @@ fn a_halt_of_a_name_that_nothing_is_of_is_no_success() {
     assert!(stderr(&out).contains("has no lane \"nmaed\"; its lanes: named"), "{}", stderr(&out));
 }
 
-/// What stands under a page's name and is none is a lane that is not halted by it: told, and by name.
+/// A file under a page's name that is no page halts no lane: the operator is told, by name.
 #[test]
 fn a_page_that_cannot_be_read_is_told() {
     let dir = shm_dir();

@@ -44,7 +44,7 @@ fn lines_with<'a>(files: &'a [(PathBuf, String)], words: &[&str]) -> Vec<String>
 const ROOMS: [&str; 11] =
     ["cli", "lab", "monitor", "sidecar", "models", "host", "report", "config", "data", "hot", "engine"];
 
-/// What a module of `room` imports of this crate, as the first word behind `crate::`: with its line.
+/// Imports of this crate by a module, as the first word behind `crate::`, each with its line.
 fn imports(text: &str) -> Vec<(usize, String)> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut found = Vec::new();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// How often an operator looks for its answer.
 const ANSWER_POLL: Duration = Duration::from_micros(200);
-/// How much longer an operator waits for a RESUME that the owner has taken just when time was up.
+/// Time that an operator waits beyond its own limit for a RESUME that the owner has just taken.
 const TAKEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The sidecar's end of its page; it holds the region's lock for as long as it lives. The hot thread and
@@ -138,12 +138,13 @@ impl CncOwner {
         mailbox::take(self.page.request(), request)
     }
 
-    /// Whether the request of this ticket has its answer.
+    /// True when the owner has answered the request of this ticket.
     pub fn has_answered(&self, ticket: u64) -> bool {
         mailbox::answered(self.page.answers(), ticket) != Err(Waiting::Pending)
     }
 
-    /// What the request of this ticket was answered; none while it waits, and where later answers took its place.
+    /// The owner's answer to the request of this ticket; `None` while the request waits, and where later answers took
+    /// its place.
     pub fn answer_to(&self, ticket: u64) -> Option<Outcome> {
         mailbox::answered(self.page.answers(), ticket).ok()
     }

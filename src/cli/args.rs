@@ -20,7 +20,7 @@ pub fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// What a run is to leave behind.
+/// Files that a run is to leave behind.
 #[derive(Clone, Debug, clap::Args)]
 pub struct OutputArgs {
     /// Write the report as JSON; - is standard output

@@ -88,7 +88,8 @@ impl Where {
         }
     }
 
-    /// Whether a lane that was named is one of the configuration's; `--all` is of its directory.
+    /// Refuses the name of a lane that the configuration does not have. `--all` takes the lanes of the directory
+    /// instead.
     fn has(&self, name: &str) -> Result<()> {
         match &self.config {
             Some(config) if config.lanes.iter().all(|lane| lane.name != name) => {
@@ -159,11 +160,11 @@ struct Asked {
     order: Order,
     lane: Lane,
     places: Places,
-    /// What is recorded of a HALT.
+    /// The record of a HALT.
     record: Record,
-    /// Whether it could be.
+    /// The outcome of writing that record.
     recorded: std::io::Result<()>,
-    /// Whether anything of a lane of this name was there before.
+    /// True when a page, a note, a record or the configuration knew a lane of this name before the order.
     known: bool,
 }
 
@@ -308,7 +309,7 @@ fn in_force(lane: &Lane, places: &Places) -> String {
     found.iter().map(|found| format!(", in force {found}")).collect()
 }
 
-/// Whether something comes true before `until`; it is looked at once at least.
+/// Waits until `fact` is true, at most until `until`; looks once at least. The last look.
 fn soon(until: Instant, fact: impl Fn() -> bool) -> bool {
     loop {
         if fact() {

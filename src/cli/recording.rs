@@ -9,14 +9,14 @@ use crate::data::order::{self, Disorder};
 use crate::data::{Facts, Feed, load};
 use crate::report::table::thousands;
 
-/// What says which tick size and size unit an instrument has.
+/// Flags for the source of tick sizes and size units.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FactsArgs {
-    /// What states tick size and size unit of the instruments: TOML with `[[instruments]]` (id, symbol, tick_size, size_unit;
-    /// publisher, from, to), a lane's configuration, or a DBN file of definitions
+    /// File that states tick size and size unit of the instruments: TOML with `[[instruments]]` (id, symbol, tick_size,
+    /// size_unit; publisher, from, to), a lane's configuration, or a DBN file of definitions
     #[arg(long, value_name = "FILE")]
     pub instruments: Option<PathBuf>,
-    /// Where nothing states a tick size, guess it from the prices up to the instrument's first row
+    /// Guess a tick size that nothing states, from the prices up to the instrument's first row
     #[arg(long)]
     pub guess: bool,
 }

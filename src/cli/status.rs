@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     loop {
         let looked = round(args, pause);
         if crate::stdio::is_closed() {
-            // Nobody reads any more.
+            // The reader has gone.
             return Ok(());
         }
         let untold = looked.as_ref().err().filter(|error| !error.told);
@@ -100,7 +100,7 @@ fn round(args: &Args, pause: Duration) -> Result<()> {
     Err(Error::run(thing, format!("{problem}{more}"), mend).told())
 }
 
-/// What cannot be looked at: a lane with a HALT recorded says so even where it has no page.
+/// The error for a lane that cannot be looked at, with its recorded HALT where it has one.
 fn down(lanes: &Lanes, name: &str, error: Error) -> Error {
     let records = lanes.standing(name);
     let halts: String = records.iter().map(|found| format!("; HALT in force {found}")).collect();

@@ -22,7 +22,7 @@ pub struct Args {
     outputs: OutputArgs,
 }
 
-/// How to sweep.
+/// Rates and bound of a sweep.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SweepArgs {
     /// Ticks a second to begin with
@@ -40,7 +40,7 @@ pub struct SweepArgs {
     /// Bound on the 99th percentile of tick_to_signal from when a tick was due, microseconds
     #[arg(long, default_value = "50", value_name = "US", value_parser = microseconds)]
     bound_us: u64,
-    /// How ticks arrive: poisson (independent) or even (equal distances)
+    /// Arrival of ticks: poisson (independent) or even (equal distances)
     #[arg(long, default_value = "poisson", value_parser = one_of(&Arrivals::ALL, Arrivals::name, Arrivals::meaning))]
     arrivals: Arrivals,
 }

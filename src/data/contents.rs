@@ -31,7 +31,7 @@ impl BookSchema {
         ["mbo", "mbp-10", "mbp-1"][self as usize]
     }
 
-    /// What its records have.
+    /// The content of its records, for `--help`.
     pub fn meaning(self) -> &'static str {
         ["Every order", "The ten best levels", "The best level"][self as usize]
     }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// `unit_of_measure` of definitions whose `unit_of_measure_qty` is a size unit and whose `market_depth` is that of the records.
 /// Venues put the size of a contract there, which is no unit of the records' sizes.
 const SIZE_UNIT: &str = "PILLION SIZE UNIT";
-/// The same where nobody has stated the size unit: a conversion has found it in the sizes, which it counts in it.
+/// `unit_of_measure` of a definition whose size unit a conversion has guessed from the sizes.
 const GUESS: &str = "PILLION GUESS";
 /// 1 as DBN writes it.
 const ONE: f64 = 1e9;
@@ -54,7 +54,7 @@ impl Definition {
         Ok(read)
     }
 
-    /// Whether the other is of another symbol.
+    /// True when the other definition has another symbol.
     pub(super) fn names_another(&self, other: &Definition) -> bool {
         differ(&self.symbol, &other.symbol)
     }
@@ -88,11 +88,12 @@ fn nearest(nanos: i64) -> f64 {
 /// An instrument of a file to be written.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listed {
-    /// Its number, symbol and units. A tick size of 0 is not known; a size unit other than 1 is the records' all the same.
+    /// Number, symbol and units. A tick size of 0 is not known; a size unit other than 1 is the one that the records
+    /// count in, known or not.
     pub instrument: Instrument,
     /// Levels of a side that its records show, where they show fewer than there are.
     pub depth: Option<usize>,
-    /// Nobody has stated the size unit: a conversion has guessed it.
+    /// True when the size unit is a conversion's guess.
     pub guessed: bool,
 }
 
@@ -108,7 +109,7 @@ impl Listed {
         Instrument { id, publisher: None, symbol: symbol.into(), tick_size: 0, size_unit: 1.0 }.into()
     }
 
-    /// Its definition record of `time_ns`, or `None` where its units are not known.
+    /// The instrument's definition record of `time_ns`, or `None` where its units are not known.
     ///
     /// # Errors
     /// A size unit that DBN's 1e-9 cannot hold.

@@ -90,7 +90,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// What the file of `--instruments` states, if there is one; `guess` where nothing is stated.
+    /// Facts from the file of `--instruments`, if there is one; `guess` allows a guess where nothing is stated.
     ///
     /// # Errors
     /// A file that cannot be read, or is none of what `--instruments` takes.
@@ -192,7 +192,7 @@ impl Facts {
         self.lists.iter().flat_map(|(_, entries)| entries).find(|entry| entry.means(&wanted, true))?.symbol.clone()
     }
 
-    /// The same for a file whose records are to be written with these units.
+    /// [`Facts::lay_on`] for a file whose records are to be written with these units.
     ///
     /// # Errors
     /// Those of [`Facts::lay_on`]; an instrument whose units change while its orders rest on.
@@ -248,7 +248,7 @@ pub(super) fn name(instrument: &Instrument, identity: &Identity) -> String {
     text + ")"
 }
 
-/// Whether each one's number stands for others too, one after the other.
+/// For each identity, true when its number stands for another instrument of the file as well, one after the other.
 fn reused(identities: &[Identity]) -> Vec<bool> {
     let mut eras: BTreeMap<(u32, u16), (u32, bool)> = BTreeMap::new();
     for one in identities {
@@ -258,7 +258,7 @@ fn reused(identities: &[Identity]) -> Vec<bool> {
     identities.iter().map(|one| eras[&(one.id, one.publisher)].1).collect()
 }
 
-/// What is asked for, of an instrument of a file.
+/// The question to the facts about one instrument of a file.
 fn wanted(identity: &Identity, reused: bool) -> Wanted<'_> {
     Wanted {
         id: Some(identity.id),

@@ -128,7 +128,7 @@ pub(super) fn decoder(path: &Path) -> Result<Source> {
     decoder_of(path, file)
 }
 
-/// The same of what `reader` gives, which `path` stands for.
+/// A DBN decoder over `reader`; `path` names it in errors.
 pub(super) fn decoder_of<R: Read>(path: &Path, reader: R) -> Result<DecoderOf<R>> {
     let mut source = BufReader::with_capacity(1 << 16, Hashing::new(reader));
     sniff(path, &mut source)?;

@@ -1,4 +1,4 @@
-//! Which instrument a record is of.
+//! Identities: the instrument that each record of a file belongs to.
 //!
 //! A number stands for an instrument only at one publisher and only for a time: venues give numbers anew each day, and
 //! several publishers use one number for books of their own. An identity is a number at one publisher as long as it means
@@ -26,7 +26,7 @@ pub(super) mod kinds {
     pub const STATUS: u8 = 16;
 }
 
-/// What the names of a file are.
+/// Origin of a file's names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Naming {
     /// The venue's own symbols: another symbol is another instrument.
@@ -44,19 +44,19 @@ pub struct Identity {
     pub id: u32,
     /// The publisher of its records.
     pub publisher: u16,
-    /// How many instruments had the number before it in this file.
+    /// Number of instruments that had the number before this one in the file.
     pub era: u32,
-    /// Its name, where the file has one.
+    /// The instrument's name, where the file has one.
     pub symbol: Option<String>,
-    /// What the name is.
+    /// Origin of that name.
     pub naming: Naming,
-    /// What definition records say of it.
+    /// Statement of the file's definition records about the instrument.
     pub definition: Definition,
-    /// What a later definition says of its units while its orders rest on, so that no units hold throughout.
+    /// A later definition with other units that came while the instrument's orders rested: no units hold throughout.
     pub changed: Option<Definition>,
-    /// Who states its tick size, once [`super::Facts`] has been asked.
+    /// Source of the tick size, once [`super::Facts`] has been asked.
     pub source: Option<Source>,
-    /// Its tick size is a guess from its prices.
+    /// True when the tick size is a guess from the prices.
     pub tick_guessed: bool,
     /// Receive times of its first and last record of a known time, ns since the epoch; 0 where none has one.
     pub span_ns: (u64, u64),
@@ -71,7 +71,7 @@ impl Identity {
         Listed { instrument, depth, guessed }
     }
 
-    /// Its records of other book schemas were left out.
+    /// Forgets the kinds of book schemas other than `schema`, whose records were left out.
     pub(super) fn keep_book(&mut self, schema: BookSchema) {
         let own = match schema {
             BookSchema::Mbo => kinds::MBO,
@@ -102,7 +102,7 @@ pub(super) struct Identities {
     last: Option<(u64, usize)>,
 }
 
-/// What is known of one number.
+/// State of one number, over all publishers.
 #[derive(Debug, Default)]
 struct Number {
     /// Names by the metadata, each with the time from which it holds.
@@ -111,24 +111,24 @@ struct Number {
     raw: bool,
     /// Name by mapping records.
     mapped: Option<String>,
-    /// How many instruments had it before, by metadata and mapping records: at every publisher.
+    /// Number of instruments that had this number before, by metadata and mapping records: at every publisher.
     era: u32,
     venues: Vec<Venue>,
 }
 
-/// What is known of a number at one publisher.
+/// State of a number at one publisher.
 #[derive(Debug)]
 struct Venue {
     publisher: u16,
-    /// Its own definition, or the one publisher's that has any.
+    /// The publisher's own definition, or that of the only publisher with one.
     definition: Option<Definition>,
-    /// It has had one of its own.
+    /// True when the publisher has had a definition of its own.
     defined: bool,
-    /// What a definition says of other units, which hold from where the book begins anew.
+    /// A definition with other units, which hold from where the book begins anew.
     next: Option<Definition>,
     /// Name by a definition that took the number over, until the metadata has another.
     renamed: Option<String>,
-    /// How many more instruments had the number before, by definitions.
+    /// Number of further instruments that had the number before, by the publisher's definitions.
     era: u32,
     /// Identity of the era, once it has records.
     now: Option<usize>,
@@ -214,7 +214,7 @@ impl Identities {
         let alone = number.venues.iter().filter(|venue| venue.defined).count() == 1;
         for venue in number.venues.iter_mut().filter(|venue| venue.publisher == publisher || !venue.defined) {
             match () {
-                // What it had was another's.
+                // The definition before was another publisher's.
                 () if first && venue.publisher == publisher => {
                     venue.begin(definition.clone());
                 }
@@ -372,7 +372,7 @@ impl Venue {
     }
 }
 
-/// Whether no order of before rests behind a record: a clear, or one of a snapshot.
+/// True when no earlier order can rest behind the record: the record is a clear, or belongs to a snapshot.
 fn begins_anew(record: &[u64]) -> bool {
     let bytes: &[u8] = bytemuck::cast_slice(record);
     bytes[1] == rtype::MBO && bytes[38] == b'R' || View(record).is_snapshot()

@@ -32,7 +32,7 @@ use crate::{Error, Result};
 /// Longest event in words: 8 MiB. A file without F_LAST would be one event.
 const MAX_EVENT_WORDS: usize = 1 << 20;
 
-/// What helps where one number is several instruments'.
+/// The mend for a number that stands for several instruments.
 const MEND_RENUMBER: &str = "let --renumber give every instrument an id of its own";
 
 /// How files are merged.

@@ -132,7 +132,7 @@ fn place(events: &mut [Event]) {
     }
 }
 
-/// So many events of others within one are no packet: it never ends.
+/// Most events of other instruments within one event; an event with more of them never ends.
 const MOST_PASSES: u32 = 4096;
 
 /// An event that has not ended.
@@ -142,7 +142,7 @@ struct Open {
     /// Numbers of its first and its last record so far.
     begun: u64,
     last: u64,
-    /// Its latest ts_event.
+    /// Latest ts_event of the event's records.
     latest_ns: u64,
     /// A later event of another instrument has come and gone since.
     passed: bool,
@@ -178,7 +178,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Whether the event in hand is over before this record, which comes next, though nothing has ended it.
+    /// Ends the event in hand where the next record shows that it is over although no record has ended it. True where
+    /// it did.
     pub fn cut(&mut self, record: &[u64]) -> bool {
         let own = instrument(record);
         let news = !self.news && !View(record).is_snapshot();

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use super::unnamed::Unnamed;
 use crate::{Error, Result, stdio};
 
-/// What the kernel says of a pipe that nobody reads.
+/// The kernel's error for opening a pipe without a reader.
 const NO_READER: i32 = Errno::NXIO.raw_os_error();
 
-/// How long a pipe's reader may come after us: both may be started by one script.
+/// Longest wait for a pipe's reader: one script may start both ends.
 const READER_COMES: Duration = Duration::from_secs(2);
 
 /// What stands for standard output.
@@ -80,7 +80,7 @@ impl OutputFile {
         Ok(Self { writer: BufWriter::with_capacity(1 << 16, sink), target: target.to_owned() })
     }
 
-    /// Whether it is standard output, a pipe or a device, which is written in place and once.
+    /// True for standard output, a pipe or a device, which are written in place and once.
     pub fn is_stream(&self) -> bool {
         !matches!(self.writer.get_ref(), Sink::Beside(..))
     }

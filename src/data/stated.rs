@@ -18,7 +18,7 @@ use crate::{Error, Result, files};
 
 /// Longest list of instruments, bytes: a hundred thousand of them fit.
 const MOST_BYTES: u64 = 16 * files::MIB;
-/// The same of what comes through a pipe, which may be definitions: a hundred thousand take 50 MiB.
+/// Longest list through a pipe, bytes: it may hold DBN definitions, of which a hundred thousand take 50 MiB.
 const MOST_OF_PIPE: u64 = 256 * files::MIB;
 
 const MEND: &str = "write [[instruments]] with id and/or symbol, tick_size = \"0.01\" and, where a size of 1 is not one unit, \
@@ -90,9 +90,9 @@ impl Entry {
         }
     }
 
-    /// Whether this is the wanted instrument. Number and symbol must both be its own where both sides have them; with
-    /// `by_id` the number is enough. A number that stands for several instruments tells none of them: then a symbol or days
-    /// must.
+    /// True when the entry is about the wanted instrument. Number and symbol must both agree where both sides have
+    /// them; with `by_id` the number is enough. A number that stands for several instruments tells none of them: then a
+    /// symbol or days must.
     pub fn means(&self, wanted: &Wanted<'_>, by_id: bool) -> bool {
         fn same<T: PartialEq>(mine: Option<T>, its: Option<T>) -> Option<bool> {
             Some(mine? == its?)
@@ -181,7 +181,7 @@ fn is_dbn(start: &[u8]) -> bool {
     start.starts_with(b"DBN") || start.starts_with(&[0x28, 0xB5, 0x2F, 0xFD])
 }
 
-/// What definition records state, each as long as the next one says nothing else of its number.
+/// Entries of a file of definition records; each holds until the next definition of its number that differs.
 fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<Entry>> {
     // By number and publisher, in the order of their first ones: each statement with its time.
     let mut order: Vec<(u32, u16)> = Vec::new();
@@ -225,8 +225,8 @@ fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<En
     Ok(order.iter().flat_map(of).collect())
 }
 
-/// Where a number has several definitions, each holds from its time on and up to the next one's: sessions do not begin at
-/// midnight.
+/// Gives each of a number's definitions its span: from its own time up to the next definition's. Sessions do not begin
+/// at midnight.
 fn dated(entries: &[(u64, Entry)]) -> Vec<Entry> {
     let known = |time_ns: u64| Some(time_ns).filter(|&ns| ns != u64::MAX);
     let one = |(at, (from_ns, entry)): (usize, &(u64, Entry))| {

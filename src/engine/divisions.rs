@@ -41,10 +41,10 @@ fn refusal(node: &str, what: &str) -> String {
     format!("node `{node}` {what}, and {TRAP}")
 }
 
-/// What it says of every node that it refuses.
+/// The reason in every refusal of such a node.
 const TRAP: &str = "the least integer divided by -1 ends the process";
 
-/// What mends such a node, where this is what is said of one.
+/// The mend for such a refusal; `None` where `said` is another problem.
 #[must_use]
 pub(crate) fn mend(said: &str) -> Option<&'static str> {
     const MEND: &str = "make the divisor a constant other than 0 and -1, or divide floats (Cast, Div, Floor), and export the model \
@@ -162,12 +162,12 @@ impl<'a> Walk<'a> {
             given = self.function(function, &inputs, scope.depth)?;
         }
         for (graph, from) in attributes.graphs(op) {
-            // What a branch or a turn gives may be something else the next time.
+            // A branch or a turn may give another value the next time.
             let outputs = self.subgraph(graph, scope)?;
             given = outputs.into_iter().skip(from).map(|known| Known::of_kind(known.kind)).collect();
         }
         let main = domain.is_empty() || domain == "ai.onnx";
-        // What ONNX Runtime has of its own is not the file's to define.
+        // A file cannot define an operator that ONNX Runtime has of its own.
         if main {
             self.division(node, op, &attributes, &inputs)?;
         }
@@ -209,7 +209,7 @@ fn initializers<'a>(scope: &mut Scope<'a, '_>, graph: &'a [u8]) {
         scope.learn(text(tensor, 8), Known::constant(tensor));
     }
     for tensor in parts(graph, 15).filter_map(|sparse| parts(sparse, 1).last()) {
-        // What is not stored of it is 0.
+        // Values that a sparse tensor does not store are 0.
         scope.learn(text(tensor, 8), Known { divides: false, ..Known::constant(tensor) });
     }
 }

@@ -28,7 +28,7 @@ pub fn ports(runtime: &Runtime, onnx: &[u8]) -> Result<(Vec<Port>, Vec<Port>), E
 pub(super) fn kinds(runtime: &Runtime, onnx: &[u8]) -> Result<HashMap<String, String>, EngineError> {
     let all =
         Survey::read(onnx).map(|survey| survey.open_up(onnx)).map_err(|why| EngineError::Graph(why.to_string()))?;
-    // Where some value cannot leave the graph, its own inputs and outputs are told.
+    // Some values cannot leave a graph: then its own inputs and outputs are told.
     let session = session(runtime, &all).or_else(|_| session(runtime, onnx))?;
     let ports = session.inputs().iter().chain(session.outputs()).map(port);
     Ok(ports.map(|port| (port.name, port.kind)).collect())
@@ -106,7 +106,7 @@ fn open(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
     session(runtime, onnx)
 }
 
-/// The same of a file that is known to be harmless, or is not run.
+/// A session of a file that is known to be harmless, or is not run.
 fn session(runtime: &Runtime, onnx: &[u8]) -> Result<Session, EngineError> {
     let builder = Session::builder(runtime.environment()).map_err(EngineError::refused)?;
     let one = builder.with_intra_threads(1).map_err(EngineError::refused)?;

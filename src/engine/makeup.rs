@@ -1,4 +1,4 @@
-//! What a graph is made of, as far as it explains why it answers as it does.
+//! The make-up of a graph, as far as it explains the graph's answers.
 #![forbid(unsafe_code)]
 
 use super::proto::{parts, text, value};
@@ -10,18 +10,18 @@ const BYTES: [u64; 2] = [2, 3];
 /// Traits of a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Makeup {
-    /// It has an ensemble of trees.
+    /// True when the graph has an ensemble of trees.
     pub trees: bool,
     /// A Scaler stands before the trees, as skl2onnx writes StandardScaler and RobustScaler.
     pub scaled_trees: bool,
     /// An ArgMin stands behind the trees, as skl2onnx writes an isotonic calibration.
     pub isotonic: bool,
-    /// It counts in float16, bfloat16 or quantised integers somewhere.
+    /// True when the graph counts in float16, bfloat16 or quantised integers somewhere.
     pub narrow: bool,
 }
 
 impl Makeup {
-    /// Those of the file's own graph; graphs within nodes are not looked into.
+    /// The make-up of the file's own graph; graphs within nodes are not looked into.
     pub fn of(onnx: &[u8]) -> Self {
         let mut found = Self::default();
         let mut scaled = false;

@@ -1,6 +1,6 @@
 //! Fields of ONNX messages, as far as a look at what is in a file needs them. Of files whose messages are whole: what is not ends the reading.
 
-/// What a field holds.
+/// Content of a field.
 #[derive(Clone, Copy)]
 enum Content<'a> {
     Number(u64),

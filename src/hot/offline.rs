@@ -76,7 +76,7 @@ impl Offline {
         })
     }
 
-    /// The same for instruments whose numbers here stand for others at the venue: `ids` in the instruments' order.
+    /// [`Offline`] with the venue's numbers of its instruments, in their order, where they are not those of the list.
     #[must_use]
     pub fn with_venue_ids(self, ids: impl Iterator<Item = u32>) -> Self {
         Self { venue_ids: ids.collect(), ..self }

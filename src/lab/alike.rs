@@ -47,7 +47,7 @@ impl Allow {
         }
     }
 
-    /// What may differ.
+    /// Description for `--help`.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Input => "Another recording, a part of it, or its events in another order",

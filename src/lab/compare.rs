@@ -35,7 +35,8 @@ pub struct Comparison {
     pub a: Side,
     /// What B is.
     pub b: Side,
-    /// Whether both published the same signals, stamps aside; `None` where they are not hashed, as in live runs.
+    /// True when both runs published the same signals, stamps aside; null where signals are not hashed, as in live
+    /// runs.
     pub same_signals: Option<bool>,
     /// What differs and was allowed to.
     pub differences: Vec<Difference>,

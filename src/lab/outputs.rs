@@ -12,7 +12,7 @@ use crate::data::{OutputFile, write_failed};
 use crate::error::{Error, Result};
 use crate::report::{LabReport, ReplayReport, SCHEMA_VERSION, SidecarReport, SweepReport, now_utc};
 
-/// What to write, and where; `-` is standard output.
+/// Files to write; `-` is standard output.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
     /// The report as JSON.

@@ -19,7 +19,7 @@ pub struct Plan {
     pub refine: u32,
     /// Bound on the 99th percentile of tick_to_signal from when a tick was due, ns.
     pub bound_ns: u64,
-    /// How ticks arrive.
+    /// Arrival of ticks.
     pub arrivals: Arrivals,
 }
 
@@ -36,12 +36,12 @@ impl Arrivals {
     /// Every one.
     pub const ALL: [Arrivals; 2] = [Arrivals::Even, Arrivals::Poisson];
 
-    /// As on the command line and in reports.
+    /// Name on the command line and in reports.
     pub fn name(self) -> &'static str {
         ["even", "poisson"][self as usize]
     }
 
-    /// How ticks arrive.
+    /// Description for `--help`.
     pub fn meaning(self) -> &'static str {
         ["Equal distances", "Exponentially distributed distances"][self as usize]
     }

@@ -72,10 +72,10 @@ pub fn arranged(columns: &[String], set: &[String]) -> Result<Vec<String>, Uncle
     )
 }
 
-/// What a file says of its columns, held against a set.
+/// A file's statement about its columns, held against a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// Its inputs are the features, each by name.
+    /// The file's inputs are the features, each by name.
     Inputs,
     /// The set's, in its order.
     Same,

@@ -147,7 +147,7 @@ pub(super) fn text(found: &Found) -> Vec<(&'static str, String)> {
     vec![("rows", rows), ("expected", expected)]
 }
 
-/// Whether pillion_export made it, or mended what another exporter had made.
+/// True when pillion_export made the graph, or mended another exporter's.
 fn own(onnx: &[u8]) -> bool {
     adapt::origin(onnx).producer == "pillion"
 }

@@ -41,9 +41,9 @@ pub(super) struct Asked<'a> {
     pub(super) tolerance: Tolerance,
     /// Whether the largest value is a decision.
     pub(super) decides: bool,
-    /// What the graph is made of.
+    /// Make-up of the graph.
     pub(super) makeup: Makeup,
-    /// Whether pillion_export made it.
+    /// True when pillion_export made the graph.
     pub(super) own: bool,
 }
 

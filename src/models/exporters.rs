@@ -1,9 +1,8 @@
-//! What a user can do about a file: by what is wrong with it, by the library that made it, or by what it is where it is no ONNX
-//! model at all.
+//! Mends for a file: by its fault, by the library that made it, or by its format where it is no ONNX model at all.
 
 use crate::engine::{EngineError, divisions};
 
-/// What mends a file that an engine does not take: another export helps only where the shape or the types are wrong.
+/// The mend for a file that an engine does not take: another export helps only where the shape or the types are wrong.
 pub(super) fn mend(error: &EngineError, producer: &str) -> String {
     let said = error.to_string();
     let how = match error {

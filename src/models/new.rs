@@ -158,7 +158,7 @@ fn names(plan: &Plan, taken: &Taken) -> Result<Names> {
 fn of_outputs(outputs: &[String], counts: &[usize]) -> Vec<String> {
     let several = outputs.len() > 1;
     let named = outputs.iter().zip(counts).enumerate().map(|(place, (output, &count))| {
-        // What a signal's table has room for, with a number behind it.
+        // A name with a number behind it must fit a signal table.
         let output = match output.len() <= LONGEST - 3 {
             true => output.clone(),
             false if several => format!("y{place}"),

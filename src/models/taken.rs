@@ -24,9 +24,9 @@ pub(super) struct Taken {
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     pub shape: Shape,
-    /// How many values each output has that is published.
+    /// Number of values of each published output.
     pub counts: Vec<usize>,
-    /// What the file says of its columns.
+    /// The file's statement about its columns.
     pub named: Named,
     /// What was done to the file's ends.
     pub fitting: Fitting,

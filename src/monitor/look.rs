@@ -20,28 +20,28 @@ const AHEAD_NS: u64 = 1_000_000;
 /// One look at a lane.
 #[derive(Debug, Serialize)]
 pub struct Look {
-    /// Its name.
+    /// The lane's name.
     pub lane: String,
-    /// Its state, as its control page says.
+    /// The lane's state, by its control page.
     pub state: String,
-    /// Whether a HALT is in force, by the control page or a record, in whatever state.
+    /// True when a HALT is in force: by the control page, or by a record where no process lives.
     pub halted: bool,
     /// The HALT's record, where there is one.
     pub halt: Option<Halt>,
-    /// What makes this lane's exit code 1.
+    /// The reason for `status` to end with exit code 1; null where the lane is well.
     pub problem: Option<String>,
-    /// Whether a process holds the control page.
+    /// True while a process holds the control page.
     pub alive: bool,
     /// Process that made the page.
     pub pid: u32,
     /// Age of the heartbeat, ns, by the lane's clock; none where that is not to be had, or where the heartbeat is from its
     /// future.
     pub heartbeat_age_ns: Option<u64>,
-    /// What is wrong with the clock of the lane's directory.
+    /// Fault of the clock of the lane's directory; null where there is none.
     pub clock_problem: Option<String>,
-    /// How far the lane's clock is ahead of the wall clock, ns.
+    /// The lane's clock less the wall clock, ns.
     pub clock_offset_ns: Option<i64>,
-    /// Whether a process holds the tick ring.
+    /// True while a process holds the tick ring.
     pub feed_alive: bool,
     /// Why the tick ring cannot be looked at, where there is one.
     pub feed_problem: Option<String>,
@@ -82,13 +82,13 @@ pub struct Halt {
     pub file: String,
     /// RFC 3339; this and the rest are none where the record cannot be read.
     pub since: Option<String>,
-    /// Who asked: the user's name.
+    /// Name of the user who asked.
     pub name: Option<String>,
     /// The user's number.
     pub uid: Option<u32>,
     /// The process that asked.
     pub pid: Option<u32>,
-    /// What was said with `--reason`.
+    /// Text of `--reason`.
     pub reason: Option<String>,
     /// All of it in words.
     #[serde(skip)]
@@ -110,7 +110,7 @@ impl Halt {
     }
 }
 
-/// Where lanes are looked for.
+/// Directories in which lanes are looked for.
 #[derive(Clone, Debug)]
 pub struct Lanes {
     /// Directory of the regions.
@@ -152,7 +152,7 @@ impl Lanes {
         standing(&self.shm_dir, self.state_dir.as_deref(), name)
     }
 
-    /// Whether all that there is of the lane is the control page of a user who does not count.
+    /// True when the control page of a user who does not count is all that there is of the lane.
     pub fn is_strangers(&self, name: &str) -> bool {
         let counts = |owner| Trust::own().in_dir(&self.shm_dir).map_or(true, |trust| trust.counts(owner));
         let strange = page_owner(&self.shm_dir, name).is_some_and(|owner| !counts(owner));
@@ -221,7 +221,7 @@ impl Lanes {
     }
 }
 
-/// What the rates of a look are reckoned from: a first glance at the lane's counters.
+/// A first glance at a lane's counters, which the rates of a look are reckoned from.
 #[derive(Debug)]
 pub struct Before {
     at: Instant,

@@ -12,21 +12,21 @@ pub struct Host {
     pub cpus: usize,
     /// Kernel release.
     pub kernel: String,
-    /// Whether the CPU says it is virtual.
+    /// True when the CPU says that it is virtual.
     pub virtualised: bool,
     /// Widest vector instructions found.
     pub isa: String,
 }
 
-/// What a check came to.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It costs latency, or may; the mend says what to do.
+    /// The finding costs latency, or may; the mend says what to do.
     Poor,
-    /// It could not be found out: a file is absent, unreadable or not understood, or nothing was measured.
+    /// Nothing could be found out: a file is absent, unreadable or not understood, or nothing was measured.
     Unknown,
-    /// It is as it should be.
+    /// The finding is as it should be.
     Good,
 }
 
@@ -46,19 +46,19 @@ impl Verdict {
 pub struct Check {
     /// Stable name, snake_case.
     pub id: String,
-    /// How much it counts in the grade: critical, major, minor or info.
+    /// Weight of the check in the grade: critical, major, minor or info.
     pub weight: String,
-    /// What was found, with its unit.
+    /// The finding, with its unit.
     pub value: String,
-    /// What that means.
+    /// Meaning of the finding.
     pub verdict: Verdict,
     /// Why it matters to a busy-polling thread.
     pub why: String,
-    /// What to paste or to add to the kernel's command line, CPU numbers filled in; given for what is good too.
+    /// Text to paste, or to add to the kernel's command line, CPU numbers filled in; given for good findings too.
     pub mend: String,
 }
 
-/// What the doctor found. Reports carry it, so that a latency is read together with the host it was measured on.
+/// The doctor's findings. Reports carry them, so that a latency is read together with the host it was measured on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Diagnosis {
     /// A (fit) to F, by the rule that `pillion doctor` prints.
@@ -67,11 +67,11 @@ pub struct Diagnosis {
     pub core: usize,
     /// Every check once, in the order of their list.
     pub checks: Vec<Check>,
-    /// What the gap probe measured; `None` where it did not run, and `gap_probe` among the checks says why.
+    /// Measurements of the gap probe; null where it did not run, and `gap_probe` among the checks says why.
     pub probe: Option<GapProbe>,
 }
 
-/// What the spinning thread saw.
+/// Measurements of a thread that spins on the CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GapProbe {
     /// Time spent spinning, ns.
@@ -96,7 +96,7 @@ pub struct GapProbe {
     pub above_1000us: u64,
     /// Time lost in steps longer than 1 µs, ns.
     pub lost_ns: u64,
-    /// The same in parts per million of the span.
+    /// Time lost in steps longer than 1 µs, parts per million of the span.
     pub lost_ppm: f64,
     /// Times the kernel gave the CPU to another thread; `None` where /proc does not say.
     pub preempted: Option<u64>,

@@ -54,7 +54,7 @@ impl Account {
         })
     }
 
-    /// Whether it can be written while the lanes run: not where it is standard output, a pipe or a device.
+    /// True when the report can be written while the lanes run: not to standard output, a pipe or a device.
     pub fn takes_many(&self) -> bool {
         self.opened.is_none()
     }

@@ -159,7 +159,7 @@ pub fn write(dir: &Path, record: &Record) -> io::Result<PathBuf> {
 fn place_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".halt-").tempfile_in(dir)?;
     file.write_all(bytes)?;
-    // Whatever the umask: the lane's sidecar may be another user's.
+    // The umask does not matter: the lane's sidecar may be another user's.
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
@@ -173,7 +173,7 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     }
     std::fs::create_dir_all(dir)?;
     if dir == Path::new(SYSTEM_DIR) {
-        // Whatever the umask: every user's sidecar looks there.
+        // The umask does not matter: every user's sidecar looks there.
         std::fs::set_permissions(dir, Permissions::from_mode(0o755))?;
     }
     dir.parent().map_or(Ok(()), sync_dir)

@@ -1,7 +1,7 @@
-//! Signals of the kernel, whose default action ends a process: which of them stop a command, and what a sidecar makes of the
-//! rest. Handlers only set flags, so it does not matter that one may run on the hot thread.
+//! Signals whose default action ends a process: some stop a command, and a sidecar takes note of the rest. Handlers only set
+//! flags, so it does not matter that one may run on the hot thread.
 //!
-//! What a command was started to ignore, as under `nohup` or in the background of a script, it goes on ignoring.
+//! A command goes on ignoring the signals that it was started to ignore, as under `nohup` or in a script's background.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ const STOPS: [i32; 3] = [SIGINT, SIGTERM, SIGQUIT];
 /// What a sidecar survives: sent by log rotation, lost terminals, timers, tools. Left alone are faults of the process itself,
 /// and what nobody can handle; 16 and 30 are SIGSTKFLT and SIGPWR.
 const SURVIVED: [i32; 10] = [SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXCPU, 16, 30];
-/// What would stop a sidecar, and with it every lane: a terminal's Ctrl-Z. (SIGTTOU and SIGTTIN are blocked.)
+/// Signals that would stop a sidecar, and with it every lane: a terminal's Ctrl-Z. (SIGTTOU and SIGTTIN are blocked.)
 const STOPS_NOT: [i32; 1] = [SIGTSTP];
 /// Real-time signals that the C library leaves to programs.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
@@ -77,12 +77,12 @@ fn never_stop_for_a_terminal() -> Result<()> {
     signals.thread_block().map_err(|e| failed(e.into()))
 }
 
-/// Whatever would end this process if it were not handled, and may be handled.
+/// Signals that would end this process if they were not handled, and may be handled.
 pub fn ending() -> impl Iterator<Item = i32> {
     heard(STOPS.into_iter().chain(SURVIVED).chain(REAL_TIME))
 }
 
-/// Those of them that this process does not ignore.
+/// The signals of a list that this process does not ignore.
 fn heard(signals: impl Iterator<Item = i32>) -> impl Iterator<Item = i32> {
     let ignored = Ignored::at_start();
     signals.filter(move |signal| !ignored.has(*signal))

@@ -115,7 +115,8 @@ impl Lanes {
         self.held.iter().map(of).collect()
     }
 
-    /// How the process ends, with the report's end: where both went wrong the lane's is the exit code, and the other is said.
+    /// The process's outcome, from its lanes and its report: where both failed the lane's error is the exit code, and
+    /// the report's is printed.
     pub fn outcome_with(&self, report: Result<()>) -> Result<()> {
         let lanes = self.outcome();
         match (&lanes, report) {

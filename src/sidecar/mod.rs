@@ -59,7 +59,7 @@ pub struct Asked<'a> {
     pub say: fn(&str),
 }
 
-/// What a run begins with.
+/// Beginnings of a run.
 struct Start<'a> {
     account: Option<Account>,
     halted: Option<&'a str>,
@@ -122,7 +122,7 @@ fn run(
             account.meanwhile(&lanes, Instant::now());
         }
     }
-    // What came together with the end is said as well.
+    // A signal that came together with the end is answered as well.
     for signal in inbox.take() {
         lanes.signalled(signal, account.as_ref());
     }

@@ -1,9 +1,9 @@
 /// @file
-/// Who is in a group, as far as this machine's own files say, and the id that stands for users from outside.
+/// Members of a group, by this machine's own files, and the id that stands for users from outside a user namespace.
 #pragma once
 
 #include "require.hpp"
-#if __cplusplus >= 202002L // Below, that error is all there is to say.
+#if __cplusplus >= 202002L // Below C++20 the error of require.hpp stands alone.
 
 #include "sys.hpp"
 
@@ -46,7 +46,7 @@ struct Group {
     std::vector<std::uint32_t> members;  ///< All users in it, those among them.
 };
 
-/// Whether the text of /etc/nsswitch.conf takes users and groups from the machine's own files alone.
+/// True when the text of /etc/nsswitch.conf takes users and groups from the machine's own files alone.
 [[nodiscard]] inline bool names_are_local(std::string_view text) {
     for (std::string line : pieces(text, '\n')) {
         line.erase(std::min(line.find('#'), line.size()));
@@ -58,7 +58,7 @@ struct Group {
         if (colon == std::string::npos || (name != "passwd" && name != "group" && name != "initgroups")) {
             continue;
         }
-        // What stands in brackets is what to do next: [NOTFOUND=return].
+        // Brackets hold an action and name no source: [NOTFOUND=return].
         std::string sources;
         bool brackets = false;
         for (const char c : line.substr(colon + 1)) {

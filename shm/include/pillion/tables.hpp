@@ -4,7 +4,7 @@
 #pragma once
 
 #include "require.hpp"
-#if __cplusplus >= 202002L // Below, that error is all there is to say.
+#if __cplusplus >= 202002L // Below C++20 the error of require.hpp stands alone.
 
 #include "layout.hpp"
 #include "result.hpp"
@@ -130,7 +130,7 @@ template <std::size_t N> [[nodiscard]] std::string get_text(const std::array<cha
                                   " fit; mend: shorten it"};
 }
 
-/// What `put_text` did not take.
+/// The error for a text that `put_text` refused: too long for its place, or with a character that steers a terminal.
 [[nodiscard]] inline Error not_put(const std::string& what, const std::string& value, std::size_t bytes) {
     return too_long(what, "\"" + value + "\", " + std::to_string(value.size()) + " bytes",
                     std::to_string(bytes) + " bytes without a 0 or another control character");

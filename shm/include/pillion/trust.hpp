@@ -1,5 +1,5 @@
 /// @file
-/// Who may own what is used: a region is worth what those who can change it are worth.
+/// Trust in the owners of regions: a region is worth as much as the users who can change it.
 ///
 /// Root counts, the effective user, the user who owns the running binary (he can change what runs anyway) and whoever was
 /// named; never the id that stands for every user outside of a user namespace, unless it was named. A region is used if one of
@@ -8,7 +8,7 @@
 #pragma once
 
 #include "require.hpp"
-#if __cplusplus >= 202002L // Below, that error is all there is to say.
+#if __cplusplus >= 202002L // Below C++20 the error of require.hpp stands alone.
 
 #include "members.hpp"
 #include "sys.hpp"
@@ -32,7 +32,7 @@ inline constexpr const char* trusted_uids_variable = "PILLION_TRUSTED_UIDS";
 /// Environment variable with further group ids that may write control pages, separated by commas.
 inline constexpr const char* trusted_gids_variable = "PILLION_TRUSTED_GIDS";
 
-/// Who besides its owner may write a file.
+/// Users besides its owner who may write a file.
 enum class Writers : std::uint8_t {
     owner, ///< Nobody. The own group of a user who counts is nobody, while no other user is in it.
     group, ///< Also a group that counts: for control pages.
@@ -64,7 +64,8 @@ public:
         return trust;
     }
 
-    /// Whether what `uid` owns may be used. The effective user counts also after a process has become another one.
+    /// True when files of the user `uid` may be used. The effective user counts also after the process has become
+    /// another one.
     [[nodiscard]] bool counts(std::uint32_t uid) const noexcept {
         const bool own = uid == ::geteuid() && uid != outside_;
         return own || std::find(uids_.begin(), uids_.end(), uid) != uids_.end();
@@ -159,7 +160,8 @@ inline Trust Trust::own() {
     for (const gid_t group : groups) {
         trust = group == outside_group ? trust : trust.with_gid(group);
     }
-    // Whoever starts a program that may do more than he chooses its environment, and shall not choose whom it trusts.
+    // The user who starts a program with more rights than his own chooses its environment, and shall not choose whom it
+    // trusts.
     if (::getauxval(AT_SECURE) == 0 && ::getuid() == ::geteuid() && ::getgid() == ::getegid()) {
         trust.take(trusted_uids_variable, false);
         trust.take(trusted_gids_variable, true);
@@ -321,7 +323,8 @@ inline Status Trust::check_sharing(const std::string& path, const struct stat& d
     return (dir.st_mode & S_IWGRP) != 0 ? check_members(path, dir, Writers::owner) : Status{};
 }
 
-/// Whether the group that may write `path` is the own one of a user who counts, with no other member.
+/// Refuses `path` where a user who does not count can write it through its group: the group must be the own group of a
+/// user who counts, without another member.
 inline Status Trust::check_members(const std::string& path, const struct stat& file, Writers writers) const {
     const std::string gid = std::to_string(file.st_gid);
     // Taking it from a control page's group would take the kill switch from it.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "require.hpp"
-#if __cplusplus >= 202002L // Below, that error is all there is to say.
+#if __cplusplus >= 202002L // Below C++20 the error of require.hpp stands alone.
 
 #include <atomic>
 #include <cstddef>

@@ -2,7 +2,8 @@
 
 use super::{RecordHeader, flags, rtype};
 
-/// What can be said of any record without knowing its type. The slice holds at least the two words of a [`RecordHeader`].
+/// A record of any type, read through the words that all types share. The slice holds at least the two words of a
+/// [`RecordHeader`].
 ///
 /// ```
 /// use pillion_shm::records::{MboMsg, View, flags, rtype};
@@ -31,7 +32,7 @@ impl View<'_> {
         self.0[1]
     }
 
-    /// Its `flags`; `None` of types that have none, and of records too short for their type.
+    /// The record's `flags`; `None` for types that have none, and for records too short for their type.
     #[inline]
     #[must_use]
     pub fn flags(&self) -> Option<u8> {
@@ -43,7 +44,7 @@ impl View<'_> {
         bytemuck::cast_slice::<u64, u8>(self.0).get(at).copied()
     }
 
-    /// Whether it belongs to a snapshot.
+    /// True when the record belongs to a snapshot.
     #[inline]
     #[must_use]
     pub fn is_snapshot(&self) -> bool {

@@ -1,4 +1,5 @@
-//! What this process's ids are worth: who chose its environment, and the id that stands for users from outside.
+//! The trust in this process's own ids: the user who chose its environment, and the id that stands for users from
+//! outside its user namespace.
 
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
@@ -7,15 +8,16 @@ const OVERFLOW: u32 = 65_534;
 /// Key of the word that says whether a process got more rights than whoever started it.
 const AT_SECURE: u64 = 23;
 
-/// Whether this process may do more than whoever started it: set-user-id, set-group-id or file capabilities (the kernel's
-/// `AT_SECURE`), or another user since. Whoever starts it chooses its environment, and shall not choose whom it believes.
+/// True when this process may do more than the user who started it: set-user-id, set-group-id or file capabilities (the
+/// kernel's `AT_SECURE`), or another user since. That user chooses the environment, and shall not choose whom the
+/// process believes.
 #[must_use]
 pub fn is_elevated() -> bool {
     is_secure() || getuid() != geteuid() || getgid() != getegid()
 }
 
-/// What the kernel told the process at its start. A process that may not read that back is such a one, or has become another
-/// user.
+/// The kernel's `AT_SECURE` for this process. A process that may not read it counts as secure: it is, or it has become
+/// another user.
 fn is_secure() -> bool {
     std::fs::read("/proc/self/auxv").map_or(true, |words| told(&words, AT_SECURE) != Some(0))
 }
@@ -31,7 +33,7 @@ pub(super) fn outside_uid() -> Option<u32> {
     outside("/proc/self/uid_map", "/proc/sys/kernel/overflowuid")
 }
 
-/// The same of groups.
+/// The gid that every group from outside this process's user namespace has; none where there is no outside.
 pub(super) fn outside_gid() -> Option<u32> {
     outside("/proc/self/gid_map", "/proc/sys/kernel/overflowgid")
 }
@@ -44,7 +46,7 @@ fn outside(map: &str, overflow: &str) -> Option<u32> {
     Some(known.unwrap_or(OVERFLOW))
 }
 
-/// Whether a namespace's map has every id there is.
+/// True when a namespace's id map holds every id there is.
 fn is_whole(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }

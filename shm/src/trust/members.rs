@@ -1,4 +1,4 @@
-//! Who is in a group, as far as this machine's own files say.
+//! Members of a group, by this machine's own files.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 const MOST_BYTES: u64 = 16 << 20;
 /// Groups that many users have as their first one without being told: root's own, and `users`.
 const EVERYBODYS: [u32; 2] = [0, 100];
-/// Where names may come from so that the files tell them all.
+/// Sources of names in `/etc/nsswitch.conf` whose members all stand in the machine's own files.
 const SOURCES: [&str; 3] = ["files", "compat", "systemd"];
 
 /// A group of which these files tell every member.
@@ -20,7 +20,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Whether it is the own group of a user who `counts`, and nobody else is in it.
+    /// True when this group is the own group of a user who `counts`, and has no other member.
     pub fn is_own(&self, gid: u32, counts: impl Fn(u32) -> bool) -> bool {
         let first = self.first_of.iter().any(|uid| counts(*uid));
         first && !EVERYBODYS.contains(&gid) && self.members.iter().all(|uid| counts(*uid))
@@ -54,11 +54,11 @@ fn read(path: &str) -> std::io::Result<String> {
     if whole { Ok(text) } else { Err(std::io::ErrorKind::FileTooLarge.into()) }
 }
 
-/// Whether `/etc/nsswitch.conf` takes users and groups from the machine's own files alone.
+/// True when `/etc/nsswitch.conf` takes users and groups from the machine's own files alone.
 fn is_local(switch: &str) -> bool {
     let lines = switch.lines().map(|line| line.split('#').next().unwrap_or_default());
     lines.filter_map(|line| line.split_once(':')).all(|(database, sources)| {
-        // What stands in brackets is what to do next: [NOTFOUND=return].
+        // Brackets hold an action and name no source: [NOTFOUND=return].
         let named = sources.split(['[', ']']).step_by(2).flat_map(str::split_whitespace);
         let concerned = ["passwd", "group", "initgroups"].contains(&database.trim());
         !concerned || named.into_iter().all(|source| SOURCES.contains(&source))

@@ -79,7 +79,7 @@ pub enum Writers {
 pub struct Trust {
     uids: Vec<u32>,
     gids: Vec<u32>,
-    /// Whether the effective user counts.
+    /// True when the effective user counts.
     effective: bool,
     /// The id of every user from outside this user namespace, who is not the effective user, whatever his id.
     outside: Option<u32>,
@@ -142,7 +142,8 @@ impl Trust {
         &self.uids
     }
 
-    /// Whether what `uid` owns may be used. The effective user counts also after a process has become another one.
+    /// True when files of the user `uid` may be used. The effective user counts also after the process has become
+    /// another one.
     pub fn counts(&self, uid: u32) -> bool {
         let own = self.effective && uid == geteuid().as_raw() && Some(uid) != self.outside;
         own || self.uids.contains(&uid)
@@ -308,7 +309,8 @@ impl Trust {
         if metadata.mode() & GROUP_WRITES != 0 { self.check_members(path, metadata) } else { Ok(()) }
     }
 
-    /// Whether the group that may write `path` is the own one of a user who counts, with no other member.
+    /// Refuses `path` where a user who does not count can write it through its group: the group must be the own group
+    /// of a user who counts, without another member.
     fn check_members(&self, path: &Path, metadata: &Metadata) -> Result<()> {
         let gid = metadata.gid();
         let counts = |uid: u32| self.counts(uid);

@@ -137,7 +137,7 @@ void only_a_users_own_group_is_nobody_else() {
     }
     CHECK(of(1'000, "") && of(1'000, "hosts: dns\npasswd: compat\nnetgroup: nis\n"));
     CHECK(!detail::group_of_lists(1'000, groups, users + "+::::::\n", "passwd: compat"));
-    // What cannot be read, or not whole, tells nothing.
+    // A list that cannot be read, or not whole, tells nothing.
     CHECK(!detail::whole_file("/no/such/file", 10) && !detail::whole_file("/proc/self/status", 10));
     CHECK(detail::whole_file("/proc/self/status", detail::most_list));
     // Root's group and a group without a user of its own: their members may be told elsewhere.

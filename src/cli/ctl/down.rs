@@ -9,18 +9,18 @@ use super::Where;
 use crate::error::{Error, Result};
 use crate::sidecar::halt::{self, Places};
 
-/// Whether anything here is of a lane of this name: a page, its sidecar's note, a record, or a configuration.
+/// True when anything here belongs to a lane of this name: a page, its sidecar's note, a record, or the configuration.
 pub(super) fn is_known(place: &Where, lane: &Lane, places: &Places) -> bool {
     place.config.is_some() || has_begun(lane) || !places.look(lane.name()).0.is_empty()
 }
 
-/// Whether a sidecar of this name has left its page or its note here.
+/// True when a sidecar of this name has left its page or its note here.
 pub(super) fn has_begun(lane: &Lane) -> bool {
     let note = halt::note(lane.dir(), lane.name());
     [lane.path(Kind::Cnc), note].iter().any(|path| path.symlink_metadata().is_ok())
 }
 
-/// Nothing where a sidecar of that name will come up halted by the record in `path`.
+/// Refuses to promise that a sidecar of that name will come up halted, where it is not sure to find the record.
 ///
 /// # Errors
 /// There may be no lane of that name, or its sidecar may look elsewhere. The record stands all the same.
@@ -44,7 +44,7 @@ pub(super) fn will_hold(lane: &Lane, places: &Places, known: bool) -> Result<()>
     Ok(())
 }
 
-/// Where its HALT is recorded.
+/// Path of the record of the lane's HALT.
 pub(super) fn record(places: &Places, lane: &Lane) -> PathBuf {
     places.first().join(format!("{}.halt", lane.name()))
 }

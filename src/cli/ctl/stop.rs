@@ -8,7 +8,7 @@ use pillion_shm::{CncClient, Command, Kind, Lane};
 use super::answered;
 use crate::error::{Error, Result};
 
-/// How long a stopped lane may take to let go of its page: its report is written first.
+/// Longest time that a stopped lane may take to let go of its page: the lane writes its report first.
 const LETTING_GO: Duration = Duration::from_secs(10);
 
 /// Asks, and waits until nobody holds the page any more.

@@ -60,7 +60,7 @@ impl Edge {
         Edge { bid, ask }
     }
 
-    /// Whether all of the best levels are known to be so.
+    /// True when every one of the best levels lies within the snapshot's edge.
     fn holds(self, top: &[BidAskPair; LEVELS]) -> bool {
         let worst = &top[LEVELS - 1];
         self.bid.is_none_or(|edge| worst.bid_px != UNDEF_PRICE && worst.bid_px >= edge)

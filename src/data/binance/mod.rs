@@ -76,12 +76,12 @@ impl Kind {
     /// Every one.
     pub const ALL: [Kind; 2] = [Kind::Mbp10, Kind::Trades];
 
-    /// As on the command line.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         ["mbp-10", "trades"][self as usize]
     }
 
-    /// What is made.
+    /// The records that are made, for `--help`.
     pub fn meaning(self) -> &'static str {
         ["Ten best levels a side, and trades", "Trades alone"][self as usize]
     }
@@ -172,9 +172,10 @@ pub struct Summary {
     pub clock_unit: &'static str,
     /// Events without a time of the exchange's; theirs is worked out from the capture's clock.
     pub untimed: u64,
-    /// Those of them whose time is more than a second behind their capture, since one event was that far ahead of its own.
+    /// Untimed events whose given time is more than a second behind their capture, since one event was that far ahead
+    /// of its own capture.
     pub ahead_of_capture: u64,
-    /// How far behind, at most, in ns.
+    /// Largest distance of such a time behind its capture, ns.
     pub ahead_of_capture_ns: u64,
     /// Events whose time is finer than milliseconds.
     pub fine_times: u64,

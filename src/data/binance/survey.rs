@@ -62,7 +62,7 @@ impl Found {
     /// the capture lacks the stream's name, and look like snapshots (spot) or diffs (futures). Beside a snapshot, which nobody
     /// needs there, what looks like diffs is taken for them, unless it looks so for long.
     pub fn wholes_alone(&self) -> bool {
-        // So many messages without a level removed, each of just 5, 10 or 20 a side: no diffs are like that.
+        // Diffs remove levels, and come in any number: a long run of messages of just 5, 10 or 20 a side is none.
         let enough = if self.wholes == 0 { 2 } else { 32 };
         let partial = self.diffs >= enough && self.like_partial == self.diffs;
         let diffs = if partial { 0 } else { self.diffs };

@@ -23,8 +23,8 @@ pub(super) struct Units {
 }
 
 impl Units {
-    /// What the file states of its instrument. A tick size that was guessed is left open: whoever reads the file may guess
-    /// it from what comes before a row. The size unit is the records', whoever has chosen it.
+    /// The file's statement of its instrument. A guessed tick size is left open: a reader of the file may guess it from
+    /// the prices before a row. The size unit is the one that the records count in, stated or guessed.
     pub fn listed(&self, found: &Found, id: u32) -> Listed {
         let size_unit = decimal::text(self.size).parse().unwrap_or(1.0);
         let [tick_guessed, guessed] = self.guessed;

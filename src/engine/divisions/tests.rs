@@ -51,7 +51,7 @@ fn ints(name: &str, values: &[i64]) -> Vec<u8> {
     field(5, &[int(1, values.len() as u64), int(2, 7), field(8, name.as_bytes()), field(9, &raw)].concat())
 }
 
-/// What a graph declares of a value.
+/// A graph's declaration of a value.
 fn info(number: u64, name: &str, kind: u64) -> Vec<u8> {
     field(number, &[field(1, name.as_bytes()), field(2, &field(1, &int(1, kind)))].concat())
 }
@@ -87,7 +87,7 @@ fn integers_are_divided_by_constants_other_than_minus_one() {
         refused(&[div("i")], "divides integers");
         refused(&[plain(&format!("{op} x x > f")), ints("c", &[7]), plain(&format!("{op} c i > d"))], "`d`");
         taken(&[ints("c", &[3, -2, 1 << 40]), div("c")]);
-        // What is made of a constant without another value.
+        // Nodes that hand a constant's values on.
         let made = [ints("c", &[3]), plain("Unsqueeze c a > u"), node("Cast u > v", &attribute("to", 7)), div("v")];
         taken(&made);
         refused(&[ints("c", &[1 << 32]), node("Cast c > v", &attribute("to", 7)), div("v")], "divides");
@@ -120,7 +120,7 @@ fn subgraphs_and_functions_are_looked_into() {
     let branch = |graph: &[Vec<u8>]| node("If c > y", &[field(1, b"then_branch"), field(6, &graph.concat())].concat());
     refused(&[branch(&[plain("Div i i > d")])], "node `d` divides integers");
     taken(&[branch(&[plain("Div x x > d")])]);
-    // What a branch gives is of the kind that it has there.
+    // The value of a branch has the kind that it has there.
     refused(&[branch(&[plain("Abs i > d"), info(12, "d", 0)]), plain("Div y y > e")], "node `e`");
     let function = |body: &[Vec<u8>]| {
         let body: Vec<u8> = body.iter().flat_map(|node| field(7, &node[2..])).collect();

@@ -1,4 +1,4 @@
-//! What is known of a value of a graph before any run: of which kind it is, what it hangs on, and what a constant holds.
+//! Knowledge of a graph's values before any run: the kind of a value, its origin, and the content of a constant.
 
 use super::super::proto::{parts, text, value, values};
 
@@ -12,16 +12,16 @@ const DOUBLE: u64 = 11;
 /// Most values of a constant that is looked into: a divisor is short.
 const MOST: usize = 4096;
 
-/// What is known of one value.
+/// Knowledge of one value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     /// Element type; 0 where it is not known.
     pub kind: u64,
-    /// It hangs on constants, dimensions, places and truths alone: never on what a float was cast to.
+    /// True when the value depends on constants, dimensions, places and truths alone: never on a float that was cast.
     pub tame: bool,
     /// A constant whose values are all 1 and more or -2 and less, as integers too.
     pub divides: bool,
-    /// Its values fit an int32.
+    /// True when the values fit an int32.
     pub small: bool,
 }
 
@@ -33,7 +33,7 @@ impl Known {
     /// A TensorProto.
     pub(super) fn constant(tensor: &[u8]) -> Self {
         let kind = value(tensor, 2).unwrap_or(0);
-        // What is not looked into may hold anything.
+        // A constant that is not looked into may hold any value.
         held(tensor, kind).map_or(Self { kind, tame: kind == BOOL, ..Self::default() }, |v| Self::holding(kind, &v))
     }
 
@@ -95,7 +95,7 @@ impl<'a> Attributes<'a> {
         self.get(name).and_then(|attribute| parts(attribute, 5).last())
     }
 
-    /// What a Constant holds.
+    /// The value of a Constant node.
     fn constant(&self) -> Known {
         let ints = || {
             let one = self.get("value_int").map(|attribute| values(attribute, 3));
@@ -190,10 +190,10 @@ const PLACES: [&str; 5] = ["Shape", "Size", "ArgMax", "ArgMin", "NonZero"];
 const TRUTHS: [&str; 11] =
     ["Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"];
 
-/// What output `place` of a node of the default domain is.
+/// Knowledge of output `place` of a node of the default domain.
 pub(super) fn output(op: &str, attributes: &Attributes<'_>, inputs: &[Known], place: usize) -> Known {
     let input = |i: usize| inputs.get(i).copied().unwrap_or_default();
-    // Whatever has no input may be chance.
+    // A node without inputs may be random.
     let tame = !inputs.is_empty() && inputs.iter().all(|known| known.tame) && !op.starts_with("Random");
     let like = |i: usize| Known { tame, ..Known::of_kind(input(i).kind) };
     match op {

@@ -232,7 +232,7 @@ fn dims_of_a_run(
 ) -> Result<Vec<(String, Vec<i64>)>, EngineError> {
     let zeros: Vec<SessionInputValue<'_>> =
         inputs.iter().map(|input| Ok(tensor(input.dims(n))?.into())).collect::<Result<_, EngineError>>()?;
-    // Which outputs are wanted is not said: options that say so cannot be ended from another thread.
+    // Options that name the wanted outputs cannot be ended from another thread: these name none.
     let options = RunOptions::new().map_err(EngineError::refused)?;
     let outputs =
         within(LONGEST, &options, || session.run_with_options(&zeros[..], &options).map_err(EngineError::run))?;

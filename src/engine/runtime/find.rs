@@ -162,7 +162,7 @@ fn chosen(named_by: &'static str, path: &Path, file: &File, config: &RuntimeConf
     Ok(Chosen { path: path.to_path_buf(), sha256, wheel, file: identity(&metadata) })
 }
 
-/// Whether the environment lets a library in that is of no pinned wheel: for commands without a configuration.
+/// True when the environment lets in a library of no pinned wheel: for commands without a configuration.
 pub fn environment_allows_unpinned() -> bool {
     !is_elevated() && env::var_os(ALLOW_UNPINNED).is_some_and(|value| value == "1")
 }

@@ -217,7 +217,7 @@ fn cause(text: impl Into<String>, mend: impl Into<String>) -> Cause {
     Cause { text: text.into(), mend: mend.into() }
 }
 
-/// What is left where pillion_export made the graph, and compared it before it returned.
+/// The mend for a graph that pillion_export made, and compared with the estimator before it returned.
 const OWN: &str = "hold the file of predictions against the rows: pillion_export has compared this graph with its estimator, so that \
                    the predictions may be those of another one, of another method (predict, predict_proba) or of other rows";
 

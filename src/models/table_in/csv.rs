@@ -62,7 +62,7 @@ impl Csv {
     }
 }
 
-/// Whether a first line is what pandas writes over columns that have no names. A lone 0 may as well be a row.
+/// True for the first line that pandas writes over columns without names. A lone 0 may as well be a row.
 fn counted(record: &StringRecord) -> bool {
     let cells: Vec<&str> = record.iter().map(|cell| cell.trim_start_matches('\u{feff}')).collect();
     let counts = |cells: &[&str]| !cells.is_empty() && cells.iter().enumerate().all(|(i, cell)| *cell == i.to_string());

@@ -17,7 +17,7 @@ use super::{Record, Recorded, read, write};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Where root's orders are recorded, and every sidecar looks.
+/// Folder of root's records, in which every sidecar looks.
 pub const SYSTEM_DIR: &str = "/var/lib/pillion";
 
 /// Longest path in a note, bytes.
@@ -42,11 +42,11 @@ pub(super) fn file(dir: &Path, lane: &str) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     dirs: Vec<PathBuf>,
-    /// Whether a record in the first of them is one that the lane's sidecar finds.
+    /// True when the lane's sidecar finds a record in the first folder.
     known: bool,
-    /// Whether a sidecar that starts later is sure to find it as well.
+    /// True when a sidecar that starts later is sure to find it as well.
     sure: bool,
-    /// How many of them must be looked into before anybody can say that no HALT stands.
+    /// Number of folders that must be looked into before anybody can say that no HALT stands.
     needed: usize,
 }
 
@@ -82,8 +82,8 @@ impl Places {
         Self { known, sure, needed: 1, dirs }
     }
 
-    /// Whether a sidecar can rely on its folders: it can see every record in them, and nobody who does not count can take one
-    /// away from the folder where they are written.
+    /// Refuses folders that a sidecar cannot rely on: it must see every record in them, and only users who count may
+    /// take a record away from the folder where records are written.
     ///
     /// # Errors
     /// The folder, and what is wrong with it.
@@ -115,13 +115,13 @@ impl Places {
         write(self.first(), record)
     }
 
-    /// Whether a sidecar that starts later is sure to find what is recorded: the folder was named, or said by a sidecar of this
-    /// lane, or it is the one where all look.
+    /// True when a sidecar that starts later is sure to find the record: the folder was named, or a sidecar of this
+    /// lane has said it, or it is the one where all look.
     pub fn is_sure(&self) -> bool {
         self.sure
     }
 
-    /// Where a new HALT is written.
+    /// Folder of a new record.
     pub fn first(&self) -> &Path {
         &self.dirs[0]
     }
@@ -210,7 +210,7 @@ pub fn recorded_lanes(shm_dir: &Path, state_dir: Option<&Path>) -> Vec<String> {
     }
 }
 
-/// Who owns the lane's control page, where there is one.
+/// Owner of the lane's control page, where there is one.
 pub fn page_owner(shm_dir: &Path, lane: &str) -> Option<u32> {
     let page = shm_dir.join(format!("pillion.{lane}.{}", Kind::Cnc.name()));
     std::fs::symlink_metadata(page).ok().map(|metadata| metadata.uid())
@@ -229,7 +229,7 @@ pub fn announce(shm_dir: &Path, lane: &str, places: &Places) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let mut file = tempfile::Builder::new().prefix(".pillion-").suffix(".partial").tempfile_in(shm_dir)?;
     file.write_all(places.first().as_os_str().as_bytes())?;
-    // Whatever the umask.
+    // The umask does not matter.
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(note(shm_dir, lane)).map_err(|e| e.error)?;
     Ok(())
@@ -303,7 +303,7 @@ mod tests {
                 std::os::unix::fs::chown(path, Some(65534), None).unwrap();
             }
             assert_eq!(of(None, "es").dirs, [PathBuf::from(SYSTEM_DIR)]);
-            // Whoever owns a private directory counts in it; root still writes where every sidecar looks.
+            // The owner of a private directory counts in it; root still writes where every sidecar looks.
             let private = dir.path().join("private");
             std::fs::create_dir(&private).unwrap();
             announce(&private, "es", &said).unwrap();

@@ -20,16 +20,16 @@ pub struct HaltWatch {
     places: Places,
     /// Files that have been obeyed.
     known: Vec<FileId>,
-    /// Whether the page was halted at the last look.
+    /// True when the page was halted at the last look.
     was_halted: bool,
     looked: Option<Instant>,
     /// When the HALT in force could last not be recorded, which has been told.
     unrecorded: Option<Instant>,
     /// Records on their way out, while a RESUME is carried out.
     aside: Option<Aside>,
-    /// Whether every folder has been seen once.
+    /// True once every folder has been seen.
     seen: bool,
-    /// Whether one could not be seen at the last look, which has been told.
+    /// True when a folder could not be seen at the last look, which has been told.
     blind: bool,
 }
 
@@ -55,7 +55,7 @@ impl HaltWatch {
         &self.places
     }
 
-    /// What is seen to stand there now, for the banner.
+    /// The records that can be seen now, for the banner.
     pub fn standing(&self) -> Vec<Recorded> {
         self.places.look(&self.lane).0
     }
@@ -91,12 +91,13 @@ impl HaltWatch {
                 }
                 false
             }
-            // Whatever ended the HALT on the page, its record stands: only a resume through [`HaltWatch::resume`] ends both.
+            // The HALT on the page has ended otherwise than by [`HaltWatch::resume`], which alone ends both: its record stands.
             (false, false) => !found.is_empty() && !on_its_way,
         }
     }
 
-    /// These are no news any more. What goes is not forgotten: put aside, it may stand again as what it was.
+    /// Remembers these records as no news. A record that goes is not forgotten: put aside, it may stand again as the
+    /// same order.
     fn learn(&mut self, found: &[Recorded]) {
         let news: Vec<_> = found.iter().map(|file| file.id).filter(|id| !self.known.contains(id)).collect();
         self.known.extend(news);
@@ -259,7 +260,7 @@ mod tests {
         assert!(watch.unrecorded.is_none() && watch.standing().len() == 1);
     }
 
-    /// As an ended mount or a folder that root has closed: looking fails, for root as well, with another error than "none".
+    /// Closes a folder as an ended mount does: looking into it fails, for root as well, with another error than "none".
     fn close(dir: &std::path::Path) {
         std::fs::remove_dir_all(dir).unwrap();
         std::os::unix::fs::symlink(dir, dir).unwrap();

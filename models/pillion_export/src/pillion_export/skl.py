@@ -54,7 +54,7 @@ def _converted(estimator: Any, rows: Any, method: str) -> onnx.ModelProto:
     packed = [(INPUT, rows.shape[1])]
     if not hasattr(rows, "columns"):
         return _by_skl2onnx(estimator, packed, method)
-    # What names its columns needs one input for each; what does not may take only one, of all.
+    # A pipeline that names its columns needs one input for each; others may take only one, of all columns.
     first, second = [(str(name), 1) for name in rows.columns], packed
     if _takes_whole_rows(estimator):
         first, second = second, first
@@ -68,7 +68,7 @@ def _converted(estimator: Any, rows: Any, method: str) -> onnx.ModelProto:
 
 
 def _takes_whole_rows(estimator: Any) -> bool:
-    """Whether nothing in it picks columns out: neither a ColumnTransformer nor what holds other estimators."""
+    """True when no part of the estimator picks columns out: neither a ColumnTransformer nor a part that holds estimators."""
     steps = [step for _, step in getattr(estimator, "steps", [])]
     parts = steps or [estimator]
     return not any(hasattr(part, "transformers") or (steps and hasattr(part, "steps")) for part in parts)
@@ -103,7 +103,7 @@ def _by_skl2onnx(estimator: Any, inputs: list[tuple[str, int]], method: str) -> 
 
 
 def _way_out(estimator: Any) -> str:
-    """What to do about a part of another library, which skl2onnx does not know."""
+    """The mend for a part of another library, which skl2onnx does not know."""
     parts = [part for _, part in getattr(estimator, "steps", [])] or [estimator]
     for part in parts:
         library = type(part).__module__.partition(".")[0]
