@@ -36,8 +36,7 @@ use measure::{Dimension, Effort};
 use pillion::data::OutputFile;
 use pillion::data::json::write_json;
 use pillion::host::{cores, doctor};
-use pillion::report::now_utc;
-use pillion::report::{Build, Curve, Host, LabReport, SCHEMA_VERSION};
+use pillion::report::{Build, Curve, Host, LabReport, SCHEMA_VERSION, now_utc};
 
 /// Curves by name, in the order they are measured.
 const IDS: [&str; 8] = ["instruments", "gap", "features", "models", "readers", "depth", "orders", "clear"];

@@ -138,15 +138,12 @@ impl CncOwner {
         mailbox::take(self.page.request(), request)
     }
 
-    /// True when the owner has answered the request of this ticket.
-    pub fn has_answered(&self, ticket: u64) -> bool {
-        mailbox::answered(self.page.answers(), ticket) != Err(Waiting::Pending)
-    }
-
-    /// The owner's answer to the request of this ticket; `None` while the request waits, and where later answers took
-    /// its place.
-    pub fn answer_to(&self, ticket: u64) -> Option<Outcome> {
-        mailbox::answered(self.page.answers(), ticket).ok()
+    /// The owner's answer to the request of this ticket, or why there is none.
+    ///
+    /// # Errors
+    /// [`Waiting::Pending`] while the request waits; [`Waiting::Overwritten`] where later answers took its place.
+    pub fn answer_to(&self, ticket: u64) -> std::result::Result<Outcome, Waiting> {
+        mailbox::answered(self.page.answers(), ticket)
     }
 
     /// Answers `request`. Set the state before: who sees the answer sees that state. A RESUME that was withdrawn is answered

@@ -11,8 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::doctor::{self, Diagnosis};
 use crate::lab::pace::Rate;
 use crate::lab::sweep::sweep;
-use crate::report::now_utc;
-use crate::report::{Build, Host, LabReport, ReplayReport, SCHEMA_VERSION, SweepReport};
+use crate::report::{Build, Host, LabReport, ReplayReport, SCHEMA_VERSION, SweepReport, now_utc};
 
 /// A run lasts this long at most unless `--for` says otherwise, ns.
 const FOR_NS: u64 = 10_000_000_000;

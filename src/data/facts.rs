@@ -197,8 +197,7 @@ impl Facts {
     /// # Errors
     /// Those of [`Facts::lay_on`]; an instrument whose units change while its orders rest on.
     pub fn lay_on_steady(&self, feed: &mut Feed) -> Result<()> {
-        refusal::steady(&feed.path, &feed.instruments, &feed.identities)?;
-        self.lay_on(&mut feed.instruments, &mut feed.identities)
+        self.lay_on_played(feed, |_| true)
     }
 
     /// [`Facts::lay_on_steady`] for the instruments that are `played` alone: the others may change as they like.
@@ -206,7 +205,7 @@ impl Facts {
     /// # Errors
     /// Those of [`Facts::lay_on_steady`].
     pub fn lay_on_played(&self, feed: &mut Feed, played: impl Fn(&Identity) -> bool) -> Result<()> {
-        refusal::steady_of(&feed.path, &feed.instruments, &feed.identities, played)?;
+        refusal::steady(&feed.path, &feed.instruments, &feed.identities, played)?;
         self.lay_on(&mut feed.instruments, &mut feed.identities)
     }
 

@@ -170,7 +170,9 @@ impl Identities {
             Some((_, at)) => at,
             None => {
                 let number = self.ids.entry(id).or_default();
-                time_ns.into_iter().for_each(|time_ns| number.reach(time_ns));
+                if let Some(time_ns) = time_ns {
+                    number.reach(time_ns);
+                }
                 let venue = number.venue(publisher);
                 number.venues[venue].turn(record, &mut self.list);
                 let at = number.venues[venue].now.unwrap_or_else(|| {

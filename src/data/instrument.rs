@@ -20,7 +20,8 @@ pub struct InstrumentEntry {
     pub size_unit: f64,
 }
 
-fn one() -> f64 {
+/// Units that a size of 1 stands for where nothing is said.
+pub(crate) fn one() -> f64 {
     1.0
 }
 

@@ -293,14 +293,10 @@ impl Watch {
 
 /// Flags of a record that belongs to an event; `None` for status.
 fn flags_of(record: &[u64]) -> Option<u8> {
-    let bytes: &[u8] = bytemuck::cast_slice(record);
-    match bytes[1] {
-        rtype::MBO => Some(bytes[36]),
-        rtype::MBP_1 | rtype::MBP_10 => Some(bytes[30]),
-        // Each is an event of its own, whatever it says.
-        rtype::TRADE => Some(bytes[30] | flags::LAST),
-        _ => None,
-    }
+    let view = View(record);
+    // A trade is an event of its own, whatever it says.
+    let last = if view.header().rtype == rtype::TRADE { flags::LAST } else { 0 };
+    view.flags().map(|flags| flags | last)
 }
 
 /// Capture time as a record says it, 0 where it says none.

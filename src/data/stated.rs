@@ -37,29 +37,24 @@ pub(super) struct Entry {
     pub tick_size: TickSize,
     #[serde(default, deserialize_with = "unit")]
     pub size_unit: Option<f64>,
-    /// First day of which it is true.
-    pub from: Option<Day>,
-    /// First day of which it is true no more.
-    pub to: Option<Day>,
-    /// Of a definition: the time from which it holds, ns since the epoch.
-    #[serde(skip)]
-    pub since_ns: Option<u64>,
-    /// Of a definition: the time from which the next one holds.
-    #[serde(skip)]
-    pub until_ns: Option<u64>,
+    /// Time from which it is true.
+    pub from: Option<Moment>,
+    /// Time from which it is true no more.
+    pub to: Option<Moment>,
 }
 
-/// A day as TOML may write it: `"2023-11-14"` or `2023-11-14`.
+/// A time, ns since the epoch; in TOML the beginning of a day (UTC): `"2023-11-14"` or `2023-11-14`.
 #[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
 #[serde(try_from = "Value")]
-pub(super) struct Day(pub Date);
+pub(super) struct Moment(pub u64);
 
-impl TryFrom<Value> for Day {
+impl TryFrom<Value> for Moment {
     type Error = String;
 
     fn try_from(value: Value) -> std::result::Result<Self, String> {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.parse().map(Day).map_err(|_| format!("{text} is no day like 2023-11-14"))
+        let day: Date = text.parse().map_err(|_| format!("{text} is no day like 2023-11-14"))?;
+        Ok(Self(begin_ns(day)))
     }
 }
 
@@ -85,8 +80,6 @@ impl Entry {
             size_unit: Some(entry.size_unit),
             from: None,
             to: None,
-            since_ns: None,
-            until_ns: None,
         }
     }
 
@@ -99,15 +92,12 @@ impl Entry {
         }
         let id = same(self.id, wanted.id);
         let symbol = same(self.symbol.as_deref(), wanted.symbol).filter(|_| !(by_id && id.is_some()));
-        let dated = self.from.is_some() || self.to.is_some() || self.since_ns.is_some() || self.until_ns.is_some();
-        let vague = wanted.reused && symbol.is_none() && !dated;
+        let vague = wanted.reused && symbol.is_none() && self.from.is_none() && self.to.is_none();
         (id.is_some() || symbol.is_some())
             && !vague
             && [id, symbol, same(self.publisher, wanted.publisher)].into_iter().flatten().all(|same| same)
-            && self.from.is_none_or(|Day(day)| wanted.span_ns.1 >= begin_ns(day))
-            && self.to.is_none_or(|Day(day)| wanted.span_ns.0 < begin_ns(day))
-            && self.since_ns.is_none_or(|ns| wanted.span_ns.1 >= ns)
-            && self.until_ns.is_none_or(|ns| wanted.span_ns.0 < ns)
+            && self.from.is_none_or(|Moment(from_ns)| wanted.span_ns.1 >= from_ns)
+            && self.to.is_none_or(|Moment(to_ns)| wanted.span_ns.0 < to_ns)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -199,9 +189,7 @@ fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<En
         };
         let (key, size_unit) = ((record.hd.instrument_id, record.hd.publisher_id), size_unit.filter(|_| !guessed));
         let (id, tick_size) = (Some(key.0), TickSize(tick_size));
-        let (since_ns, until_ns) = (None, None);
-        let entry =
-            Entry { id, symbol, publisher: None, tick_size, size_unit, from: None, to: None, since_ns, until_ns };
+        let entry = Entry { id, symbol, publisher: None, tick_size, size_unit, from: None, to: None };
         let own = all.entry(key).or_insert_with(|| {
             order.push(key);
             Vec::new()
@@ -228,11 +216,11 @@ fn definitions<R: Read>(path: &Path, mut decoder: DecoderOf<R>) -> Result<Vec<En
 /// Gives each of a number's definitions its span: from its own time up to the next definition's. Sessions do not begin
 /// at midnight.
 fn dated(entries: &[(u64, Entry)]) -> Vec<Entry> {
-    let known = |time_ns: u64| Some(time_ns).filter(|&ns| ns != u64::MAX);
+    let known = |time_ns: u64| Some(Moment(time_ns)).filter(|_| time_ns != u64::MAX);
     let one = |(at, (from_ns, entry)): (usize, &(u64, Entry))| {
-        let since_ns = if at > 0 { known(*from_ns) } else { None };
-        let until_ns = entries.get(at + 1).and_then(|(next, _)| known(*next));
-        Entry { since_ns, until_ns, ..entry.clone() }
+        let from = if at > 0 { known(*from_ns) } else { None };
+        let to = entries.get(at + 1).and_then(|(next, _)| known(*next));
+        Entry { from, to, ..entry.clone() }
     };
     entries.iter().enumerate().map(one).collect()
 }

@@ -6,8 +6,7 @@
 //! lies, is in no span of one run: only paired runs see it.
 
 use super::stats::{Chance, Range, percentile_range};
-use crate::report::Interval;
-use crate::report::hdr;
+use crate::report::{Interval, hdr};
 
 /// Level of the intervals of a comparison.
 pub const LEVEL: f64 = 0.95;

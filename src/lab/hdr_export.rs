@@ -9,8 +9,7 @@ use time::OffsetDateTime;
 
 use crate::data::{OutputFile, write_failed};
 use crate::error::{Error, Result};
-use crate::report::hdr;
-use crate::report::{Buckets, Interval, LaneReport, Reader, ReplayReport};
+use crate::report::{Buckets, Interval, LaneReport, Reader, ReplayReport, hdr};
 
 /// Steps on the way to each halving of what is left to 100 %, as HdrHistogram's tools print them by default.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;

@@ -165,12 +165,8 @@ pub struct Trained {
     /// Smallest price step.
     pub tick_size: TickSize,
     /// Units that a size of 1 stood for; 1 when left out.
-    #[serde(default = "one")]
+    #[serde(default = "crate::data::instrument::one")]
     pub size_unit: f64,
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 impl Trained {

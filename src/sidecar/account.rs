@@ -9,8 +9,7 @@ use crate::config::Config;
 use crate::data::OutputFile;
 use crate::data::json::write_json;
 use crate::error::{Error, Result};
-use crate::report::now_utc;
-use crate::report::{Build, Host, SCHEMA_VERSION, SidecarReport};
+use crate::report::{Build, Host, SCHEMA_VERSION, SidecarReport, now_utc};
 
 /// A running sidecar's report is written this long after its start, then in twice the time again and again.
 const FIRST_REPORT: Duration = Duration::from_secs(10);

@@ -59,7 +59,7 @@ pub struct Asked<'a> {
     pub say: fn(&str),
 }
 
-/// Beginnings of a run.
+/// The report to write, the HALT to begin with and the listener of a run.
 struct Start<'a> {
     account: Option<Account>,
     halted: Option<&'a str>,

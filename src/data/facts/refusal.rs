@@ -36,7 +36,8 @@ fn said(source: &Source) -> String {
 pub(super) fn unstated(lists: &[(Source, Vec<Entry>)], feed: &Feed, unknown: &[usize]) -> Error {
     let mut problem = format!("nothing states the tick size of {}", named(feed, unknown));
     let all = lists.iter().flat_map(|(source, list)| list.iter().map(move |entry| (source, entry)));
-    let near = all.filter_map(|(source, entry)| Some(format!("; {source} {}", near(entry, feed, unknown)?)));
+    let reused = reused(&feed.identities);
+    let near = all.filter_map(|(source, entry)| Some(format!("; {source} {}", near(entry, feed, unknown, &reused)?)));
     problem.extend(near.take(1));
     let entries: Vec<_> = unknown.iter().take(LISTED).map(|&at| example(feed, at)).collect();
     let mend = format!(
@@ -47,19 +48,12 @@ pub(super) fn unstated(lists: &[(Source, Vec<Entry>)], feed: &Feed, unknown: &[u
     Error::input(feed.path.display(), problem, mend)
 }
 
-/// Refuses a file in which an instrument's units change while its orders rest on: no one tick size holds for its records.
+/// Refuses a file in which the units of an instrument that is `played` change while its orders rest on: no one tick size
+/// holds for its records.
 ///
 /// # Errors
 /// Such an instrument, with both definitions.
-pub(in crate::data) fn steady(path: &Path, instruments: &[Instrument], identities: &[Identity]) -> Result<()> {
-    steady_of(path, instruments, identities, |_| true)
-}
-
-/// [`steady`], of the instruments that are `played`.
-///
-/// # Errors
-/// Those of [`steady`].
-pub(super) fn steady_of(
+pub(in crate::data) fn steady(
     path: &Path,
     instruments: &[Instrument],
     identities: &[Identity],
@@ -110,8 +104,7 @@ fn named(feed: &Feed, places: &[usize]) -> String {
 }
 
 /// Why an entry is not about the instruments at these places, where it nearly is.
-fn near(entry: &Entry, feed: &Feed, places: &[usize]) -> Option<String> {
-    let reused = reused(&feed.identities);
+fn near(entry: &Entry, feed: &Feed, places: &[usize], reused: &[bool]) -> Option<String> {
     places.iter().find_map(|&at| {
         let (instrument, identity) = (&feed.instruments[at], &feed.identities[at]);
         let (id, symbol) = (identity.id, &instrument.symbol);

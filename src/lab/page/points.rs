@@ -1,7 +1,6 @@
 //! Points of the charts, out of histograms.
 
-use crate::report::hdr;
-use crate::report::{Buckets, Interval};
+use crate::report::{Buckets, Interval, hdr};
 
 /// Steps of a percentile curve per decade of 1/(1 - p).
 const STEPS_PER_DECADE: i32 = 20;

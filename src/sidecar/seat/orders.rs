@@ -5,6 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
+use pillion_shm::mailbox::Waiting;
 use pillion_shm::{Command, Outcome, Request};
 
 use super::{Phase, Seat};
@@ -79,10 +80,10 @@ impl Seat {
         let cnc = &self.link.cnc;
         // Withdrawn, it is never carried out: the records stand again even where the hot thread hangs.
         let withdrawn = cnc.poll_mailbox().is_some_and(|request| request.ticket == ticket && request.withdrawn);
-        if cnc.has_answered(ticket) || withdrawn || !matches!(self.phase, Phase::Hot(_)) {
-            let done = cnc.answer_to(ticket) == Some(Outcome::Done);
-            let resumed = done && !cnc.halted();
-            self.halts.settle(resumed);
+        let answer = cnc.answer_to(ticket);
+        if answer != Err(Waiting::Pending) || withdrawn || !matches!(self.phase, Phase::Hot(_)) {
+            let done = answer == Ok(Outcome::Done);
+            self.halts.settle(done && !cnc.halted());
             if done {
                 self.halts.ended();
             }
