@@ -152,38 +152,17 @@ fn definitions_hold_from_their_time_and_not_from_midnight() {
 fn an_entry_that_nearly_means_an_instrument_is_told_why() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let mut metadata = dbn::Metadata::builder()
-        .dataset("GLBX.MDP3")
-        .schema(Some(dbn::Schema::Mbo))
-        .start(START)
-        .stype_in(Some(dbn::SType::Continuous))
-        .stype_out(dbn::SType::InstrumentId)
-        .build();
-    let date = |day| time::Date::from_calendar_date(2023, time::Month::November, day).unwrap();
-    let write = |metadata: &dbn::Metadata| {
-        let mut bytes = Vec::new();
-        dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(metadata).unwrap();
-        let orders = [add(1, 1, (1, b'B'), 100 * CENT, 5), add(DAY, 1, (2, b'B'), 101 * CENT, 5)];
-        orders.iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
-        std::fs::write(at("r.dbn"), bytes).unwrap();
-    };
+    let orders = [add(1, 1, (1, b'B'), 100 * CENT, 5), add(DAY, 1, (2, b'B'), 101 * CENT, 5)];
     let features = |list: &str| {
         std::fs::write(at("list.toml"), list).unwrap();
         let mut command = pillion();
         command.arg("features").arg(at("r.dbn")).arg("--instruments").arg(at("list.toml"));
         command
     };
-    let mapping = |name: &str, from, to| dbn::SymbolMapping {
-        raw_symbol: name.to_owned(),
-        intervals: vec![dbn::MappingInterval { start_date: date(from), end_date: date(to), symbol: "1".to_owned() }],
-    };
-    metadata.mappings = vec![mapping("ES.c.0", 14, 16)];
-    write(&metadata);
+    named_by_days(&at("r.dbn"), dbn::SType::Continuous, &[("ES.c.0", 14, 16)], &orders);
     let said = ["has the symbol \"ES.c.0\"", "its id counts, 1", "id = 1 # ES.c.0\n        tick_size"];
     refused(&mut features("[[instruments]]\nsymbol = \"ES.c.0\"\ntick_size = \"0.25\"\n"), &said);
-    metadata.stype_in = Some(dbn::SType::RawSymbol);
-    metadata.mappings = vec![mapping("AAA", 14, 15), mapping("BBB", 15, 16)];
-    write(&metadata);
+    named_by_days(&at("r.dbn"), dbn::SType::RawSymbol, &[("AAA", 14, 15), ("BBB", 15, 16)], &orders);
     let said = ["has number 1, which stands for several instruments here", "symbol = \"BBB\""];
     refused(&mut features("[[instruments]]\nid = 1\ntick_size = \"0.25\"\n"), &said);
     let days = "[[instruments]]\nid = 1\ntick_size = \"0.25\"\nto = 2023-11-15\n\

@@ -334,31 +334,12 @@ fn units_that_change_take_no_book_away() {
 fn a_bad_capture_time_names_no_instrument() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("times.dbn");
-    let date = |day| time::Date::from_calendar_date(2023, time::Month::November, day).unwrap();
-    let mapping = |name: &str, day| dbn::SymbolMapping {
-        raw_symbol: name.to_owned(),
-        intervals: vec![dbn::MappingInterval {
-            start_date: date(day),
-            end_date: date(day + 1),
-            symbol: "1".to_owned(),
-        }],
-    };
-    let mut metadata = dbn::Metadata::builder()
-        .dataset("XNAS.ITCH")
-        .schema(Some(dbn::Schema::Mbo))
-        .start(START)
-        .stype_in(Some(dbn::SType::RawSymbol))
-        .stype_out(dbn::SType::InstrumentId)
-        .build();
-    metadata.mappings = vec![mapping("AAA", 14), mapping("BBB", 15)];
+    let days = [("AAA", 14, 15), ("BBB", 15, 16)];
     let order = |at, id| add(at, 1, (id, b'B'), 10 * CENT, 5);
     let bad = MboMsg { flags: flags::LAST | flags::BAD_TS_RECV, ts_recv: START + 30 * DAY, ..order(2, 2) };
     let none = MboMsg { ts_recv: u64::MAX, flags: flags::SNAPSHOT, ..order(0, 3) };
     let none = MboMsg { hd: RecordHeader { ts_event: u64::MAX, ..none.hd }, ..none };
-    let mut bytes = Vec::new();
-    dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(&metadata).unwrap();
-    [none, order(1, 1), bad, order(3, 4)].iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
-    std::fs::write(&path, bytes).unwrap();
+    named_by_days(&path, dbn::SType::RawSymbol, &days, &[none, order(1, 1), bad, order(3, 4)]);
     let feed = data::load(&path).unwrap();
     assert_eq!(feed.instruments.iter().map(|i| i.symbol.as_str()).collect::<Vec<_>>(), ["AAA"]);
     assert_eq!(feed.identities[0].span_ns, (START + 1, START + 3));
@@ -366,10 +347,7 @@ fn a_bad_capture_time_names_no_instrument() {
     let midnight = START / DAY * DAY + DAY;
     let old = MboMsg { flags: flags::SNAPSHOT | flags::BAD_TS_RECV, ts_recv: midnight, ..order(2, 5) };
     let next = MboMsg { ts_recv: midnight + 9, ..add(DAY, 1, (6, b'B'), 10 * CENT, 5) };
-    let mut bytes = Vec::new();
-    dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(&metadata).unwrap();
-    [order(1, 1), old, old, next].iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
-    std::fs::write(&path, bytes).unwrap();
+    named_by_days(&path, dbn::SType::RawSymbol, &days, &[order(1, 1), old, old, next]);
     let feed = data::load(&path).unwrap();
     let told: Vec<_> =
         feed.instruments.iter().zip(&feed.identities).map(|(i, one)| (&*i.symbol, one.span_ns)).collect();
@@ -401,24 +379,8 @@ fn a_definition_may_take_a_number_over() {
 fn a_continuous_name_splits_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("continuous.dbn");
-    let date = |day| time::Date::from_calendar_date(2023, time::Month::November, day).unwrap();
-    let mapping = |name: &str, from, to| dbn::SymbolMapping {
-        raw_symbol: name.to_owned(),
-        intervals: vec![dbn::MappingInterval { start_date: date(from), end_date: date(to), symbol: "1".to_owned() }],
-    };
-    let mut metadata = dbn::Metadata::builder()
-        .dataset("GLBX.MDP3")
-        .schema(Some(dbn::Schema::Mbo))
-        .start(START)
-        .stype_in(Some(dbn::SType::Continuous))
-        .stype_out(dbn::SType::InstrumentId)
-        .build();
-    metadata.mappings = vec![mapping("ES.c.1", 14, 15), mapping("ES.c.0", 15, 16)];
-    let mut bytes = Vec::new();
-    dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(&metadata).unwrap();
     let orders = [add(1, 1, (1, b'B'), 10 * CENT, 5), add(DAY, 1, (2, b'A'), 11 * CENT, 5)];
-    orders.iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
-    std::fs::write(&path, bytes).unwrap();
+    named_by_days(&path, dbn::SType::Continuous, &[("ES.c.1", 14, 15), ("ES.c.0", 15, 16)], &orders);
     let feed = data::load(&path).unwrap();
     let known: Vec<_> = feed.instruments.iter().map(|i| (i.id, i.symbol.as_str())).collect();
     assert_eq!(known, [(1, "ES.c.0")]);

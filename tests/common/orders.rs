@@ -69,6 +69,28 @@ impl Rows {
     }
 }
 
+/// Orders behind metadata in which number 1 has these names, each from a day of November 2023 up to another, not included.
+pub fn named_by_days(path: &Path, kind: dbn::SType, names: &[(&str, u8, u8)], orders: &[MboMsg]) -> PathBuf {
+    let date = |day| time::Date::from_calendar_date(2023, time::Month::November, day).unwrap();
+    let mapping = |&(name, from, to): &(&str, u8, u8)| dbn::SymbolMapping {
+        raw_symbol: name.to_owned(),
+        intervals: vec![dbn::MappingInterval { start_date: date(from), end_date: date(to), symbol: "1".to_owned() }],
+    };
+    let mut metadata = dbn::Metadata::builder()
+        .dataset("GLBX.MDP3")
+        .schema(Some(dbn::Schema::Mbo))
+        .start(START)
+        .stype_in(Some(kind))
+        .stype_out(dbn::SType::InstrumentId)
+        .build();
+    metadata.mappings = names.iter().map(mapping).collect();
+    let mut bytes = Vec::new();
+    dbn::encode::dbn::MetadataEncoder::new(&mut bytes).encode(&metadata).unwrap();
+    orders.iter().for_each(|order| bytes.extend_from_slice(bytemuck::bytes_of(order)));
+    std::fs::write(path, bytes).unwrap();
+    path.to_owned()
+}
+
 pub fn features(file: &Path, more: &[&str]) -> (Rows, String) {
     let out = output(pillion().arg("features").arg(file).args(more));
     assert!(out.status.success(), "{}", stderr(&out));
